@@ -1,0 +1,56 @@
+"""What the tests of all three environments share: real audio and a tiny configuration."""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+TEST_DATA = ROOT / "scratch" / "test-data"
+
+TINY = {
+    "music": {},
+    "spleeter": {
+        "T": 64,
+        "F": 256,
+        "filters": [4, 4, 8, 8, 16, 16],
+        "steps": 6,
+        "validate_every": 3,
+    },
+    "svoice": {"N": 16, "L": 8, "H": 16, "R": 2, "epochs": 2, "segment_seconds": 0.5},
+}
+
+
+@dataclass
+class Workspace:
+    """A folder as a trainer finds it: params.yaml and the CSV lists with their audio."""
+
+    root: Path
+    params: dict
+
+    def write_params(self):
+        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    """The embedded data under a tiny configuration. Its CSV lists may be changed, its audio
+    (a link to the shared copy) may not: replace a file's path in the list instead."""
+    if not (TEST_DATA / "data" / "csv").is_dir():
+        pytest.fail("scratch/test-data is missing: run `make test-data`")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for group, values in copy.deepcopy(TINY).items():
+        params[group].update(values)
+    root = tmp_path / "workspace"
+    csv = root / "data" / "csv"
+    for source in sorted((TEST_DATA / "data" / "csv").rglob("*.csv")):
+        target = csv / source.relative_to(TEST_DATA / "data" / "csv")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(source.read_bytes())
+    for name in ("music", "speech"):
+        (root / "data" / name).symlink_to(TEST_DATA / "data" / name)
+    made = Workspace(root, params)
+    made.write_params()
+    return made
