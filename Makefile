@@ -1,0 +1,80 @@
+# `make repro` runs everything on the embedded data; `make test` tests every environment.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENVS := pipeline spleeter svoice
+BIN := $(CURDIR)/.venv/pipeline/bin
+# Stage commands say `python`: inside a target it is the pipeline's.
+export PATH := $(BIN):$(PATH)
+TEST_DATA := scratch/test-data
+
+PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+
+.PHONY: help repro test setup system lint format lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+repro: setup ## set up, run the pipeline, print the scores
+	dvc repro
+	python -m metrics.table
+
+test: setup $(TEST_DATA)/.made ## set up, run every environment's tests
+	python -m pytest tests/stages tests/metrics tests/pipeline
+	.venv/svoice/bin/python -m pytest tests/svoice
+	.venv/spleeter/bin/python -m pytest tests/spleeter_mod
+
+# The embedded data, made by the pipeline's own stages, for the trainers' tests.
+$(TEST_DATA)/.made: $(wildcard stages/*.py stages/prompts/*) params.yaml | setup
+	python -m tests.make_data $(TEST_DATA)
+	touch $@
+
+setup: system $(VENVS:%=.venv/%/requirements.sha256) ## install what is missing
+
+.venv/%/requirements.sha256: docker/requirements/%.txt | system
+	@echo "Installing the $* environment (minutes, once)"
+	test -x .venv/$*/bin/python || $(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	sha256sum < $< | cut -d' ' -f1 > $@
+
+# Python is checked before anything else, then the system's packages.
+system:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "ERROR: Python: found $$(python3 --version 2>&1 || true), expected 3.10 or 3.11 (name one with PYTHON=...)" >&2; exit 1; fi; \
+	missing=""; \
+	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$$missing ffmpeg"; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	[ -n "$$missing" ] || exit 0; \
+	if ! command -v apt-get >/dev/null; then \
+		echo "ERROR: not installed:$$missing; install with your system's package manager" >&2; exit 1; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo"; else \
+		echo "ERROR: not installed:$$missing; run: sudo apt-get install$$missing" >&2; exit 1; fi; \
+	echo "Installing$$missing"; \
+	$$sudo apt-get update -qq && \
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+lint: .venv/pipeline/requirements.sha256 ## check style
+	ruff check .
+	ruff format --check .
+
+format: .venv/pipeline/requirements.sha256 ## mend style
+	ruff check --fix .
+	ruff format .
+
+# torch's wheel pins its CUDA libraries itself: see svoice.in.
+lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and 3.11
+	test -x .venv/lock/bin/uv || { $(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv==0.13.9; }
+	for name in $(VENVS); do \
+		.venv/lock/bin/uv pip compile -q --universal --python-version 3.10 --annotation-style line \
+			--custom-compile-command "make lock" docker/requirements/$$name.in \
+			| sed -E '/^(nvidia-|cuda-|triton)/d' > docker/requirements/$$name.new; \
+		mv docker/requirements/$$name.new docker/requirements/$$name.txt; \
+	done
+
+clean: ## remove unfinished training and caches of the tools (results and data stay)
+	rm -rf scratch .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
