@@ -1,0 +1,1 @@
+"""What a separation is worth: BSS Eval, SI-SNR, their tables and the report."""

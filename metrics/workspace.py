@@ -1,0 +1,101 @@
+"""Where a workspace keeps what is measured and what is shown, and reading it with clear errors."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from metrics.errors import InputError
+
+TARGETS = ("vocals", "drums", "bass", "other")
+BSS_METRICS = ("SDR", "SIR", "SAR", "ISR")
+
+MUSIC_TEST = Path("data/csv/music/test.csv")
+SPEECH_TEST = Path("data/csv/speech/test.csv")
+SPLEETER = Path("results/spleeter")
+SVOICE = Path("results/svoice")
+
+
+def read_music_list(path: Path) -> pd.DataFrame:
+    """A music list: `track` (the mixture's folder), `mix_path`, `<target>_path`, `duration` (s)."""
+    frame = _read_list(path, ["mix_path", *(f"{t}_path" for t in TARGETS)], ["duration"])
+    frame["track"] = [Path(mixture).parent.name for mixture in frame["mix_path"]]
+    return _distinct(frame, "track", path)
+
+
+def read_speech_list(path: Path) -> pd.DataFrame:
+    """A speech list: `file` (the mixture's name), `mix_path`, `s1_path`, …, `length` (samples),
+    `sample_rate` (Hz)."""
+    frame = _read_list(path, ["mix_path", "s1_path"], ["length", "sample_rate"])
+    frame["file"] = [Path(mixture).name for mixture in frame["mix_path"]]
+    return _distinct(frame, "file", path)
+
+
+def speakers(speech_list: pd.DataFrame) -> list[str]:
+    """The speakers a speech list has sources of: `["s1", "s2", …]`."""
+    found = [name.removesuffix("_path") for name in speech_list if re.match(r"s\d+_path$", name)]
+    return sorted(found, key=lambda name: int(name[1:]))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV with a header; columns that name things stay text. Raises `InputError`."""
+    names = {"track": str, "target": str, "mixture": str, "speaker": str, "estimate": str}
+    try:
+        return pd.read_csv(path, dtype=names)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: found no such file, expected a CSV") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: found unreadable data ({reason}), expected a CSV") from error
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object. Raises `InputError`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: found no such file, expected a JSON object") from error
+    except ValueError as error:
+        raise InputError(f"{path}: found {error}, expected a JSON object") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: found a {type(content).__name__}, expected a JSON object")
+    return content
+
+
+def require_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
+    """Raises `InputError` naming the columns that the table at `path` lacks."""
+    missing = [column for column in columns if column not in frame]
+    if missing:
+        raise InputError(
+            f"{path}: found the columns {', '.join(frame)}, expected {', '.join(missing)} too"
+        )
+
+
+def _read_list(path: Path, paths: list[str], numbers: list[str]) -> pd.DataFrame:
+    frame = read_table(path)
+    require_columns(frame, [*paths, *numbers], path)
+    if frame.empty:
+        raise InputError(f"{path}: found no rows, expected at least one item")
+    for column in frame:
+        if column in numbers:
+            bad = pd.to_numeric(frame[column], errors="coerce").isna()
+        elif column.endswith("_path"):
+            bad = frame[column].map(lambda value: not isinstance(value, str))
+        else:
+            continue
+        if bad.any():
+            row = int(bad.to_numpy().argmax())
+            kind = "a number" if column in numbers else "a path"
+            raise InputError(
+                f"{path}: found {frame[column].iloc[row]!r} in column {column} of row {row + 1}, "
+                f"expected {kind}"
+            )
+    return frame
+
+
+def _distinct(frame: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:
+    repeated = frame[column][frame[column].duplicated()]
+    if not repeated.empty:
+        raise InputError(f"{path}: found the {column} {repeated.iloc[0]} twice, expected it once")
+    return frame

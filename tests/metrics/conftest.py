@@ -1,0 +1,47 @@
+"""Estimates as a trainer would leave them: real references with some of the others leaking in."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import soundfile
+
+from tests.metrics.files import MUSIC_SECONDS, TARGETS, read_list, write
+
+
+@pytest.fixture
+def music(workspace):
+    """The workspace with two short mono test tracks and estimates of their stems."""
+    source = pd.read_csv(workspace.root / "data/csv/music/test.csv").iloc[0]
+    rows = []
+    for index, name in enumerate(["First (live)", "Zweiter, Ö"]):
+        row = {}
+        stems = {}
+        for target in ["mixture", *TARGETS]:
+            column = "mix_path" if target == "mixture" else f"{target}_path"
+            samples, rate = soundfile.read(workspace.root / source[column], always_2d=True)
+            length = round(MUSIC_SECONDS * rate)
+            stems[target] = samples[index * length : (index + 1) * length, 0]
+            row[column] = f"data/own/{name}/{target}.wav"
+            write(workspace.root / row[column], stems[target], rate)
+        for number, target in enumerate(TARGETS, start=1):
+            leaking = stems[target] + 0.1 * number * stems["mixture"]
+            path = workspace.root / f"results/spleeter/estimates/{name}/{target}.wav"
+            write(path, leaking, rate)
+        rows.append({**row, "duration": MUSIC_SECONDS})
+    pd.DataFrame(rows).to_csv(workspace.root / "data/csv/music/test.csv", index=False)
+    return workspace
+
+
+@pytest.fixture
+def speech(workspace):
+    """The workspace with estimates of its speech test mixtures, the second's speakers swapped."""
+    for index, item in enumerate(read_list(workspace.root, "speech")):
+        mixture, rate = soundfile.read(workspace.root / item["mix_path"])
+        for number, speaker in enumerate(["s1", "s2"]):
+            source, _ = soundfile.read(workspace.root / item[f"{speaker}_path"])
+            folder = f"s{(number + index) % 2 + 1}"
+            name = Path(item["mix_path"]).name
+            path = workspace.root / f"results/svoice/estimates/{folder}/{name}"
+            write(path, source + 0.1 * (number + 1) * mixture, rate)
+    return workspace
