@@ -1,0 +1,73 @@
+"""environments: writes what each trainer will run in; training depends on it.
+
+results/<model>/environment.json: the runtime, the interpreter's version and platform, the hash of
+the pinned requirements, and the version of every package.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from stages import outputs
+from stages.errors import InputError
+from stages.params import load
+from stages.run import run
+
+PACKAGES = {"spleeter": "spleeter_mod", "svoice": "svoice"}
+
+# Runs in the trainer's environment, which has none of our packages.
+_DESCRIBE = """
+import json, platform, sys
+from importlib.metadata import distributions
+packages = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions()}
+print(json.dumps({
+    "python": platform.python_version(),
+    "platform": f"{sys.platform}-{platform.machine()}",
+    "packages": dict(sorted(packages.items())),
+}))
+"""
+
+
+def main() -> None:
+    runtime = load().runtime
+    for model in PACKAGES:
+        found = subprocess.run(
+            [interpreter(model), "-c", _DESCRIBE], capture_output=True, text=True, check=True
+        )
+        described = {
+            "runtime": runtime.name,
+            "requirements_sha256": requirements_hash(model),
+            **json.loads(found.stdout),
+        }
+        path = Path("results", model, "environment.json")
+        outputs.write(path, json.dumps(described, indent=2) + "\n")
+
+
+def requirements_hash(model: str) -> str:
+    """The sha256 of a trainer's pinned requirements."""
+    return hashlib.sha256(Path(f"docker/requirements/{model}.txt").read_bytes()).hexdigest()
+
+
+def interpreter(model: str) -> Path:
+    """The Python of a trainer's virtual environment.
+
+    It lies beside the running one, not below the working directory: DVC's temporary workspaces
+    hold no environments.
+
+    Raises:
+        InputError: it is missing, or was made from other requirements.
+    """
+    venv = Path(sys.prefix).parent / model
+    installed = venv / "requirements.sha256"  # written by `make setup`
+    if not installed.is_file():
+        raise InputError(venv, "no environment", f"{model}'s, as `make setup` installs it")
+    if installed.read_text().strip() != requirements_hash(model):
+        expected = f"docker/requirements/{model}.txt: run `make setup`"
+        raise InputError(venv, "other requirements", expected)
+    return venv / "bin" / "python"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,42 @@
+"""Outputs that appear whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def _partial(path: Path) -> Path:
+    """Where `path` is made: beside it, so that the final rename stays on one file system."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextmanager
+def directory(path: Path) -> Iterator[Path]:
+    """Yields an empty folder that becomes `path` when the block succeeds.
+
+    On failure it is removed and an older `path` stays as it was.
+    """
+    partial = _partial(path)
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    if path.exists():
+        shutil.rmtree(path)
+    partial.rename(path)
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a text file at once; on failure an older `path` stays as it was."""
+    partial = _partial(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,325 @@
+"""Typed access to params.yaml. Every value is checked here, once, before a stage does any work."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Union
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+
+from stages.errors import InputError
+
+PATH = Path("params.yaml")
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions, no NaN."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
+
+
+Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Expected(ValueError):
+    """A rule over several keys: what was found, what is expected."""
+
+    def __init__(self, key: str, found, expected: str):
+        super().__init__(key, found, expected)
+
+
+# --- data ---------------------------------------------------------------------------------
+
+
+class Parts(Strict):
+    """From and to, in seconds, of each split."""
+
+    train: list[NonNegative] = Field(min_length=2, max_length=2)
+    valid: list[NonNegative] = Field(min_length=2, max_length=2)
+    test: list[NonNegative] = Field(min_length=2, max_length=2)
+
+    @model_validator(mode="after")
+    def _forward(self):
+        for key in ("train", "valid", "test"):
+            start, end = getattr(self, key)
+            if end <= start:
+                raise Expected(key, [start, end], "a start before its end")
+        return self
+
+
+class Excerpt(Strict):
+    file: str
+    sha256: str
+    parts: Parts
+
+
+class Music(Strict):
+    name: Literal["mini"]
+    sample_rate: Count
+    excerpt: Excerpt
+    validation_tracks: list[str] = Field(min_length=1)
+
+
+class Voice(Strict):
+    package: str
+    speaker: str
+
+
+class Mixtures(Strict):
+    train: Count
+    valid: Count
+    test: Count
+
+
+class Speech(Strict):
+    name: Literal["mini"]
+    speakers: Annotated[int, Field(ge=2, le=5)]
+    sample_rate: Count
+    mode: Literal["min", "max"]
+    seed: Whole
+    mixtures: Mixtures
+    voices: dict[str, Voice]
+
+    @model_validator(mode="after")
+    def _enough_people(self):
+        people = len({voice.speaker for voice in self.voices.values()})
+        if self.speakers > people:
+            raise Expected("speakers", self.speakers, f"at most {people}, the people in voices")
+        return self
+
+
+# --- models -------------------------------------------------------------------------------
+
+
+class Spleeter(Strict):
+    name: Literal["mini", "published"]
+    T: Annotated[int, Field(ge=64, multiple_of=64)]
+    F: Annotated[int, Field(ge=64, multiple_of=64)]
+    frame_length: Count
+    frame_step: Count
+    filters: list[Count] = Field(min_length=6, max_length=6)
+    batch_size: Count
+    chunk_seconds: Positive
+    chunks_per_song: Count
+    steps: Count
+    validate_every: Count
+
+    @model_validator(mode="after")
+    def _bins(self):
+        bins = self.frame_length // 2 + 1
+        if bins < self.F:
+            raise Expected("F", self.F, f"at most frame_length/2+1 = {bins}")
+        return self
+
+
+class SVoice(Strict):
+    name: Literal["mini", "published"]
+    N: Count
+    L: Annotated[int, Field(ge=2, multiple_of=2)]
+    H: Count
+    R: Count
+    group_norm: bool
+    segment_seconds: Positive
+    stride_seconds: Positive
+    batch_size: Count
+    epochs: Count
+
+    @model_validator(mode="after")
+    def _decoder_covers(self):
+        if self.N % self.L:
+            raise Expected("N", self.N, f"a multiple of L = {self.L}")
+        if self.N // self.L < self.L // 2:
+            raise Expected(
+                "N", self.N, f"at least L²/2 = {self.L * self.L // 2}, else the decoder leaves gaps"
+            )
+        return self
+
+
+# --- optimization -------------------------------------------------------------------------
+
+_RANGES = {
+    "momentum": Fraction,
+    "initial_accumulator_value": NonNegative,
+    "alpha": Fraction,
+    "rho": Fraction,
+    "beta1": Fraction,
+    "beta2": Fraction,
+    "weight_decay": NonNegative,
+    "momentum_decay": NonNegative,
+}
+# What each optimizer has beside its learning rate; "epsilon" is "eps" to PyTorch.
+HYPERPARAMETERS = {
+    "sgd": [],
+    "momentum": ["momentum"],
+    "nesterov": ["momentum"],
+    "adagrad": ["initial_accumulator_value", "epsilon"],
+    "adadelta": ["rho", "epsilon"],
+    "rmsprop": ["alpha", "momentum", "epsilon"],
+    "adam": ["beta1", "beta2", "epsilon"],
+    "adamw": ["beta1", "beta2", "epsilon", "weight_decay"],
+    "adamax": ["beta1", "beta2", "epsilon"],
+    "nadam": ["beta1", "beta2", "epsilon", "momentum_decay"],
+}
+
+
+def _optimizer(name: str) -> type[Strict]:
+    def settings(rate: str, epsilon: str) -> type[Strict]:
+        ranges = {**_RANGES, epsilon: Positive}
+        keys = [epsilon if key == "epsilon" else key for key in HYPERPARAMETERS[name]]
+        fields = {key: (ranges[key], ...) for key in keys}
+        return create_model(name, __base__=Strict, **{rate: (Positive, ...)}, **fields)
+
+    return create_model(
+        name,
+        __base__=Strict,
+        name=(Literal[name], ...),
+        spleeter=(settings("learning_rate", "epsilon"), ...),
+        svoice=(settings("lr", "eps"), ...),
+    )
+
+
+class _Schedule(Strict):
+    warmup_steps: Whole
+
+
+class Constant(_Schedule):
+    name: Literal["constant"]
+
+
+class Step(_Schedule):
+    name: Literal["step"]
+    epochs: Count
+    factor: Factor
+
+
+class Plateau(_Schedule):
+    name: Literal["plateau"]
+    patience: Whole
+    factor: Factor
+
+
+class Exponential(_Schedule):
+    name: Literal["exponential"]
+    factor: Factor
+
+
+class Cosine(_Schedule):
+    name: Literal["cosine"]
+    floor: Fraction
+
+
+class NoClipping(Strict):
+    name: Literal["none"]
+
+
+class NormClipping(Strict):
+    name: Literal["norm"]
+    max_norm: Positive
+
+
+class ValueClipping(Strict):
+    name: Literal["value"]
+    max_value: Positive
+
+
+class AdaptiveClipping(Strict):
+    name: Literal["adaptive"]
+    factor: Positive
+    epsilon: Positive
+
+
+# --- the whole ----------------------------------------------------------------------------
+
+
+class Evaluation(Strict):
+    window_seconds: Positive
+    hop_seconds: Positive
+
+
+class Runtime(Strict):
+    name: Literal["local"]
+
+
+Optimizer = Union[tuple(_optimizer(name) for name in HYPERPARAMETERS)]  # noqa: UP007
+Schedule = Constant | Step | Plateau | Exponential | Cosine
+Clipping = NoClipping | NormClipping | ValueClipping | AdaptiveClipping
+
+
+class Params(Strict):
+    """params.yaml as a whole; the values' meaning stands beside them in conf/."""
+
+    seed: Whole
+    evaluation: Evaluation
+    music: Music
+    speech: Speech
+    spleeter: Spleeter
+    svoice: SVoice
+    optimizer: Annotated[Optimizer, Discriminator("name")]
+    schedule: Annotated[Schedule, Discriminator("name")]
+    clipping: Annotated[Clipping, Discriminator("name")]
+    runtime: Runtime
+
+
+def check(values: dict) -> Params:
+    """The checked parameters.
+
+    Raises:
+        InputError: the first bad key, its value, and what is allowed.
+    """
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise _explained(error.errors()[0], values) from None
+
+
+def load(path: Path = PATH) -> Params:
+    """Reads and checks params.yaml.
+
+    Raises:
+        InputError: the file is missing or not YAML, or as `check`.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(path, "no such file", "the composed configuration") from None
+    except yaml.YAMLError as error:
+        raise InputError(path, " ".join(str(error).split()), "YAML") from None
+    if not isinstance(values, dict):
+        raise InputError(path, type(values).__name__, "a mapping of parameter groups")
+    return check(values)
+
+
+def _explained(error: dict, values: dict) -> InputError:
+    """One of pydantic's errors as our one line."""
+    keys, found = [], values
+    for part in error["loc"]:
+        if isinstance(found, dict) and found.get("name") == part and part not in found:
+            continue  # a variant's name stands in the location but not in the file
+        keys.append(str(part))
+        found = found.get(part) if isinstance(found, dict) else found[part]
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "missing":
+        return InputError(".".join(keys), "nothing", "a value")
+    if kind == "extra_forbidden":
+        return InputError(".".join(keys), repr(found), "no such key")
+    if kind == "union_tag_invalid":
+        tags = context["expected_tags"].replace("'", "")
+        return InputError(".".join([*keys, "name"]), repr(context["tag"]), f"one of {tags}")
+    if kind == "value_error" and isinstance(context.get("error"), Expected):
+        key, value, expected = context["error"].args
+        return InputError(".".join([*keys, key]), repr(value), expected)
+    if kind == "union_tag_not_found":
+        return InputError(".".join([*keys, "name"]), "nothing", "a value")
+    return InputError(".".join(keys), repr(found), error["msg"].removeprefix("Input should be "))
