@@ -1,0 +1,81 @@
+"use strict";
+
+// Figures: the page holds their data; colours come from the style sheet, light or dark.
+const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const figures = [...document.querySelectorAll("figure[data-scale]")].map((figure) => ({
+  figure,
+  area: figure.querySelector(".plot"),
+  spec: JSON.parse(figure.querySelector("script").textContent),
+}));
+
+// Dragging zooms with a mouse; under a finger it must scroll the page.
+const dragmode = matchMedia("(hover: none)").matches ? false : "zoom";
+
+function draw({ figure, area, spec }) {
+  const axis = {
+    gridcolor: color("--rule"),
+    zerolinecolor: color("--rule"),
+    linecolor: color("--strong-rule"),
+    tickcolor: color("--strong-rule"),
+  };
+  const data = spec.data.map((trace) => ({
+    ...trace,
+    line: { ...trace.line, color: color(trace.meta) },
+    marker: { ...trace.marker, color: color(trace.meta) },
+  }));
+  const marks = (spec.layout.shapes ?? []).map((shape) => ({
+    ...shape,
+    line: { ...shape.line, color: color(shape.name) },
+  }));
+  const labels = (spec.layout.annotations ?? []).map((label) => ({
+    ...label,
+    bgcolor: color("--page"),
+    font: { color: color(label.name) },
+  }));
+  const layout = {
+    ...spec.layout,
+    dragmode,
+    shapes: marks,
+    annotations: labels,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: color("--sans"), size: 12, color: color("--muted") },
+    hoverlabel: {
+      bgcolor: color("--panel"),
+      bordercolor: color("--strong-rule"),
+      font: { color: color("--text") },
+    },
+    xaxis: { ...spec.layout.xaxis, ...axis },
+    yaxis: { ...spec.layout.yaxis, ...axis, type: figure.dataset.scale },
+  };
+  return Plotly.react(area, data, layout, { responsive: true, displayModeBar: false });
+}
+
+figures.forEach(draw);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
+
+for (const item of figures) {
+  const buttons = item.figure.querySelectorAll(".scale button");
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      item.figure.dataset.scale = button.value;
+      buttons.forEach((each) => each.setAttribute("aria-pressed", String(each === button)));
+      draw(item);
+    });
+  }
+}
+
+// Players: one sounds at a time, and the next of the same item goes on where the last one was.
+document.addEventListener(
+  "play",
+  ({ target }) => {
+    for (const other of document.querySelectorAll("audio")) {
+      if (other === target || other.paused) continue;
+      if (other.closest(".players") === target.closest(".players")) {
+        target.currentTime = other.currentTime;
+      }
+      other.pause();
+    }
+  },
+  true,
+);

@@ -1,0 +1,44 @@
+"""The page: its sections in the order a reader asks, in one file that needs no network."""
+
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from plotly.offline import get_plotlyjs
+
+from metrics.report import curves, listen, provenance, scores, summary
+from metrics.report.markup import section
+from metrics.report.workspace import Workspace
+
+SECTIONS = {
+    "summary": ("Summary", summary),
+    "scores": ("Scores", scores),
+    "curves": ("Training", curves),
+    "listen": ("Listen", listen),
+    "provenance": ("Provenance", provenance),
+}
+
+
+def build(root: Path) -> str:
+    """The report of the workspace at `root`, as HTML. The same files give the same page.
+
+    What is missing (a model not trained yet, a diverged one's scores) is said in its place.
+    Raises: `InputError` for a file that is there but is not what it should be.
+    """
+    workspace = Workspace.read(root)
+    body = [
+        section(anchor, title, *module.render(workspace))
+        for anchor, (title, module) in SECTIONS.items()
+    ]
+    parts = files("metrics.report")
+    return Template((parts / "page.html").read_text(encoding="utf-8")).substitute(
+        title=summary.title(workspace),
+        heading=summary.heading(workspace),
+        contents="".join(
+            f'<li><a href="#{anchor}">{title}</a></li>' for anchor, (title, _) in SECTIONS.items()
+        ),
+        body="\n".join(body),
+        style=(parts / "page.css").read_text(encoding="utf-8"),
+        script=(parts / "page.js").read_text(encoding="utf-8"),
+        plotly=get_plotlyjs(),
+    )

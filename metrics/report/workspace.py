@@ -1,0 +1,134 @@
+"""What a workspace holds for the report: each part read if it is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from metrics.errors import InputError
+from metrics.workspace import (
+    BSS_METRICS,
+    SPLEETER,
+    SVOICE,
+    read_json,
+    read_table,
+    require_columns,
+)
+
+PARAMS = Path("params.yaml")
+STEP_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "seconds"]
+EPOCH_COLUMNS = ["step", "valid_loss", "best_valid_loss"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model's results. `None`: the file is not there."""
+
+    key: str  # as in params.yaml
+    title: str
+    task: str
+    loss: str  # what its training loss is
+    loss_unit: str
+    results: Path  # relative to the workspace
+    train: dict | None
+    steps: pd.DataFrame | None
+    epochs: pd.DataFrame | None
+    scores: pd.DataFrame | None
+    aggregate: dict | None  # scores.json
+    environment: dict | None
+
+    @property
+    def diverged(self) -> bool:
+        return self.train is not None and self.train.get("status") == "diverged"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+    params: dict
+    spleeter: Model
+    svoice: Model
+
+    @property
+    def models(self) -> tuple[Model, Model]:
+        return self.spleeter, self.svoice
+
+    @classmethod
+    def read(cls, root: Path) -> "Workspace":
+        """Raises: `InputError` for a file that is there but is not what it should be."""
+        return cls(
+            root,
+            _read_params(root / PARAMS),
+            _read_model(
+                root,
+                "spleeter",
+                "Spleeter",
+                "music, four stems",
+                "mean absolute error of the magnitude spectrograms",
+                "",
+                SPLEETER,
+                ["track", "target", *BSS_METRICS, "frames", "nan_frames"],
+            ),
+            _read_model(
+                root,
+                "svoice",
+                "SVoice",
+                "speech, several speakers",
+                "negative SI-SNR, weighted over the blocks",
+                "dB",
+                SVOICE,
+                ["mixture", "speaker", "estimate", "si_snr", "si_snr_improvement"],
+            ),
+        )
+
+
+def _read_params(path: Path) -> dict:
+    if not path.is_file():
+        return {}
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: found {reason}, expected YAML") from error
+    if not isinstance(params, dict):
+        raise InputError(f"{path}: found a {type(params).__name__}, expected a mapping")
+    return params
+
+
+def _read_model(
+    root: Path,
+    key: str,
+    title: str,
+    task: str,
+    loss: str,
+    loss_unit: str,
+    results: Path,
+    score_columns: list[str],
+) -> Model:
+    def frame(name: str, columns: list[str]) -> pd.DataFrame | None:
+        path = root / results / name
+        if not path.is_file():
+            return None
+        content = read_table(path)
+        require_columns(content, columns, path)
+        return content
+
+    def content(name: str) -> dict | None:
+        path = root / results / name
+        return read_json(path) if path.is_file() else None
+
+    return Model(
+        key,
+        title,
+        task,
+        loss,
+        loss_unit,
+        results,
+        train=content("train.json"),
+        steps=frame("steps.csv", STEP_COLUMNS),
+        epochs=frame("epochs.csv", EPOCH_COLUMNS),
+        scores=frame("scores.csv", score_columns),
+        aggregate=content("scores.json"),
+        environment=content("environment.json"),
+    )
