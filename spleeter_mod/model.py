@@ -1,0 +1,72 @@
+"""Spleeter's network with our training operation.
+
+Spleeter's U-Net calls its Keras layers without saying whether it trains, so in the graph of an
+Estimator they follow Keras' learning phase, which nobody sets: batch normalisation keeps the
+statistics it starts with (mean 0, variance 1; its scale and shift are trained) and dropout is
+the identity, in stock Spleeter as here. The training graph therefore draws no random numbers but
+for the initial weights, and the loss of a batch is the same in training and validation.
+"""
+
+import tensorflow as tf
+from spleeter.model import EstimatorSpecBuilder
+
+from spleeter_mod.clipping import clip
+from spleeter_mod.optimizers import build
+from spleeter_mod.schedules import learning_rate
+
+ModeKeys = tf.estimator.ModeKeys
+
+# What `hooks.StepLog` reads of every step.
+WATCHED = {
+    "loss": "watched/loss:0",
+    "learning_rate": "watched/learning_rate:0",
+    "gradient_norm": "watched/gradient_norm:0",
+}
+
+
+class SpecBuilder(EstimatorSpecBuilder):
+    """Spleeter's builder, trained with the optimizer, schedule and clipping that `params` name."""
+
+    def _build_learning_rate(self):
+        return learning_rate(
+            self._params["optimizer"]["learning_rate"],
+            self._params["schedule"],
+            tf.compat.v1.train.get_global_step(),
+            self._params["validate_every"],
+            self._params["steps"],
+        )
+
+    def _build_optimizer(self):
+        self._rate = self._build_learning_rate()
+        step = tf.compat.v1.train.get_global_step()
+        return build(self._params["optimizer"], self._rate, step)
+
+    def build_train_model(self, labels: dict) -> tf.estimator.EstimatorSpec:
+        """Args:
+        labels: `<stem>_spectrogram` magnitudes, (batch, T, F, channels) each.
+        """
+        loss, _ = self._build_loss(labels)
+        optimizer = self._build_optimizer()
+        # The last encoder level's normalisation leads nowhere in Spleeter's U-Net.
+        pairs = [pair for pair in optimizer.compute_gradients(loss) if pair[0] is not None]
+        gradients, weights = zip(*pairs, strict=True)
+        norm = tf.linalg.global_norm(gradients)
+        clipped = clip(self._params["clipping"], gradients, weights, norm)
+        train_op = optimizer.apply_gradients(
+            zip(clipped, weights, strict=True), tf.compat.v1.train.get_global_step()
+        )
+        with tf.name_scope("watched"):
+            tf.identity(loss, "loss")
+            tf.identity(self._rate, "learning_rate")
+            tf.identity(norm, "gradient_norm")
+        return tf.estimator.EstimatorSpec(ModeKeys.TRAIN, loss=loss, train_op=train_op)
+
+
+def model_fn(features, labels, mode, params):
+    """What `tf.estimator` calls to build the graph of one mode."""
+    builder = SpecBuilder(features, params)
+    if mode == ModeKeys.PREDICT:
+        return builder.build_predict_model()
+    if mode == ModeKeys.EVAL:
+        return builder.build_evaluation_model(labels)
+    return builder.build_train_model(labels)

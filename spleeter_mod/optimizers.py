@@ -1,0 +1,231 @@
+"""The ten optimizers, each by PyTorch's formula of the same name (torch.optim).
+
+Where TensorFlow's own optimizer computes the same, it is used as it is. Where the two differ
+(mostly in what epsilon is added to), a subclass computes PyTorch's. In all formulas g is the
+gradient, p the weights, lr the learning rate and t the number of the step, from 1.
+"""
+
+import tensorflow as tf
+
+v1 = tf.compat.v1.train
+
+
+def build(optimizer: dict, learning_rate: tf.Tensor, step: tf.Tensor) -> v1.Optimizer:
+    """Make an optimizer.
+
+    Args:
+        optimizer: its `name` and hyper-parameters, as in conf/optimizer. `learning_rate` is
+            not read: the schedule has made it the tensor below.
+        learning_rate: scalar.
+        step: how many steps were taken before this one, scalar.
+    """
+    make = OPTIMIZERS[optimizer["name"]]
+    hyper = {key: value for key, value in optimizer.items() if key not in ("name", "learning_rate")}
+    return make(learning_rate, step, **hyper)
+
+
+def _sgd(learning_rate, step):
+    return v1.GradientDescentOptimizer(learning_rate)
+
+
+def _momentum(learning_rate, step, momentum):
+    return v1.MomentumOptimizer(learning_rate, momentum)
+
+
+def _nesterov(learning_rate, step, momentum):
+    return v1.MomentumOptimizer(learning_rate, momentum, use_nesterov=True)
+
+
+def _adadelta(learning_rate, step, rho, epsilon):
+    return v1.AdadeltaOptimizer(learning_rate, rho, epsilon)
+
+
+class _Optimizer(v1.Optimizer):
+    """The parts that the subclasses share: a learning rate, dense gradients, zeroed slots."""
+
+    SLOTS: tuple[str, ...] = ()
+
+    def __init__(self, learning_rate, step):
+        super().__init__(use_locking=False, name=type(self).__name__)
+        self._rate = tf.convert_to_tensor(learning_rate)
+        # Powers of a beta near 1 lose their digits in single precision.
+        self._t = tf.cast(step, tf.float64) + 1
+
+    def _create_slots(self, variables):
+        for variable in variables:
+            for slot in self.SLOTS:
+                self._zeros_slot(variable, slot, slot)
+
+    def _resource_apply_dense(self, gradient, variable):
+        slots = [self.get_slot(variable, slot) for slot in self.SLOTS]
+        return self._update(gradient, variable, *slots)
+
+    def _update(self, gradient, variable, *slots):
+        """The operation that takes one step on one variable."""
+        raise NotImplementedError
+
+
+class Adagrad(_Optimizer):
+    """s += g²; p -= lr g / (√s + ε)."""
+
+    SLOTS = ("accumulator",)
+
+    def __init__(self, learning_rate, step, initial_accumulator_value, epsilon):
+        super().__init__(learning_rate, step)
+        self._initial = initial_accumulator_value
+        self._epsilon = epsilon
+
+    def _create_slots(self, variables):
+        for variable in variables:
+            start = tf.fill(variable.shape, tf.cast(self._initial, variable.dtype.base_dtype))
+            self._get_or_make_slot(variable, start, "accumulator", "accumulator")
+
+    def _update(self, gradient, variable, accumulator):
+        return tf.raw_ops.ResourceApplyAdagradV2(
+            var=variable.handle,
+            accum=accumulator.handle,
+            lr=self._rate,
+            epsilon=self._epsilon,
+            grad=gradient,
+        )
+
+
+class RMSprop(_Optimizer):
+    """s = αs + (1-α)g²; b = μb + g / (√s + ε); p -= lr b."""
+
+    def __init__(self, learning_rate, step, alpha, momentum, epsilon):
+        super().__init__(learning_rate, step)
+        self._alpha, self._momentum, self._epsilon = alpha, momentum, epsilon
+        self.SLOTS = ("square", "buffer") if momentum else ("square",)
+
+    def _update(self, gradient, variable, square, buffer=None):
+        squares = square.assign(
+            self._alpha * square + (1 - self._alpha) * tf.square(gradient), read_value=True
+        )
+        update = gradient / (tf.sqrt(squares) + self._epsilon)
+        if buffer is not None:
+            update = buffer.assign(self._momentum * buffer + update, read_value=True)
+        return variable.assign_sub(self._rate * update, read_value=False)
+
+
+class Adam(_Optimizer):
+    """m = β₁m + (1-β₁)g; v = β₂v + (1-β₂)g²; m̂ = m / (1-β₁ᵗ); v̂ = v / (1-β₂ᵗ);
+    p -= lr m̂ / (√v̂ + ε).
+
+    TensorFlow's kernel adds epsilon to √v before the correction, so it is handed a corrected one.
+    """
+
+    SLOTS = ("m", "v")
+
+    def __init__(self, learning_rate, step, beta1, beta2, epsilon):
+        super().__init__(learning_rate, step)
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
+        self._power1 = tf.pow(tf.constant(beta1, tf.float64), self._t)
+        self._power2 = tf.pow(tf.constant(beta2, tf.float64), self._t)
+
+    def _update(self, gradient, variable, m, v):
+        correction2 = tf.sqrt(1 - self._power2)
+        rate = tf.cast(self._rate, tf.float64) * correction2 / (1 - self._power1)
+        return tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=m.handle,
+            v=v.handle,
+            # The kernel would correct the rate itself, in single precision.
+            beta1_power=0.0,
+            beta2_power=0.0,
+            lr=tf.cast(rate, tf.float32),
+            beta1=self._beta1,
+            beta2=self._beta2,
+            epsilon=tf.cast(self._epsilon * correction2, tf.float32),
+            grad=gradient,
+        )
+
+
+class AdamW(Adam):
+    """p -= lr λ p, then Adam."""
+
+    def __init__(self, learning_rate, step, beta1, beta2, epsilon, weight_decay):
+        super().__init__(learning_rate, step, beta1, beta2, epsilon)
+        self._weight_decay = weight_decay
+
+    def _update(self, gradient, variable, m, v):
+        decayed = variable * (1 - self._rate * self._weight_decay)
+        with tf.control_dependencies([variable.assign(decayed, read_value=False)]):
+            return super()._update(gradient, variable, m, v)
+
+
+class Adamax(_Optimizer):
+    """m = β₁m + (1-β₁)g; u = max(β₂u, |g| + ε); p -= lr m / ((1-β₁ᵗ) u)."""
+
+    SLOTS = ("m", "u")
+
+    def __init__(self, learning_rate, step, beta1, beta2, epsilon):
+        super().__init__(learning_rate, step)
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
+        correction = 1 - tf.pow(tf.constant(beta1, tf.float64), self._t)
+        self._corrected = tf.cast(tf.cast(self._rate, tf.float64) / correction, tf.float32)
+
+    def _update(self, gradient, variable, m, u):
+        m = m.assign(self._beta1 * m + (1 - self._beta1) * gradient, read_value=True)
+        u = u.assign(tf.maximum(self._beta2 * u, tf.abs(gradient) + self._epsilon), read_value=True)
+        return variable.assign_sub(self._corrected * m / u, read_value=False)
+
+
+class Nadam(_Optimizer):
+    """μₜ = β₁(1 - 0.96^(ψt)/2); m, v, v̂ as in Adam; Π the product of μ₁…μₜ;
+    p -= lr ((1-μₜ)g / (1-Π) + μₜ₊₁m / (1-Πμₜ₊₁)) / (√v̂ + ε).
+    """
+
+    SLOTS = ("m", "v")
+
+    def __init__(self, learning_rate, step, beta1, beta2, epsilon, momentum_decay):
+        super().__init__(learning_rate, step)
+        self._beta1, self._beta2, self._epsilon = beta1, beta2, epsilon
+        self._mu = self._momentum_at(self._t, momentum_decay)
+        self._next_mu = self._momentum_at(self._t + 1, momentum_decay)
+
+    def _momentum_at(self, t, decay):
+        return self._beta1 * (1 - 0.5 * tf.pow(tf.constant(0.96, tf.float64), t * decay))
+
+    def _create_slots(self, variables):
+        super()._create_slots(variables)
+        first = min(variables, key=lambda variable: variable.op.name)
+        self._create_non_slot_variable(tf.ones((), tf.float64), "mu_product", first)
+
+    def _prepare(self):
+        self._product = self._mu_product * self._mu
+
+    def _finish(self, update_ops, name_scope):
+        with tf.control_dependencies(update_ops):
+            advance = self._mu_product.assign(self._product, read_value=False)
+        return tf.group(*update_ops, advance, name=name_scope)
+
+    @property
+    def _mu_product(self):
+        return self._get_non_slot_variable("mu_product", graph=tf.compat.v1.get_default_graph())
+
+    def _update(self, gradient, variable, m, v):
+        rate = tf.cast(self._rate, tf.float64)
+        of_gradient = rate * (1 - self._mu) / (1 - self._product)
+        of_m = rate * self._next_mu / (1 - self._product * self._next_mu)
+        correction2 = 1 - tf.pow(tf.constant(self._beta2, tf.float64), self._t)
+
+        m = m.assign(self._beta1 * m + (1 - self._beta1) * gradient, read_value=True)
+        v = v.assign(self._beta2 * v + (1 - self._beta2) * tf.square(gradient), read_value=True)
+        denominator = tf.sqrt(v / tf.cast(correction2, tf.float32)) + self._epsilon
+        numerator = tf.cast(of_gradient, tf.float32) * gradient + tf.cast(of_m, tf.float32) * m
+        return variable.assign_sub(numerator / denominator, read_value=False)
+
+
+OPTIMIZERS = {
+    "sgd": _sgd,
+    "momentum": _momentum,
+    "nesterov": _nesterov,
+    "adagrad": Adagrad,
+    "adadelta": _adadelta,
+    "rmsprop": RMSprop,
+    "adam": Adam,
+    "adamw": AdamW,
+    "adamax": Adamax,
+    "nadam": Nadam,
+}

@@ -1,0 +1,145 @@
+"""What a run is made of: the keys of params.yaml that Spleeter's trainer reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from spleeter_mod.errors import InputError
+
+STEMS = ("vocals", "drums", "bass", "other")
+CHANNELS = 2  # the last layer of Spleeter's U-Net has two filters
+LEVELS = 6  # of the U-Net, each halving both axes
+
+# Spleeter leaves this much of a song's ends alone when it takes several chunks of it
+# (`spleeter.dataset.DatasetBuilder.MARGIN`, repeated here to check lists without TensorFlow).
+MARGIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A training run. `optimizer`, `schedule` and `clipping` are their groups' own dictionaries,
+    each with its `name`."""
+
+    seed: int
+    sample_rate: int  # Hz
+    T: int  # frames
+    F: int  # frequency bins
+    frame_length: int  # samples
+    frame_step: int  # samples
+    filters: list[int]
+    batch_size: int
+    chunk_seconds: float
+    chunks_per_song: int
+    steps: int
+    validate_every: int  # steps; an epoch
+    optimizer: dict
+    schedule: dict
+    clipping: dict
+
+    @classmethod
+    def read(cls, path: Path) -> "Settings":
+        """Read params.yaml.
+
+        Raises:
+            InputError: the file is no YAML, a key is missing, or values do not fit each other.
+        """
+        try:
+            params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(path, f"no valid YAML ({reason})", "a composed params.yaml") from None
+
+        def get(*keys):
+            value = params
+            for key in keys:
+                if not isinstance(value, dict) or key not in value:
+                    raise InputError(path, f"no key {'.'.join(keys)}", "a composed params.yaml")
+                value = value[key]
+            return value
+
+        settings = cls(
+            seed=get("seed"),
+            sample_rate=get("music", "sample_rate"),
+            **{
+                key: get("spleeter", key)
+                for key in (
+                    "T",
+                    "F",
+                    "frame_length",
+                    "frame_step",
+                    "filters",
+                    "batch_size",
+                    "chunk_seconds",
+                    "chunks_per_song",
+                    "steps",
+                    "validate_every",
+                )
+            },
+            optimizer={"name": get("optimizer", "name"), **get("optimizer", "spleeter")},
+            schedule=get("schedule"),
+            clipping=get("clipping"),
+        )
+        settings._check()
+        return settings
+
+    def _check(self):
+        unit = 2**LEVELS
+        for key in ("T", "F"):
+            value = getattr(self, key)
+            if value % unit:
+                raise InputError(f"spleeter.{key}", value, f"a multiple of {unit}")
+        bins = self.frame_length // 2 + 1
+        if bins < self.F:
+            raise InputError(
+                "spleeter.F", self.F, f"at most frame_length / 2 + 1 = {bins} frequency bins"
+            )
+        if len(self.filters) != LEVELS:
+            raise InputError("spleeter.filters", f"{len(self.filters)} numbers", LEVELS)
+        chunk = (self.T * self.frame_step + self.frame_length) / self.sample_rate
+        if self.chunk_seconds < chunk:
+            raise InputError(
+                "spleeter.chunk_seconds",
+                self.chunk_seconds,
+                f"at least {chunk:.3f} s, to hold T = {self.T} frames",
+            )
+
+    @property
+    def train_seconds(self) -> float:
+        """The shortest song that can be trained on: T steps of the STFT (see `data.Instrument`)
+        in every chunk."""
+        margin = MARGIN_SECONDS if self.chunks_per_song > 1 else 0.0
+        return self.valid_seconds + margin
+
+    @property
+    def valid_seconds(self) -> float:
+        """The shortest song that can be validated on."""
+        return self.T * self.frame_step / self.sample_rate
+
+    def spleeter(self) -> dict:
+        """This run as Spleeter's own JSON configuration (its musdb.json, with our sizes).
+
+        `model_dir` is relative; Spleeter looks for it in the folder that the environment
+        variable MODEL_PATH names.
+        """
+        return {
+            "model_dir": "spleeter",
+            "mix_name": "mix",
+            "instrument_list": list(STEMS),
+            "sample_rate": self.sample_rate,
+            "frame_length": self.frame_length,
+            "frame_step": self.frame_step,
+            "T": self.T,
+            "F": self.F,
+            "n_channels": CHANNELS,
+            "separation_exponent": 2,
+            "mask_extension": "zeros",
+            "model": {
+                "type": "unet.unet",
+                "params": {
+                    "conv_activation": "ELU",
+                    "deconv_activation": "ELU",
+                    "conv_n_filters": list(self.filters),
+                },
+            },
+        }

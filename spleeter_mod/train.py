@@ -1,0 +1,32 @@
+"""Train Spleeter: `python -m spleeter_mod.train --params params.yaml --scratch DIR`.
+
+Killed at any moment, the same command with the same DIR goes on from the last validation.
+"""
+
+import argparse
+from pathlib import Path
+
+from spleeter_mod import tracks
+from spleeter_mod.errors import one_line
+from spleeter_mod.settings import Settings
+
+
+@one_line
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="spleeter_mod.train", description="Train Spleeter.")
+    parser.add_argument("--params", type=Path, required=True, help="the composed params.yaml")
+    parser.add_argument("--scratch", type=Path, required=True, help="folder of unfinished work")
+    options = parser.parse_args(arguments)
+    settings = Settings.read(options.params)
+    rate = settings.sample_rate
+    songs = tracks.read(tracks.LISTS / "train.csv", rate, settings.train_seconds)
+    tracks.read(tracks.LISTS / "valid.csv", rate, settings.valid_seconds)
+    options.scratch.mkdir(parents=True, exist_ok=True)
+
+    from spleeter_mod.training import train  # TensorFlow takes its time: after all checks
+
+    train(settings, len(songs), options.scratch)
+
+
+if __name__ == "__main__":
+    main()

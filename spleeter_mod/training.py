@@ -1,0 +1,146 @@
+"""One training run, from the scratch folder's last checkpoint to the outputs."""
+
+import contextlib
+import dataclasses
+import json
+import math
+import shutil
+import statistics
+from pathlib import Path
+
+import tensorflow as tf
+
+from spleeter_mod import hooks, session
+from spleeter_mod.data import training_dataset, validation_dataset
+from spleeter_mod.errors import naming
+from spleeter_mod.files import empty, remove, replacing
+from spleeter_mod.logs import Log
+from spleeter_mod.model import model_fn
+from spleeter_mod.settings import Settings
+from spleeter_mod.tracks import LISTS
+from spleeter_mod.validation import Validator, checkpoint_at
+
+MODEL = Path("models/spleeter")
+RESULTS = Path("results/spleeter")
+
+
+def train(settings: Settings, songs: int, scratch: Path) -> None:
+    """Train, write the outputs and empty the scratch folder.
+
+    Args:
+        settings: the run.
+        songs: how many there are to train on.
+        scratch: the folder of everything unfinished.
+
+    Raises:
+        InputError: a file was changed meanwhile, or memory does not suffice.
+        OSError: the disk is full.
+    """
+    session_config = session.configure()
+    checkpoints, best, cache = (scratch / name for name in ("checkpoints", "best", "cache"))
+    checkpoints.mkdir(exist_ok=True)
+    latest = tf.train.latest_checkpoint(str(checkpoints))
+    step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
+    if step:
+        print(f"resuming after step {step} of {settings.steps}", flush=True)
+    params = dataclasses.asdict(settings) | settings.spleeter()
+    # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
+    graph_seed = settings.seed + 1
+
+    with (
+        Log(scratch / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
+        Log(scratch / "epochs.csv", hooks.EPOCH_COLUMNS, step) as epochs,
+        session.explained(scratch),
+    ):
+        validator = Validator(
+            params,
+            lambda: validation_dataset(settings, LISTS / "valid.csv", _cache(cache / "valid")),
+            session_config,
+            graph_seed,
+            best,
+        )
+        estimator = tf.estimator.Estimator(
+            model_fn,
+            params=params,
+            config=tf.estimator.RunConfig(
+                model_dir=str(checkpoints),
+                tf_random_seed=graph_seed,
+                session_config=session_config,
+                save_summary_steps=None,
+                save_checkpoints_secs=None,  # `hooks.Validation` saves
+                log_step_count_steps=None,
+                keep_checkpoint_max=2,
+            ),
+        )
+        # A loss that is not a number is a result, and in steps.csv.
+        with contextlib.suppress(tf.estimator.NanLossDuringTrainingError):
+            estimator.train(
+                lambda: training_dataset(
+                    settings, LISTS / "train.csv", _cache(cache / "train"), songs, step
+                ),
+                hooks=[
+                    hooks.StepLog(settings, steps),
+                    hooks.Validation(settings, steps, epochs, validator, checkpoints),
+                ],
+                max_steps=settings.steps,
+            )
+    chosen = checkpoint_at(best, hooks.best_of(epochs.rows)["step"])
+    _write_outputs(settings, scratch, chosen, _summary(steps.rows, epochs.rows, chosen))
+    empty(scratch)
+
+
+def _cache(folder):
+    """The prefix of a cache's files. tf.data finishes a cache by writing its index, and refuses
+    to go on with an unfinished one."""
+    if not any(folder.glob("*.index")):
+        remove(folder)
+    return folder / "segments"
+
+
+def _summary(steps, epochs, checkpoint):
+    losses = [row["loss"] for row in steps] + [row["valid_loss"] for row in epochs]
+    completed = all(math.isfinite(loss) for loss in losses)
+    return {
+        "status": "completed" if completed else "diverged",
+        "steps": len(steps),
+        "best_valid_loss": _finite(hooks.best_of(epochs)["valid_loss"]),
+        "final_loss": _finite(steps[-1]["loss"]),
+        "seconds_per_step": statistics.median(row["seconds"] for row in steps),
+        "parameters": _count_parameters(checkpoint),
+    }
+
+
+def _finite(value):
+    return value if math.isfinite(value) else None
+
+
+def _count_parameters(checkpoint):
+    """Trainable ones, of a checkpoint that holds the network and nothing else."""
+    fixed = ("global_step", "moving_mean", "moving_variance")
+    variables = tf.train.list_variables(str(checkpoint))
+    return sum(math.prod(shape) for name, shape in variables if not name.endswith(fixed))
+
+
+def _write_outputs(settings, scratch, checkpoint, summary):
+    names = ("steps.csv", "epochs.csv", "train.json")
+    with replacing(*(RESULTS / name for name in names), MODEL) as (*logs, train_json, model):
+        for name, log in zip(names[:2], logs, strict=True):
+            _copy(scratch / name, log)
+        _write(train_json, json.dumps(summary, indent=2) + "\n")
+        model.mkdir()
+        for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
+            _copy(path, model / path.name.replace(checkpoint.name, "model", 1))
+        _write(model / "checkpoint", 'model_checkpoint_path: "model"\n')
+        _write(model / "config.json", json.dumps(settings.spleeter(), indent=2) + "\n")
+        # Without it Spleeter would try to download a model of this name.
+        _write(model / ".probe", "OK")
+
+
+def _copy(source, target):
+    with naming(target):
+        shutil.copyfile(source, target)
+
+
+def _write(path, text):
+    with naming(path):
+        path.write_text(text, encoding="utf-8")
