@@ -40,10 +40,11 @@ def fetch(music: Music, target: Path) -> None:
         raise InputError(source, f"{sample_rate} Hz", f"{music.sample_rate}, music.sample_rate")
     title = music.excerpt.file.removesuffix(".stem.mp4")
     with directory(target) as root:
+        seconds = stems.shape[1] / sample_rate
         for part, (start, end) in music.excerpt.parts:
-            if end > stems.shape[1] / sample_rate:
-                seconds = stems.shape[1] / sample_rate
-                raise InputError(f"music.excerpt.parts.{part}", f"{end} s", f"at most {seconds:.2f}")
+            if end > seconds:
+                key = f"music.excerpt.parts.{part}"
+                raise InputError(key, f"{end} s", f"at most {seconds:.2f} s")
             folder = root / ("test" if part == "test" else "train") / f"{title} ({part})"
             cut = slice(round(start * sample_rate), round(end * sample_rate))
             for name, samples in zip(STREAMS, stems, strict=True):

@@ -85,7 +85,7 @@ def _unpack(package: str, folder: Path) -> Path:
     archives = list(folder.glob("*.deb"))
     if download.returncode or not archives:
         reason = (download.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise InputError(package, f"{reason!r} from apt-get download", "the package (apt-get update?)")
+        raise InputError(package, f"{reason!r} from apt-get", "the package (apt-get update?)")
     subprocess.run(["dpkg-deb", "-x", archives[0], folder], check=True)
     return folder
 
@@ -101,7 +101,8 @@ def write_recipes(speech: Speech, corpus: Path, target: Path) -> None:
         for split, drawn in recipes.items():
             lines = "".join(f"{recipe}\n" for recipe in drawn)
             (folder / list_name(speech.speakers, split)).write_text(lines)
-        named = sorted({path for drawn in recipes.values() for one in drawn for path in one.sources})
+        every = [recipe for drawn in recipes.values() for recipe in drawn]
+        named = sorted({path for recipe in every for path in recipe.sources})
         with (folder / "activlev.txt").open("w") as levels:
             for path in named:
                 samples, sample_rate = soundfile.read(corpus / path)
@@ -152,8 +153,9 @@ def _draw(speech, pool, count: int, generator: random.Random) -> list[Recipe]:
             if not unused[voice]:  # every utterance once before any twice
                 unused[voice] = generator.sample(pool[voice], len(pool[voice]))
             sources.append(unused[voice].pop())
-        drawn.setdefault(tuple(sorted(sources)), Recipe(tuple(sources), _levels(speech, generator)))
-    raise InputError("speech.mixtures", f"{count} in a split", "fewer: the utterances do not suffice")
+        recipe = Recipe(tuple(sources), _levels(speech, generator))
+        drawn.setdefault(tuple(sorted(sources)), recipe)
+    raise InputError("speech.mixtures", f"{count} in a split", "fewer for these utterances")
 
 
 def _levels(speech: Speech, generator: random.Random) -> tuple[str, ...]:

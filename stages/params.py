@@ -33,7 +33,7 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
 
 
-class Expected(ValueError):
+class RuleError(ValueError):
     """A rule over several keys: what was found, what is expected."""
 
     def __init__(self, key: str, found, expected: str):
@@ -55,7 +55,7 @@ class Parts(Strict):
         for key in ("train", "valid", "test"):
             start, end = getattr(self, key)
             if end <= start:
-                raise Expected(key, [start, end], "a start before its end")
+                raise RuleError(key, [start, end], "a start before its end")
         return self
 
 
@@ -96,7 +96,7 @@ class Speech(Strict):
     def _enough_people(self):
         people = len({voice.speaker for voice in self.voices.values()})
         if self.speakers > people:
-            raise Expected("speakers", self.speakers, f"at most {people}, the people in voices")
+            raise RuleError("speakers", self.speakers, f"at most {people}, the people in voices")
         return self
 
 
@@ -120,7 +120,7 @@ class Spleeter(Strict):
     def _bins(self):
         bins = self.frame_length // 2 + 1
         if bins < self.F:
-            raise Expected("F", self.F, f"at most frame_length/2+1 = {bins}")
+            raise RuleError("F", self.F, f"at most frame_length/2+1 = {bins}")
         return self
 
 
@@ -139,9 +139,9 @@ class SVoice(Strict):
     @model_validator(mode="after")
     def _decoder_covers(self):
         if self.N % self.L:
-            raise Expected("N", self.N, f"a multiple of L = {self.L}")
+            raise RuleError("N", self.N, f"a multiple of L = {self.L}")
         if self.N // self.L < self.L // 2:
-            raise Expected(
+            raise RuleError(
                 "N", self.N, f"at least L²/2 = {self.L * self.L // 2}, else the decoder leaves gaps"
             )
         return self
@@ -317,7 +317,7 @@ def _explained(error: dict, values: dict) -> InputError:
     if kind == "union_tag_invalid":
         tags = context["expected_tags"].replace("'", "")
         return InputError(".".join([*keys, "name"]), repr(context["tag"]), f"one of {tags}")
-    if kind == "value_error" and isinstance(context.get("error"), Expected):
+    if kind == "value_error" and isinstance(context.get("error"), RuleError):
         key, value, expected = context["error"].args
         return InputError(".".join([*keys, key]), repr(value), expected)
     if kind == "union_tag_not_found":

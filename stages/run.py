@@ -29,7 +29,7 @@ def run(main: Callable[[], None]) -> None:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             where = error.filename or Path.cwd()
-            sys.exit(f"ERROR: {where}: found {error.strerror.lower()}, expected room for the output")
+            sys.exit(f"ERROR: {where}: found no space left, expected room for the output")
         except KeyboardInterrupt:
             sys.exit(128 + signal.SIGINT)
 

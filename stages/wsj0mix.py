@@ -34,9 +34,7 @@ class Recipe:
         return "_".join(parts) + ".wav"
 
     def __str__(self) -> str:
-        return " ".join(
-            f"{path} {snr}" for path, snr in zip(self.sources, self.snrs, strict=True)
-        )
+        return " ".join(f"{path} {snr}" for path, snr in zip(self.sources, self.snrs, strict=True))
 
 
 def list_name(speakers: int, split: str) -> str:

@@ -17,8 +17,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from stages.errors import InputError  # noqa: E402
-from stages.params import check  # noqa: E402
+from stages.errors import InputError
+from stages.params import check
 
 
 def _strict(load_configuration):

@@ -1,0 +1,121 @@
+"""Which environment a trainer gets, and which scratch folder."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages import environments, launch
+from stages.errors import InputError
+from tests.conftest import ROOT
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """What a fingerprint is made from: dvc.yaml, params.yaml, code and lists."""
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    for dependency in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train_svoice"][
+        "deps"
+    ]:
+        path = tmp_path / dependency
+        if path.suffix:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("a")
+        else:
+            path.mkdir(parents=True)
+            (path / "file.py").write_text("a")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(key: str, value):
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    group, last = key.split(".")
+    params[group][last] = value
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+
+
+def fingerprint() -> str:
+    return launch.fingerprint("train_svoice")
+
+
+def test_the_same_run_has_the_same_fingerprint(workspace):
+    before = fingerprint()
+    (workspace / "svoice" / "__pycache__").mkdir()
+    (workspace / "svoice" / "__pycache__" / "file.pyc").write_text("b")
+    change("spleeter.steps", 7)  # nothing SVoice reads
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    "path", ["svoice/file.py", "data/csv/speech/train.csv", "results/svoice/environment.json"]
+)
+def test_another_code_list_or_environment_has_another(workspace, path):
+    before = fingerprint()
+    (workspace / path).write_text("b")
+    assert fingerprint() != before
+
+
+def test_other_parameters_have_another(workspace):
+    before = fingerprint()
+    change("svoice.epochs", 7)
+    assert fingerprint() != before
+
+
+def test_other_audio_has_another(workspace):
+    """Large folders are known by what DVC noted of them."""
+    before = fingerprint()
+    outs = [{"path": "data/speech/mixtures", "md5": "0123"}]
+    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"mix_speech": {"outs": outs}}}))
+    assert fingerprint() != before
+
+
+def test_temporary_workspaces_share_the_repositorys_scratch(tmp_path, monkeypatch):
+    inside = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
+    inside.mkdir(parents=True)
+    monkeypatch.chdir(inside)
+    assert launch.scratch_root() == tmp_path / "scratch"
+    monkeypatch.chdir(tmp_path)
+    assert launch.scratch_root() == tmp_path / "scratch"
+
+
+def test_the_environment_lies_beside_the_running_one():
+    for model in environments.PACKAGES:
+        python = environments.interpreter(model)
+        assert python.parents[2] == Path(sys.prefix).parent
+        assert subprocess.run([python, "-c", "import soundfile"]).returncode == 0
+
+
+def test_a_missing_environment_says_how_to_make_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "pipeline"))
+    with pytest.raises(InputError, match=r"svoice: found no environment, expected .*`make setup`"):
+        environments.interpreter("svoice")
+
+
+def test_an_outdated_environment_says_how_to_renew_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "pipeline"))
+    (tmp_path / "svoice").mkdir()
+    (tmp_path / "svoice" / "requirements.sha256").write_text("0\n")
+    with pytest.raises(InputError, match=r"found other requirements, .*run `make setup`"):
+        environments.interpreter("svoice")
+
+
+def launched(code: str) -> subprocess.CompletedProcess:
+    script = f"import sys; from stages.launch import _run; sys.exit(_run({code}, 'trainer'))"
+    return subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+
+
+def test_the_exit_code_is_the_trainers():
+    assert launched("['sh', '-c', 'exit 7']").returncode == 7
+
+
+def test_a_killed_trainer_is_said_so():
+    done = launched("['sh', '-c', 'kill -9 $$']")
+    assert done.returncode == 128 + 9
+    assert done.stderr == "ERROR: trainer: killed by SIGKILL (out of memory?)\n"

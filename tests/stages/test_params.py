@@ -1,0 +1,165 @@
+"""params.yaml is what conf/ composes, and every value is checked in one clear line."""
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from stages.errors import InputError
+from stages.params import HYPERPARAMETERS, check, load
+
+ROOT = Path(__file__).resolve().parents[2]
+CONF = ROOT / "conf"
+GROUPS = {
+    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    for group in ("music", "speech", "spleeter", "svoice", "optimizer", "schedule", "clipping")
+}
+
+
+def composed(*overrides: str) -> dict:
+    with initialize_config_dir(str(CONF), version_base=None):
+        return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+
+
+def test_params_yaml_is_what_conf_composes():
+    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
+
+
+def test_every_choice_of_every_group_is_valid():
+    for group, choices in GROUPS.items():
+        assert choices, group
+        for choice in choices:
+            assert getattr(check(composed(f"{group}={choice}")), group).name == choice
+
+
+def test_every_optimizer_has_a_file():
+    assert GROUPS["optimizer"] == sorted(HYPERPARAMETERS)
+
+
+def test_published_presets_set_the_studys_learning_rates():
+    rates = {}
+    for optimizer, preset in itertools.product(GROUPS["optimizer"], ["published"]):
+        params = check(composed(f"optimizer={optimizer}", f"spleeter={preset}", f"svoice={preset}"))
+        assert params.optimizer.svoice.lr == 5e-4
+        rates[optimizer] = params.optimizer.spleeter.learning_rate
+    assert rates.pop("nesterov") == 0.1
+    assert rates.pop("adadelta") == 0.001
+    assert set(rates.values()) == {1e-4}
+
+
+def changed(values: dict, key: str, value) -> dict:
+    *groups, last = key.split(".")
+    inner = values
+    for group in groups:
+        inner = inner[group]
+    inner[last] = value
+    return values
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("optimizer.svoice.lr", -1, "optimizer.svoice.lr: found -1, expected greater than 0"),
+        ("optimizer.svoice.lr", float("nan"), "found nan, expected a finite number"),
+        ("optimizer.svoice.lr", "fast", "optimizer.svoice.lr: found 'fast', expected a valid num"),
+        (
+            "optimizer.spleeter.beta2",
+            1.0,
+            "optimizer.spleeter.beta2: found 1.0, expected less than",
+        ),
+        ("optimizer.svoice.rho", 0.9, "optimizer.svoice.rho: found 0.9, expected no such key"),
+        (
+            "optimizer.name",
+            "adm",
+            "optimizer.name: found 'adm', expected one of sgd, momentum, nes",
+        ),
+        ("schedule.factor", 1.5, "schedule.factor: found 1.5, expected less than 1"),
+        (
+            "schedule.name",
+            "stairs",
+            "schedule.name: found 'stairs', expected one of constant, step",
+        ),
+        ("clipping.max_norm", 0, "clipping.max_norm: found 0, expected greater than 0"),
+        ("spleeter.T", 100, "spleeter.T: found 100, expected a multiple of 64"),
+        ("spleeter.F", 2112, "spleeter.F: found 2112, expected at most frame_length/2+1 = 2049"),
+        ("svoice.L", 7, "svoice.L: found 7, expected a multiple of 2"),
+        ("svoice.N", 60, "svoice.N: found 60, expected a multiple of L = 8"),
+        ("svoice.N", 24, "svoice.N: found 24, expected at least L²/2 = 32"),
+        ("svoice.epochs", 2.5, "svoice.epochs: found 2.5, expected a valid integer"),
+        ("svoice.group_norm", "no", "svoice.group_norm: found 'no', expected a valid boolean"),
+        (
+            "speech.speakers",
+            5,
+            "speech.speakers: found 5, expected at most 4, the people in voices",
+        ),
+        ("speech.mode", "mid", "speech.mode: found 'mid', expected 'min' or 'max'"),
+        ("music.excerpt.parts.test", [2.0, 1.0], "music.excerpt.parts.test: found [2.0, 1.0]"),
+        ("seed", -1, "seed: found -1, expected greater than or equal to 0"),
+        ("seeds", 3, "seeds: found 3, expected no such key"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(key, value, message):
+    with pytest.raises(InputError) as caught:
+        check(changed(composed(), key, value))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    values = composed()
+    del values["optimizer"]["svoice"]["lr"]
+    with pytest.raises(
+        InputError, match=r"^optimizer\.svoice\.lr: found nothing, expected a value$"
+    ):
+        check(values)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("a: [1", "YAML"), ("- a", "found list"), (None, "no")]
+)
+def test_a_file_that_is_no_configuration(tmp_path, text, found):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=found) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+COMPOSE = """
+import os, sys
+from dvc.utils.hydra import compose_and_dump
+conf = os.path.abspath("conf")
+compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "optimizer=adm",
+            "ERROR: In 'config': Could not find 'optimizer/adm'; available options in",
+        ),
+        ("optimiser=sgd", "ERROR: optimiser: found no such key"),
+        ("optimizer.svoice.learning=1", "ERROR: optimizer.svoice.learning: found no such key"),
+        ("optimizer.svoice.lr=-1", "ERROR: optimizer.svoice.lr: found -1, expected greater than 0"),
+    ],
+)
+def test_dvc_refuses_to_compose_it_and_writes_nothing(tmp_path, override, message):
+    output = tmp_path / "params.yaml"
+    done = subprocess.run(
+        [sys.executable, "-c", COMPOSE, output, override],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert not output.exists()

@@ -1,0 +1,109 @@
+"""Recipe lists, the mixing formula, and the active speech level."""
+
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pytest
+import soundfile
+
+from stages.errors import InputError
+from stages.wsj0mix import Recipe, active_level, mix, read_levels, read_recipes
+from tests.conftest import TEST_DATA
+
+REAL_LISTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "wsj0mix_recipes"
+
+
+def test_recipes_are_read_as_written(tmp_path):
+    path = tmp_path / "mix_2_spk_tt.txt"
+    path.write_text(
+        "wsj0/si_et_05/445/445c0206.wav 0.60431 wsj0/si_dt_05/22g/22gc0105.wav -0.60431 \n"
+    )
+    (recipe,) = read_recipes(path, speakers=2)
+    assert recipe.sources[1] == PurePosixPath("wsj0/si_dt_05/22g/22gc0105.wav")
+    assert recipe.name == "445c0206_0.60431_22gc0105_-0.60431.wav"
+    assert str(recipe) == path.read_text().strip()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a.wav 1 b.wav -1\na.wav 1\n", "list.txt:2: found 'a.wav 1', expected 2 × `path snr`"),
+        ("a.wav one b.wav -1\n", "list.txt:1: found"),
+        ("\n", "no lines"),
+        (None, "no such file"),
+    ],
+)
+def test_a_bad_recipe_list_is_named_with_its_line(tmp_path, text, message):
+    path = tmp_path / "list.txt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_recipes(path, speakers=2)
+
+
+def test_a_level_must_be_above_zero(tmp_path):
+    path = tmp_path / "activlev.txt"
+    path.write_text("a 1e-3\nb 0\n")
+    with pytest.raises(InputError, match=r"activlev.txt:2: found 'b 0'"):
+        read_levels(path)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_mixing_follows_the_formula(mode):
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=900), generator.normal(size=1000)
+    mixture, sources = mix([a, b], levels=[0.5, 2.0], snrs=[1.5, -1.5], mode=mode)
+    length = 900 if mode == "min" else 1000
+    padded = np.zeros((2, 1000))
+    padded[0, :900], padded[1] = a / 0.5**0.5 * 10**0.075, b / 2**0.5 * 10**-0.075
+    padded = padded[:, :length]
+    peak = max(np.abs(padded).max(), np.abs(padded.sum(0)).max())
+    assert peak > 1
+    np.testing.assert_allclose(sources, padded * 0.9 / peak)
+    np.testing.assert_allclose(mixture, sources.sum(0), atol=1e-12)
+
+
+def test_a_quiet_mixture_is_not_raised_to_full_scale():
+    quiet = np.full(100, 0.1)
+    mixture, _ = mix([quiet, -quiet / 2], levels=[1, 1], snrs=[0, 0], mode="min")
+    np.testing.assert_allclose(mixture, 0.05 * 0.9)
+
+
+class TestActiveLevel:
+    RATE = 8000
+
+    def speech(self):
+        path = sorted((TEST_DATA / "data/speech/corpus/fr_CA_f_June").glob("*.wav"))[0]
+        samples, rate = soundfile.read(path)
+        assert rate == self.RATE
+        return samples
+
+    def test_a_steady_tone_is_active_throughout(self):
+        tone = 0.1 * np.sin(2 * np.pi * 440 / self.RATE * np.arange(5 * self.RATE))
+        assert active_level(tone, self.RATE) == pytest.approx(0.005, rel=0.02)
+
+    def test_silence_around_speech_does_not_lower_it(self):
+        speech = self.speech()
+        padded = np.concatenate([np.zeros(5 * self.RATE), speech, np.zeros(5 * self.RATE)])
+        change = 10 * np.log10(active_level(padded, self.RATE) / active_level(speech, self.RATE))
+        assert abs(change) < 0.5
+        assert active_level(speech, self.RATE) >= np.mean(speech**2)
+
+    def test_it_scales_with_power(self):
+        speech = self.speech()
+        ratio = active_level(speech / 4, self.RATE) / active_level(speech, self.RATE)
+        assert 10 * np.log10(ratio) == pytest.approx(-12.04, abs=0.2)
+
+    def test_silence_has_none(self):
+        assert active_level(np.zeros(100), self.RATE) == 0
+
+
+@pytest.mark.skipif(not REAL_LISTS.is_dir(), reason="the original lists are not at hand")
+def test_the_original_lists_are_read_whole():
+    counts = {"tr": 20_000, "cv": 5_000, "tt": 3_000}
+    for split, count in counts.items():
+        recipes = read_recipes(REAL_LISTS / f"mix_2_spk_{split}.txt", speakers=2)
+        assert len(recipes) == count
+        assert isinstance(recipes[0], Recipe)
+    for path in (REAL_LISTS / "activlev").iterdir():
+        assert len(read_levels(path)) == len(path.read_text().split()) // 2
