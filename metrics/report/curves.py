@@ -50,7 +50,7 @@ def _loss(model: Model, mark: dict) -> str:
     ends = f"From {significant(finite[0])} to {significant(finite[-1])}. " if finite.size else ""
     return figure(
         "Training loss",
-        f"{model.loss.capitalize()}. {ends}Smoothed: exponential moving average over {span} steps.",
+        f"{model.loss}. {ends}Smoothed: exponential moving average over {span} steps.",
         [
             line("each step", steps["step"], steps["loss"], "--raw", width=1),
             line("smoothed", steps["step"], smooth, "--blue", width=2.5),

@@ -70,13 +70,13 @@ def figure(
                 "title": {"text": y_label, "standoff": 8},
                 "automargin": True,
                 "tickformat": "~g",
-                "nticks": 6,
             },
             **(layout or {}),
         },
     )
     choice = ""
     if log:
+        drawing.layout.meta = _log_tick(np.concatenate([trace.y for trace in traces]))
         buttons = "".join(
             f'<button type="button" value="{value}" aria-pressed="{str(value == scale).lower()}">'
             f"{value}</button>"
@@ -97,8 +97,17 @@ def figure(
     )
 
 
+def _log_tick(values: np.ndarray) -> str | float:
+    """Spacing of the ticks of a logarithmic axis, in plotly's terms: 1, 2, 5 of each decade, or
+    whole decades where there are many."""
+    decades = np.log10(values.max() / values.min())
+    if decades < 0.5:
+        return "D1"
+    return "D2" if decades < 2.5 else float(np.ceil(decades / 6))
+
+
 def vertical_mark(x: float, text: str, color: str) -> dict:
-    """Layout of a dashed vertical line with a label at its top."""
+    """Layout of a dashed vertical line with a label above it."""
     return {
         "shapes": [
             {
@@ -121,7 +130,7 @@ def vertical_mark(x: float, text: str, color: str) -> dict:
                 "text": text,
                 "showarrow": False,
                 "xanchor": "right",
-                "yanchor": "top",
+                "yanchor": "bottom",
             }
         ],
     }

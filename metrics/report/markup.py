@@ -54,10 +54,11 @@ def table(
     caption: str,
     text_columns: int = 1,
     total: bool = False,
-    wide: bool = False,
+    kind: str = "",
 ) -> str:
     """A table of escaped text; the first column names the rows, those from `text_columns` on hold
-    numbers. `total` sets off the last row."""
+    numbers. `total` sets off the last row. `kind`, for the style sheet: `wide` fills the column,
+    `items` also scrolls sideways where the column is narrow."""
 
     def cells(row: Sequence[str], element: str) -> str:
         made = []
@@ -74,7 +75,7 @@ def table(
         lines.append(f"<tr{mark}>{cells(row, 'td')}</tr>")
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table{' class=wide' if wide else ''}><caption>{escape(caption)}</caption>"
+        f"<table{f' class={kind}' if kind else ''}><caption>{escape(caption)}</caption>"
         f"<thead><tr>{cells(head, 'th')}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
     )

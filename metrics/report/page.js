@@ -29,7 +29,6 @@ function draw({ figure, area, spec }) {
   }));
   const labels = (spec.layout.annotations ?? []).map((label) => ({
     ...label,
-    bgcolor: color("--page"),
     font: { color: color(label.name) },
   }));
   const layout = {
@@ -48,6 +47,7 @@ function draw({ figure, area, spec }) {
     xaxis: { ...spec.layout.xaxis, ...axis },
     yaxis: { ...spec.layout.yaxis, ...axis, type: figure.dataset.scale },
   };
+  if (figure.dataset.scale === "log") layout.yaxis.dtick = spec.layout.meta;
   return Plotly.react(area, data, layout, { responsive: true, displayModeBar: false });
 }
 

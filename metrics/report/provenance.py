@@ -39,7 +39,7 @@ def render(workspace: Workspace) -> tuple[str, str]:
         rows,
         "Files this page was made from",
         text_columns=3,
-        wide=True,
+        kind="items",
     )
     parts = [files, "<h3>Configuration</h3>"]
     if (root / PARAMS).is_file():

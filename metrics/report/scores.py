@@ -45,16 +45,23 @@ def _music(model: Model) -> str:
     silent = int(scores["nan_frames"].sum())
     if silent:
         parts.append(
-            f"<p>{silent:,} of {int(scores['frames'].sum()):,} frames have no value: "
-            "a reference or an estimate is silent there. The medians leave them out.</p>"
+            f"<p>{silent:,} of {int(scores['frames'].sum()):,} values, one per frame and stem, "
+            "are undefined: a reference or an estimate is silent there. The medians leave them "
+            "out.</p>"
         )
     rows = [
-        [row["track"], row["target"], *(number(row[m]) for m in BSS_METRICS), row["frames"]]
+        [
+            row["track"],
+            row["target"],
+            *(number(row[metric]) for metric in BSS_METRICS),
+            row["frames"],
+            row["nan_frames"],
+        ]
         for row in scores.head(ROWS).to_dict("records")
     ]
     parts.append(
         _items(
-            ["track", "stem", *BSS_METRICS, "frames"],
+            ["track", "stem", *BSS_METRICS, "frames", "NaN frames"],
             rows,
             "Scores per track and stem: median over frames (dB)",
             model,
@@ -109,7 +116,7 @@ def _speech(model: Model) -> str:
         rows = [[name, number(model.aggregate.get(key))] for key, name in names.items()]
         paths = [model.results / "scores.json"]
         if model.scores is not None:
-            head += ["least", "median", "most"]
+            head += ["lowest", "median", "highest"]
             for row, key in zip(rows, names, strict=True):
                 values = model.scores[key].dropna()
                 row += [number(values.min()), number(values.median()), number(values.max())]
@@ -150,11 +157,11 @@ def _speech_distribution(model: Model) -> str:
     path = [model.results / "scores.csv"]
     return _figures(
         figure(
-            "Improvement per speaker",
-            f"{worse:,} of {plural(len(gain), 'speaker')} came out worse than in the mixture.",
+            "Improvement of each estimate",
+            f"{worse:,} of {plural(len(gain), 'estimate')} are worse than the mixture itself.",
             [go.Histogram(x=gain.to_numpy(), meta="--blue", nbinsx=30)],
             "SI-SNR improvement (dB)",
-            "speakers",
+            "estimates",
             path,
             {"bargap": 0.06, "hovermode": "closest"},
         ),
@@ -193,8 +200,8 @@ def _items(
     total = len(model.scores)
     if total > len(rows):
         caption += f"; the first {len(rows)} of {total:,} rows"
-    made = table(head, rows, caption, text_columns=text_columns, wide=True) + source(path)
-    return details(f"Each of {plural(items, noun)}", made, unfolded=items <= 2)
+    made = table(head, rows, caption, text_columns=text_columns, kind="items") + source(path)
+    return details(f"{noun.capitalize()} by {noun} ({items:,})", made, unfolded=items <= 2)
 
 
 def _figures(*figures: str) -> str:

@@ -54,7 +54,7 @@ def _names(params: dict) -> dict[str, str]:
     return {key: str(params[key]["name"]) for key in keys}
 
 
-def headline(model: Model) -> tuple[float | None, str, str] | None:
+def _headline(model: Model) -> tuple[float | None, str, str] | None:
     """The one number for a model's scores: value in dB, its name, what it is taken over."""
     if model.aggregate is None:
         return None
@@ -70,8 +70,8 @@ def headline(model: Model) -> tuple[float | None, str, str] | None:
 
 
 def _outcome(model: Model) -> str:
-    found = headline(model)
-    if found is None or found[0] is None:
+    found = _headline(model)
+    if model.diverged or found is None or found[0] is None:
         return ""
     value, name, _ = found
     return f"{escape(model.title)} reaches an {name} of {number(value, 1)} dB"
@@ -104,7 +104,7 @@ def _run(model: Model) -> str:
             f'<p class="status{" diverged" if model.diverged else ""}">'
             f"{escape(model.task)} · {mark}{escape(status)}</p>"
         )
-    found = headline(model)
+    found = _headline(model)
     if found is None:
         parts.append(missing(model.results / "scores.json", "scores"))
     else:
@@ -116,11 +116,10 @@ def _run(model: Model) -> str:
     paths = []
     if model.train is not None:
         train = model.train
-        unit = f" {model.loss_unit}" if model.loss_unit else ""
         rows = {
             "steps": _count(train.get("steps")),
-            "best validation loss": significant(train.get("best_valid_loss")) + unit,
-            "final training loss": significant(train.get("final_loss")) + unit,
+            "best validation loss": _loss(model, "best_valid_loss"),
+            "final training loss": _loss(model, "final_loss"),
             "seconds per step, median": significant(train.get("seconds_per_step"), 3),
             "parameters": _count(train.get("parameters")),
         }
@@ -132,6 +131,11 @@ def _run(model: Model) -> str:
     if paths:
         parts.append(source(*paths))
     return f'<div class="run">{"".join(parts)}</div>'
+
+
+def _loss(model: Model, key: str) -> str:
+    value = significant(model.train.get(key))
+    return f"{value} {model.loss_unit}".strip() if value != UNDEFINED else value
 
 
 def _count(value: int | None) -> str:
@@ -163,5 +167,5 @@ def _settings(workspace: Workspace) -> str:
         ("seed", params.get("seed", UNDEFINED), params.get("seed", UNDEFINED)),
     ]
     head = ["", *(model.title for model in workspace.models)]
-    made = table(head, rows, "What was set", text_columns=3, wide=True)
+    made = table(head, rows, "What was set", text_columns=3, kind="wide")
     return made + f'<p class="source">From {code(PARAMS)}, whole under Provenance</p>'

@@ -1,12 +1,22 @@
 """Estimates as a trainer would leave them: real references with some of the others leaking in."""
 
+import json
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import soundfile
 
-from tests.metrics.files import MUSIC_SECONDS, TARGETS, read_list, write
+from metrics.music_scores import aggregate_music, score_music
+from metrics.speech_scores import aggregate_speech, score_speech
+from tests.metrics.files import (
+    MUSIC_SECONDS,
+    TARGETS,
+    read_list,
+    write,
+    write_scores,
+    write_training,
+)
 
 
 @pytest.fixture
@@ -45,3 +55,27 @@ def speech(workspace):
             path = workspace.root / f"results/svoice/estimates/{folder}/{name}"
             write(path, source + 0.1 * (number + 1) * mixture, rate)
     return workspace
+
+
+@pytest.fixture(scope="session")
+def known_scores():
+    """The scores of the fixtures' estimates, computed by the first test that needs them."""
+    return {}
+
+
+@pytest.fixture
+def finished(music, speech, known_scores):
+    """The workspace as a whole run leaves it: trained, separated, scored."""
+    root = music.root
+    for model in ("spleeter", "svoice"):
+        write_training(root, model)
+        environment = {"interpreter": "3.11.7", "packages": {model: "2.4.2"}}
+        (root / f"results/{model}/environment.json").write_text(json.dumps(environment))
+    if not known_scores:
+        known_scores["music"] = score_music(root, 0.25, 0.25)
+        known_scores["speech"] = score_speech(root)
+    scores = known_scores["music"]
+    write_scores(root, "spleeter", scores, aggregate_music(scores))
+    scores = known_scores["speech"]
+    write_scores(root, "svoice", scores, aggregate_speech(scores))
+    return music
