@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro test setup system lint format lock clean
+.PHONY: help repro test test-data setup system lint format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,13 +23,15 @@ repro: setup ## set up, run the pipeline, print the scores
 	dvc repro
 	python -m metrics.table
 
-test: setup $(TEST_DATA)/.made ## set up, run every environment's tests
+test: test-data ## set up, run every environment's tests
 	python -m pytest tests/stages tests/metrics tests/pipeline
 	.venv/svoice/bin/python -m pytest tests/svoice
 	.venv/spleeter/bin/python -m pytest tests/spleeter_mod
 
-# The embedded data, made by the pipeline's own stages, for the trainers' tests.
-$(TEST_DATA)/.made: $(wildcard stages/*.py stages/prompts/*) params.yaml | setup
+test-data: $(TEST_DATA)/.made ## make the data the tests share
+
+# By the pipeline's own stages.
+$(TEST_DATA)/.made: $(wildcard stages/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py | setup
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 

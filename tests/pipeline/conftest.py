@@ -1,0 +1,78 @@
+"""A repository for each module: the files of this one, committed, at the tiniest size."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, TINY
+
+# The tiny configuration as overrides, on top of every experiment's own.
+OVERRIDES = [
+    *(f"{group}.{key}={value}" for group, values in TINY.items() for key, value in values.items()),
+    "speech.mixtures.train=4",
+    "speech.mixtures.valid=2",
+    "speech.mixtures.test=2",
+]
+
+
+@dataclass
+class Repository:
+    """A clone with DVC, in which commands run as a user runs them."""
+
+    root: Path
+
+    def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Runs a command; its output is one text, as a terminal shows it."""
+        tools = Path(sys.prefix) / "bin"
+        environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+        )
+        assert not check or done.returncode == 0, done.stdout
+        return done
+
+    def experiment(self, *overrides: str, name: str | None = None, check: bool = True):
+        """Runs `dvc exp run` with the tiny configuration and `overrides`."""
+        options = [part for override in (*OVERRIDES, *overrides) for part in ("-S", override)]
+        named = ["-n", name] if name else []
+        return self("dvc", "exp", "run", *named, *options, check=check)
+
+    def commit(self, message: str) -> None:
+        self("git", "add", "-A")
+        self("git", "commit", "-q", "-m", message)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    root = tmp_path_factory.mktemp("clone") / "repository"
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        # What an earlier run wrote stays behind: this one starts like a first clone.
+        if name != "dvc.lock" and not name.startswith("results/") and (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, root / name)
+    made = Repository(root)
+    made("git", "init", "-q")
+    made("git", "config", "user.email", "tests@example.org")
+    made("git", "config", "user.name", "Tests")
+    made.commit("The project")
+    made.experiment(name="base")
+    made.commit("A first run")
+    return made

@@ -1,0 +1,162 @@
+"""The pipeline from end to end through the real DVC, at the tiniest size. In the order written:
+each test goes on from the one before."""
+
+import json
+import math
+import time
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.pipeline.conftest import OVERRIDES
+
+STAGES = ["environments", "fetch_music", "csv_music", "fetch_speech", "mix_speech", "csv_speech"]
+DATA_STAGES = STAGES[1:]
+TRAINING = ["train_spleeter", "train_svoice"]
+MODELS = ["spleeter", "svoice"]
+
+
+def ran(output: str) -> set[str]:
+    """The stages whose commands were run, by DVC's own words."""
+    return {line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")}
+
+
+def results(repository) -> dict[str, bytes]:
+    """Everything measured, trained and written down, by path."""
+    return {
+        str(path.relative_to(repository.root)): path.read_bytes()
+        for folder in ("results", "models", "data/csv")
+        for path in sorted((repository.root / folder).rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_every_file_of_the_contract_is_there_and_consistent(repository):
+    for model in MODELS:
+        folder = repository.root / "results" / model
+        steps, epochs, scores = (
+            pd.read_csv(folder / f"{name}.csv") for name in ("steps", "epochs", "scores")
+        )
+        train = json.loads((folder / "train.json").read_text())
+        assert list(steps) == ["step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds"]
+        assert list(epochs) == ["epoch", "step", "train_loss", "valid_loss", "best_valid_loss"]
+        assert train["status"] == "completed"
+        assert train["steps"] == len(steps) == steps.step.iloc[-1]
+        assert train["best_valid_loss"] == epochs.valid_loss.min()
+        assert train["final_loss"] == steps.loss.iloc[-1]
+        assert len(scores) > 0
+        assert json.loads((folder / "environment.json").read_text())["runtime"] == "local"
+        assert list((folder / "estimates").rglob("*.wav"))
+    sdr = json.loads((repository.root / "results/spleeter/scores.json").read_text())["SDR"]
+    frame = pd.read_csv(repository.root / "results/spleeter/scores.csv").set_index("target")
+    assert sdr["drums"] == frame.SDR["drums"]
+    speech = json.loads((repository.root / "results/svoice/scores.json").read_text())
+    frame = pd.read_csv(repository.root / "results/svoice/scores.csv")
+    assert speech["si_snr_improvement"] == pytest.approx(frame.si_snr_improvement.mean())
+    assert "<html" in (repository.root / "results/report.html").read_text()
+
+
+def test_nothing_large_is_in_git(repository):
+    listed = repository("git", "ls-files", "-s", "results", "models", "data").stdout
+    names = {line.split("\t")[1] for line in listed.splitlines()}
+    metrics = {f"results/{m}/{n}.json" for m in MODELS for n in ("train", "scores", "environment")}
+    assert {name for name in names if not name.endswith(".gitignore")} == metrics
+
+
+def test_again_nothing_runs(repository):
+    assert not ran(repository("dvc", "repro").stdout)
+    assert "up to date" in repository("dvc", "status").stdout
+    assert repository("git", "status", "--porcelain").stdout == ""
+
+
+def test_another_optimizer_retrains_both_models_and_touches_no_data(repository):
+    output = repository.experiment("optimizer=adadelta", name="adadelta").stdout
+    assert ran(output).isdisjoint(["environments", *DATA_STAGES])
+    assert ran(output).issuperset(TRAINING)
+    assert "adadelta" in repository("dvc", "params", "diff").stdout
+    metrics = json.loads(repository("dvc", "metrics", "diff", "--json").stdout)["diff"]
+    for model in MODELS:
+        assert "best_valid_loss" in metrics[f"results/{model}/train.json"]
+    shown = repository("dvc", "exp", "show", "--csv").stdout.splitlines()
+    assert any(",adadelta," in line for line in shown)
+
+
+def test_plots_diff_overlays_both_experiments_for_both_models(repository):
+    repository("dvc", "plots", "diff", "base", "adadelta", "-o", "plots")
+    page = (repository.root / "plots" / "index.html").read_text()
+    titles = [
+        title
+        for plot in yaml.safe_load((repository.root / "dvc.yaml").read_text())["plots"]
+        for title in plot
+    ]
+    assert len(titles) == 10
+    drawn = repository("dvc", "plots", "diff", "base", "adadelta", "--json").stdout
+    plots = json.loads(drawn)["data"]
+    for title in titles:
+        (plot,) = plots[title]
+        assert {point["rev"] for point in plot["datapoints"]["base"]} == {"base"}
+        assert {point["rev"] for point in plot["datapoints"]["adadelta"]} == {"adadelta"}
+        assert title in page
+
+
+def test_one_models_learning_rate_retrains_only_that_model(repository):
+    output = repository.experiment("optimizer.svoice.lr=2e-3").stdout
+    assert ran(output) == {"train_svoice", "evaluate_svoice", "report"}
+
+
+def test_a_bad_override_changes_nothing(repository):
+    before = results(repository)
+    params = (repository.root / "params.yaml").read_text()
+    for override in ("optimizer=adm", "optimizer.svoice.lr=-1", "optimiser=sgd"):
+        done = repository.experiment(override, check=False)
+        assert done.returncode != 0
+        assert done.stdout.startswith("ERROR: ")
+        assert done.stdout.count("\n") == 1
+    assert results(repository) == before
+    assert (repository.root / "params.yaml").read_text() == params
+
+
+def test_a_failed_training_leaves_the_previous_results(repository):
+    """DVC removes a stage's outputs before it runs: they come back."""
+    before = results(repository)
+    lists = repository.root / "data/csv"
+    for model, data in (("spleeter", "music"), ("svoice", "speech")):
+        listed = lists / data / "train.csv"
+        kept = listed.read_text()
+        listed.unlink()  # DVC's copy may be a link into its cache
+        listed.write_text(kept.splitlines()[0] + "\n")
+        done = repository("dvc", "repro", "-s", "-f", f"train_{model}", check=False)
+        assert done.returncode != 0
+        errors = [line for line in done.stdout.splitlines() if line.startswith("ERROR: data/csv")]
+        assert len(errors) == 1
+        listed.write_text(kept)
+    assert results(repository) == before
+
+
+def test_a_diverged_run_is_a_result(repository):
+    output = repository.experiment(
+        "optimizer=sgd", "optimizer.svoice.lr=1e30", "clipping=none", name="diverged"
+    ).stdout
+    assert "train_svoice" in ran(output)
+    folder = repository.root / "results" / "svoice"
+    train = json.loads((folder / "train.json").read_text())
+    assert train["status"] == "diverged"
+    steps = pd.read_csv(folder / "steps.csv")
+    assert not math.isfinite(steps.loss.iloc[-1])
+    assert train["steps"] == len(steps)
+    assert train["final_loss"] is None
+    assert "diverged" in (repository.root / "results/report.html").read_text()
+
+
+def test_queued_experiments_run_side_by_side_in_temporary_workspaces(repository):
+    options = [part for override in OVERRIDES for part in ("-S", override)]
+    grid = ["-S", "clipping=none,norm", "-S", "optimizer=sgd"]
+    repository("dvc", "exp", "run", "--queue", *options, *grid)
+    repository("dvc", "queue", "start", "-j", "2")
+    for _ in range(600):
+        status = repository("dvc", "queue", "status").stdout
+        if "Queued" not in status and "Running" not in status:
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2, status
