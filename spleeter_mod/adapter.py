@@ -1,6 +1,7 @@
 """Spleeter's audio seam, through libsndfile: no ffmpeg process per chunk."""
 
 import os
+from contextlib import closing
 from math import gcd
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class SoundfileAudioAdapter(AudioAdapter):
         if codec not in (None, Codec.WAV):
             raise SpleeterError(f"{path}: found codec {codec}, expected {Codec.WAV}")
         frames, channels = data.shape
-        with FloatWav(Path(path), int(sample_rate), channels, frames) as file:
+        with closing(FloatWav(Path(path), int(sample_rate), channels, frames)) as file:
             file.write(data)
 
 

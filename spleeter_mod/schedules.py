@@ -14,7 +14,7 @@ PLATEAU_FACTOR = "plateau_factor:0"
 def learning_rate(
     base: float, schedule: dict, step: tf.Tensor, steps_per_epoch: int, total_steps: int
 ) -> tf.Tensor:
-    """The learning rate of step `step`, a float32 scalar of the graph.
+    """The learning rate of step `step`, a float64 scalar of the graph.
 
     Args:
         base: the optimizer's own rate.
@@ -27,7 +27,7 @@ def learning_rate(
     factor = _FACTORS[schedule["name"]](schedule, k, float(steps_per_epoch), float(total_steps))
     if schedule["warmup_steps"]:
         factor *= tf.minimum((k + 1) / schedule["warmup_steps"], 1)
-    return tf.cast(base * factor, tf.float32)
+    return base * factor
 
 
 def _constant(schedule, k, steps_per_epoch, total_steps):

@@ -7,6 +7,9 @@ import yaml
 
 from spleeter_mod.errors import InputError
 
+MODEL = Path("models/spleeter")
+RESULTS = Path("results/spleeter")
+
 STEMS = ("vocals", "drums", "bass", "other")
 CHANNELS = 2  # the last layer of Spleeter's U-Net has two filters
 LEVELS = 6  # of the U-Net, each halving both axes

@@ -16,12 +16,9 @@ from spleeter_mod.errors import naming
 from spleeter_mod.files import empty, remove, replacing
 from spleeter_mod.logs import Log
 from spleeter_mod.model import model_fn
-from spleeter_mod.settings import Settings
+from spleeter_mod.settings import MODEL, RESULTS, Settings
 from spleeter_mod.tracks import LISTS
 from spleeter_mod.validation import Validator, checkpoint_at
-
-MODEL = Path("models/spleeter")
-RESULTS = Path("results/spleeter")
 
 
 def train(settings: Settings, songs: int, scratch: Path) -> None:
@@ -44,8 +41,6 @@ def train(settings: Settings, songs: int, scratch: Path) -> None:
     if step:
         print(f"resuming after step {step} of {settings.steps}", flush=True)
     params = dataclasses.asdict(settings) | settings.spleeter()
-    # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
-    graph_seed = settings.seed + 1
 
     with (
         Log(scratch / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
@@ -56,7 +51,6 @@ def train(settings: Settings, songs: int, scratch: Path) -> None:
             params,
             lambda: validation_dataset(settings, LISTS / "valid.csv", _cache(cache / "valid")),
             session_config,
-            graph_seed,
             best,
         )
         estimator = tf.estimator.Estimator(
@@ -64,7 +58,8 @@ def train(settings: Settings, songs: int, scratch: Path) -> None:
             params=params,
             config=tf.estimator.RunConfig(
                 model_dir=str(checkpoints),
-                tf_random_seed=graph_seed,
+                # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
+                tf_random_seed=settings.seed + 1,
                 session_config=session_config,
                 save_summary_steps=None,
                 save_checkpoints_secs=None,  # `hooks.Validation` saves

@@ -21,7 +21,6 @@ class Validator:
         params: dict,
         dataset: Callable[[], tf.data.Dataset],
         session_config: tf.compat.v1.ConfigProto,
-        graph_seed: int,
         best: Path,
     ):
         """
@@ -29,12 +28,10 @@ class Validator:
             params: as `model_fn` takes them.
             dataset: makes the batches of the validation list.
             session_config: of TensorFlow.
-            graph_seed: TensorFlow wants one for the dropout that is never drawn.
             best: the folder that `save` writes to.
         """
         self._best = best
         with tf.Graph().as_default() as graph:
-            tf.compat.v1.set_random_seed(graph_seed)
             tf.compat.v1.train.create_global_step()
             self._iterator = tf.compat.v1.data.make_initializable_iterator(dataset())
             features, labels = self._iterator.get_next()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spleeter_mod.errors import naming
+from spleeter_mod.files import write_all
 
 IEEE_FLOAT = 3
 HEADER = "<4sI4s 4sIHHIIHHH 4sII 4sI"
@@ -35,17 +36,13 @@ class FloatWav:
         chunks = (b"RIFF", riff_bytes, b"WAVE", *format_chunk)
         chunks += (b"fact", 4, frames, b"data", data_bytes)
         with naming(path):
-            self._file = path.open("wb")
-            self._file.write(struct.pack(HEADER, *chunks))
+            self._file = path.open("wb", buffering=0)
+            write_all(self._file, struct.pack(HEADER, *chunks))
 
     def write(self, samples: np.ndarray) -> None:
         """Append `samples`, (samples, channels)."""
         with naming(self._path):
-            self._file.write(np.ascontiguousarray(samples, dtype="<f4").tobytes())
+            write_all(self._file, np.ascontiguousarray(samples, dtype="<f4").tobytes())
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        with naming(self._path):
-            self._file.close()
+    def close(self) -> None:
+        self._file.close()
