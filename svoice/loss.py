@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
 
@@ -42,8 +43,8 @@ def best_permutation(scores):
         return permutations[sums.argmax(-1)]
     # The solver refuses NaN; whatever it assigns in its place, the loss stays NaN.
     costs = torch.nan_to_num(-scores.detach()).cpu().numpy()
-    columns = [linear_sum_assignment(cost)[1] for cost in costs]
-    return torch.tensor(columns, device=scores.device)
+    columns = np.stack([linear_sum_assignment(cost)[1] for cost in costs])
+    return torch.from_numpy(columns).to(scores.device)
 
 
 def si_snr(estimates, references, lengths):

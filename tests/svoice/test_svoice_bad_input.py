@@ -1,0 +1,295 @@
+"""What the commands say of input that they cannot use: one line, before anything is written."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from svoice import checkpoint, estimate, train
+from svoice.errors import InputError
+
+LISTS = Path("data/csv/speech")
+COLUMNS = "mix_path,s1_path,s2_path,length,sample_rate"
+
+
+def first_row(name="train"):
+    return (LISTS / f"{name}.csv").read_text().splitlines()[1].split(",")
+
+
+def write_list(*rows, name="train", columns=COLUMNS):
+    lines = [columns, *(",".join(map(str, row)) for row in rows)]
+    (LISTS / f"{name}.csv").write_text("\n".join(lines) + "\n")
+
+
+def replace_file(position, change, name="train"):
+    """Put a changed copy of a file of the list's first row in its place."""
+    row = first_row(name)
+    copy = Path("changed.wav")
+    shutil.copy(row[position], copy)
+    change(copy)
+    row[position] = copy
+    write_list(row, name=name)
+
+
+def true_length():
+    return int(first_row()[3])
+
+
+def change_field(position, value):
+    row = first_row()
+    row[position] = value
+    write_list(row)
+
+
+def rewrite(path, change, rate=8000, subtype=None):
+    samples, _ = soundfile.read(path)
+    soundfile.write(path, change(samples), rate, subtype=subtype)
+
+
+def with_nan(samples):
+    samples[len(samples) // 2] = np.nan
+    return samples
+
+
+def cut_to(size):
+    return lambda path: path.write_bytes(path.read_bytes()[:size])
+
+
+CASES = {
+    "no list": (
+        lambda: (LISTS / "train.csv").unlink(),
+        "data/csv/speech/train.csv: found no file, expected a list of mixtures",
+    ),
+    "empty list": (
+        lambda: (LISTS / "valid.csv").write_text(""),
+        f"data/csv/speech/valid.csv: found the columns (none), expected {COLUMNS} "
+        "(speech.speakers = 2)",
+    ),
+    "no rows": (
+        lambda: write_list(name="valid"),
+        "data/csv/speech/valid.csv: found no rows, expected at least one mixture",
+    ),
+    "not text": (
+        lambda: (LISTS / "train.csv").write_bytes(b"RIFF\xff\xfe"),
+        "data/csv/speech/train.csv: found no CSV (",
+    ),
+    "columns of three speakers": (
+        lambda: write_list(columns=COLUMNS.replace("s2_path", "s2_path,s3_path")),
+        "data/csv/speech/train.csv: found the columns mix_path,s1_path,s2_path,s3_path,length,"
+        f"sample_rate, expected {COLUMNS} (speech.speakers = 2)",
+    ),
+    "a field too few": (
+        lambda: write_list(first_row()[:-1]),
+        "data/csv/speech/train.csv, line 2: found 4 fields, expected 5",
+    ),
+    "length in words": (
+        lambda: change_field(3, "long"),
+        "data/csv/speech/train.csv, line 2: found length 'long', expected a positive whole number",
+    ),
+    "no length": (
+        lambda: change_field(3, "0"),
+        "data/csv/speech/train.csv, line 2: found length '0', expected a positive whole number",
+    ),
+    "another rate in the list": (
+        lambda: change_field(4, "16000"),
+        "data/csv/speech/train.csv, line 2: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
+    ),
+    "another length in the list": (
+        lambda: change_field(3, true_length() + 1),
+        "found {length} samples, expected {longer} (data/csv/speech/train.csv, line 2)",
+    ),
+    "missing file": (
+        lambda: change_field(1, "data/speech/nowhere.wav"),
+        "data/speech/nowhere.wav: found no such file, expected the audio of "
+        "data/csv/speech/train.csv, line 2",
+    ),
+    "folder for a file": (
+        lambda: change_field(1, "data/speech"),
+        "data/speech: found no such file",
+    ),
+    "empty file": (
+        lambda: replace_file(2, cut_to(0)),
+        "changed.wav: found an empty file, expected {length} samples",
+    ),
+    "truncated in the header": (
+        lambda: replace_file(2, cut_to(30)),
+        "changed.wav: found no readable audio (",
+    ),
+    "truncated in the samples": (
+        lambda: replace_file(2, cut_to(6044)),
+        "changed.wav: found 3000 samples, expected {length} (data/csv/speech/train.csv, line 2)",
+    ),
+    "no samples": (
+        lambda: replace_file(2, lambda path: rewrite(path, lambda samples: samples[:0])),
+        "changed.wav: found 0 samples, expected {length}",
+    ),
+    "not audio": (
+        lambda: replace_file(0, lambda path: path.write_text("speech")),
+        "changed.wav: found no readable audio (",
+    ),
+    "stereo": (
+        lambda: replace_file(
+            0, lambda path: rewrite(path, lambda samples: np.stack([samples, samples], 1))
+        ),
+        "changed.wav: found 2 channels, expected mono",
+    ),
+    "another rate": (
+        lambda: replace_file(1, lambda path: rewrite(path, lambda samples: samples, rate=16000)),
+        "changed.wav: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
+    ),
+    "a shorter source": (
+        lambda: replace_file(2, lambda path: rewrite(path, lambda samples: samples[:-1])),
+        "changed.wav: found {shorter} samples, expected {length} "
+        "(data/csv/speech/train.csv, line 2)",
+    ),
+    "NaN samples": (
+        lambda: replace_file(
+            1, lambda path: rewrite(path, with_nan, subtype="FLOAT"), name="valid"
+        ),
+        "changed.wav: found NaN or infinite samples, expected finite ones",
+    ),
+}
+
+
+@pytest.fixture
+def earlier(tiny):
+    """The outputs of an earlier run; afterwards they are all that was written."""
+    outputs = {
+        Path("models/svoice/model.pt"): b"earlier weights",
+        Path("results/svoice/steps.csv"): b"earlier steps",
+        Path("results/svoice/estimates/s1/a.wav"): b"an earlier estimate",
+    }
+    for path, content in outputs.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    yield tiny
+    written = {
+        path: path.read_bytes()
+        for top in ("models", "results", "scratch")
+        for path in Path(top).rglob("*")
+        if path.is_file()
+    }
+    assert written == outputs
+
+
+def refusal(main, *arguments):
+    with pytest.raises(SystemExit) as exit:
+        main(["--params", "params.yaml", *arguments])
+    line = exit.value.code
+    assert line.startswith("ERROR: ")
+    assert "\n" not in line
+    return line
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_data(earlier, case):
+    spoil, expected = CASES[case]
+    length = true_length()
+    expected = expected.format(length=length, longer=length + 1, shorter=length - 1)
+    spoil()
+    assert expected in refusal(train.main, "--scratch", "scratch")
+
+
+def test_the_command_prints_one_line(earlier, command):
+    write_list()
+    finished = command.run("train")
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr == (
+        "ERROR: data/csv/speech/train.csv: found no rows, expected at least one mixture\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("group", "values", "expected"),
+    [
+        ("svoice", {"N": 16}, "svoice.N: found 16, expected N/L at least L/2"),
+        ("svoice", {"L": 7}, "svoice.L: found 7, expected an even number"),
+        ("svoice", {"N": 36}, "svoice.N: found 36, expected a multiple of svoice.L = 8"),
+        ("optimizer", {"name": "lion"}, "optimizer.name: found 'lion', expected one of sgd, "),
+        ("schedule", {"name": "linear"}, "schedule.name: found 'linear', expected one of const"),
+        ("clipping", {"name": "hard"}, "clipping.name: found 'hard', expected one of none, norm"),
+    ],
+)
+def test_bad_configuration(earlier, group, values, expected):
+    earlier.params[group].update(values)
+    earlier.write_params()
+    assert refusal(train.main, "--scratch", "scratch").startswith(f"ERROR: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "params.yaml: found 'No such file or directory', expected it to exist"),
+        ("seed: [", "params.yaml: found no YAML ("),
+        ("", "params.yaml: found no key seed, expected the composed configuration"),
+        ("seed: 0\nspeech: {speakers: 2}", "params.yaml: found no key speech.sample_rate"),
+    ],
+)
+def test_bad_params_file(earlier, content, expected):
+    path = Path("params.yaml")
+    path.unlink() if content is None else path.write_text(content)
+    assert refusal(train.main, "--scratch", "scratch").startswith(f"ERROR: {expected}")
+    assert refusal(estimate.main).startswith(f"ERROR: {expected}")
+
+
+def trained(params):
+    """A model file of the right configuration."""
+    network = train.make_network(params)
+    return checkpoint.model_bytes(network, checkpoint.snapshot(network))
+
+
+def test_estimate_needs_a_model(tiny):
+    path = Path("models/svoice/model.pt")
+    expected = "ERROR: models/svoice/model.pt: found {}, expected the network that svoice.train"
+    assert refusal(estimate.main).startswith(expected.format("no file"))
+    path.parent.mkdir(parents=True)
+    whole = trained(tiny.params)
+    for content in (b"", b"weights", whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        assert refusal(estimate.main).startswith(expected.format("an unreadable file"))
+    path.write_bytes(checkpoint.to_bytes({"state_dict": {}}))
+    assert refusal(estimate.main).startswith(expected.format("another kind of file"))
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("speakers", 3, "a network for speakers = 2, expected speech.speakers = 3"),
+        (
+            "sample_rate",
+            16000,
+            "a network for sample_rate = 8000, expected speech.sample_rate = 16",
+        ),
+    ],
+)
+def test_the_model_must_fit_the_data(tiny, key, value, expected):
+    path = Path("models/svoice/model.pt")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(trained(tiny.params))
+    tiny.params["speech"][key] = value
+    tiny.write_params()
+    assert refusal(estimate.main).startswith(f"ERROR: models/svoice/model.pt: found {expected}")
+    assert not Path("results").exists()
+
+
+def test_estimate_needs_a_name_for_each_mixture(tiny):
+    path = Path("models/svoice/model.pt")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(trained(tiny.params))
+    row = first_row("test")
+    shutil.copy(row[0], Path(row[0]).name)
+    write_list(row, [Path(row[0]).name, *row[1:]], name="test")
+    assert "expected a file name of its own for each mixture" in refusal(estimate.main)
+    assert not Path("results").exists()
+
+
+def test_a_checkpoint_must_be_readable(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    for content in (b"", b"PK\x03\x04 cut short", b"text"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="found an unreadable file, expected a checkpoint"):
+            checkpoint.load_checkpoint(path, {})

@@ -1,0 +1,273 @@
+"""The training command, run as a user runs it, on real speech."""
+
+import csv
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from svoice.network import SVoice
+
+MODEL = Path("models/svoice/model.pt")
+RESULTS = Path("results/svoice")
+WARMING = {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 13}
+STEADY = {"name": "constant", "warmup_steps": 0}
+EXPLOSIVE = {"name": "sgd", "svoice": {"lr": 1e30}}
+
+
+@pytest.fixture
+def steps_per_epoch(tiny):
+    """Of the tiny configuration: segments of 0.25 s, one each half second, in batches of 4."""
+    lengths = [int(row["length"]) for row in read("data/csv/speech/train.csv")]
+    return math.ceil(sum(math.ceil(length / 4000) for length in lengths) / 4)
+
+
+def read(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def steps_but_seconds():
+    return [line.rsplit(",", 1)[0] for line in (RESULTS / "steps.csv").read_text().splitlines()]
+
+
+def weights():
+    return torch.load(MODEL, weights_only=True)["state_dict"]
+
+
+def assert_equal_weights(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def files():
+    return sorted(str(path) for top in ("models", "results") for path in Path(top).rglob("*.*"))
+
+
+OUTPUTS = [str(MODEL), *(str(RESULTS / name) for name in ("epochs.csv", "steps.csv", "train.json"))]
+
+
+def train(command):
+    finished = command.run("train")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stderr == ""
+    assert files() == OUTPUTS
+    assert os.listdir("scratch") == []
+    return finished
+
+
+def test_writes_the_contracts_files(tiny, command, steps_per_epoch):
+    finished = train(command)
+    assert len(finished.stdout.splitlines()) == 2
+
+    steps = read(RESULTS / "steps.csv")
+    assert list(steps[0]) == ["step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds"]
+    assert [int(row["step"]) for row in steps] == list(range(1, 2 * steps_per_epoch + 1))
+    assert [int(row["epoch"]) for row in steps] == [1] * steps_per_epoch + [2] * steps_per_epoch
+    losses = [float(row["loss"]) for row in steps]
+    assert all(map(math.isfinite, losses))
+    assert len(set(losses)) == len(losses)
+    assert {float(row["learning_rate"]) for row in steps} == {1e-3}
+    assert all(float(row["gradient_norm"]) > 0 and float(row["seconds"]) > 0 for row in steps)
+
+    epochs = read(RESULTS / "epochs.csv")
+    assert list(epochs[0]) == ["epoch", "step", "train_loss", "valid_loss", "best_valid_loss"]
+    assert [(int(row["epoch"]), int(row["step"])) for row in epochs] == [
+        (1, steps_per_epoch),
+        (2, 2 * steps_per_epoch),
+    ]
+    parts = (losses[:steps_per_epoch], losses[steps_per_epoch:])
+    for row, part in zip(epochs, parts, strict=True):
+        assert float(row["train_loss"]) == pytest.approx(statistics.fmean(part), rel=1e-12)
+    valid = [float(row["valid_loss"]) for row in epochs]
+    assert [float(row["best_valid_loss"]) for row in epochs] == [valid[0], min(valid)]
+
+    summary = json.loads((RESULTS / "train.json").read_text())
+    model = torch.load(MODEL, weights_only=True)
+    network = SVoice(**model["configuration"])
+    network.load_state_dict(model["state_dict"])
+    assert summary == {
+        "status": "completed",
+        "steps": 2 * steps_per_epoch,
+        "best_valid_loss": min(valid),
+        "final_loss": losses[-1],
+        "seconds_per_step": statistics.median(float(row["seconds"]) for row in steps),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+    }
+
+
+def test_the_seed_determines_the_run(tiny, command, set_params):
+    set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
+    train(command)
+    first, first_weights = steps_but_seconds(), weights()
+    train(command)
+    assert steps_but_seconds() == first
+    assert_equal_weights(weights(), first_weights)
+    set_params(tiny, seed=1)
+    train(command)
+    assert steps_but_seconds()[1] != first[1]
+
+
+def test_killed_at_any_moment_ends_the_same(tiny, command, set_params, steps_per_epoch):
+    set_params(
+        tiny,
+        schedule=WARMING,
+        optimizer={"name": "nadam", "svoice": {"lr": 5e-3, "momentum_decay": 4e-3}},
+        svoice={**tiny.params["svoice"], "epochs": 3},
+    )
+    train(command)
+    expected, expected_weights = steps_but_seconds(), weights()
+    expected_epochs = (RESULTS / "epochs.csv").read_text()
+    assert expected_epochs.count("\n") == 4
+
+    seed = random.randrange(1 << 32)
+    print(f"moments drawn from the seed {seed}")
+    moments = random.Random(seed)
+    for epoch in range(3):
+        rows = 1 + epoch * steps_per_epoch + moments.randint(1, steps_per_epoch - 2)
+        with command.start("train") as process:
+            while count_lines("scratch/steps.csv") <= rows and process.poll() is None:
+                time.sleep(0.001)
+            time.sleep(moments.uniform(0, 0.05))
+            process.kill()
+        assert process.returncode == -9
+        assert not Path("scratch/steps.csv").read_text().startswith("step,epoch\n")
+    finished = train(command)
+    assert finished.stdout.startswith("resuming after epoch 2 of 3\n")
+    assert steps_but_seconds() == expected
+    assert (RESULTS / "epochs.csv").read_text() == expected_epochs
+    assert_equal_weights(weights(), expected_weights)
+
+
+def count_lines(path):
+    try:
+        return Path(path).read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def test_a_loss_that_is_not_a_number_is_a_result(tiny, command, set_params):
+    set_params(tiny, optimizer=EXPLOSIVE, schedule=STEADY, clipping={"name": "none"})
+    finished = train(command)
+    assert "diverged" in finished.stdout
+    steps = read(RESULTS / "steps.csv")
+    assert math.isfinite(float(steps[0]["loss"]))
+    assert [row["loss"] for row in steps[1:]] == ["nan"]
+    assert (RESULTS / "epochs.csv").read_text().count("\n") == 1
+    summary = json.loads((RESULTS / "train.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["steps"] == 2
+    assert summary["best_valid_loss"] is summary["final_loss"] is None
+    torch.manual_seed(tiny.params["seed"])
+    configuration = torch.load(MODEL, weights_only=True)["configuration"]
+    assert_equal_weights(weights(), SVoice(**configuration).state_dict())
+
+
+def test_a_later_divergence_keeps_the_best_weights(tiny, command, set_params, steps_per_epoch):
+    growing = {"name": "step", "epochs": 1, "factor": 1e30, "warmup_steps": 0}
+    svoice = {**tiny.params["svoice"], "epochs": 1}
+    set_params(tiny, schedule=growing, clipping={"name": "none"}, svoice=svoice)
+    train(command)
+    expected = weights()
+    set_params(tiny, svoice={**svoice, "epochs": 3})
+    train(command)
+    epochs, steps = read(RESULTS / "epochs.csv"), read(RESULTS / "steps.csv")
+    assert len(epochs) == 1
+    assert steps[-1]["loss"] == "nan"
+    summary = json.loads((RESULTS / "train.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["steps"] == len(steps) == steps_per_epoch + 2
+    assert summary["best_valid_loss"] == float(epochs[0]["valid_loss"])
+    assert_equal_weights(weights(), expected)
+
+
+def test_a_validation_loss_that_is_not_a_number_is_one_too(tiny, command, set_params):
+    set_params(
+        tiny,
+        optimizer=EXPLOSIVE,
+        schedule=STEADY,
+        clipping={"name": "none"},
+        svoice={**tiny.params["svoice"], "batch_size": 64},
+    )
+    train(command)
+    (row,) = read(RESULTS / "epochs.csv")
+    assert row["valid_loss"] == row["best_valid_loss"] == "nan"
+    summary = json.loads((RESULTS / "train.json").read_text())
+    assert summary["status"] == "diverged"
+    assert summary["steps"] == 1
+    assert math.isfinite(summary["final_loss"])
+    assert summary["best_valid_loss"] is None
+
+
+def test_another_configurations_checkpoint_is_refused(tiny, command, set_params):
+    with command.start("train") as process:
+        while not Path("scratch/checkpoint.pt").exists() and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+    set_params(tiny, seed=1)
+    finished = command.run("train")
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "ERROR: scratch/checkpoint.pt: found another configuration's checkpoint, "
+        "expected this configuration's\n"
+    )
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that puts a folder on a disk of its own, of so many KiB."""
+    mounted = []
+
+    def mount(folder, size):
+        folder.mkdir(parents=True, exist_ok=True)
+        made = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", folder], capture_output=True
+        )
+        if made.returncode:
+            pytest.skip("needs the right to mount a tmpfs")
+        mounted.append(folder)
+
+    def unmount(folder):
+        subprocess.run(["umount", folder], check=True)
+        mounted.remove(folder)
+
+    mount.undo = unmount
+    yield mount
+    for folder in list(mounted):
+        unmount(folder)
+
+
+def test_a_full_disk_loses_nothing(tiny, command, small_disk, steps_per_epoch):
+    RESULTS.mkdir(parents=True)
+    (RESULTS / "steps.csv").write_text("an earlier run's")
+    small_disk(tiny.root / "models", 16)
+    finished = command.run("train")
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "ERROR: models/svoice/.model.pt.tmp: found 'No space left on device', "
+        "expected free space on its disk\n"
+    )
+    assert files() == [str(RESULTS / "steps.csv")]
+    assert (RESULTS / "steps.csv").read_text() == "an earlier run's"
+    small_disk.undo(tiny.root / "models")
+    # Only the writing is left to do.
+    assert train(command).stdout == "resuming after epoch 2 of 2\n"
+    assert len(read(RESULTS / "steps.csv")) == 2 * steps_per_epoch
+
+
+def test_a_full_scratch_disk_stops_the_training(tiny, command, small_disk):
+    small_disk(tiny.root / "scratch", 64)
+    finished = command.run("train")
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "ERROR: scratch/.checkpoint.pt.tmp: found 'No space left on device', "
+        "expected free space on its disk\n"
+    )
+    assert files() == []
