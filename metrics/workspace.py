@@ -16,6 +16,8 @@ SPEECH_TEST = Path("data/csv/speech/test.csv")
 SPLEETER = Path("results/spleeter")
 SVOICE = Path("results/svoice")
 
+NAMES = ("track", "target", "mixture", "speaker", "estimate")  # columns of text in scores.csv
+
 
 def read_music_list(path: Path) -> pd.DataFrame:
     """A music list: `track` (the mixture's folder), `mix_path`, `<target>_path`, `duration` (s)."""
@@ -38,16 +40,30 @@ def speakers(speech_list: pd.DataFrame) -> list[str]:
     return sorted(found, key=lambda name: int(name[1:]))
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path) -> pd.DataFrame:
     """A CSV with a header; columns that name things stay text. Raises `InputError`."""
-    names = {"track": str, "target": str, "mixture": str, "speaker": str, "estimate": str}
     try:
-        return pd.read_csv(path, dtype=names)
+        return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))
     except FileNotFoundError as error:
         raise InputError(f"{path}: found no such file, expected a CSV") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: found unreadable data ({reason}), expected a CSV") from error
+
+
+def read_results(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A CSV of results with these columns, all numbers but those that name things.
+
+    Raises: `InputError`.
+    """
+    frame = _read_table(path)
+    _require_columns(frame, columns, path)
+    for column in columns:
+        if column not in NAMES:
+            numbers = pd.to_numeric(frame[column], errors="coerce")
+            _require_cells(numbers.notna() | frame[column].isna(), frame, column, path, "a number")
+            frame[column] = numbers
+    return frame
 
 
 def read_json(path: Path) -> dict:
@@ -63,7 +79,7 @@ def read_json(path: Path) -> dict:
     return content
 
 
-def require_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
+def _require_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> None:
     """Raises `InputError` naming the columns that the table at `path` lacks."""
     missing = [column for column in columns if column not in frame]
     if missing:
@@ -73,25 +89,29 @@ def require_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> None
 
 
 def _read_list(path: Path, paths: list[str], numbers: list[str]) -> pd.DataFrame:
-    frame = read_table(path)
-    require_columns(frame, [*paths, *numbers], path)
+    frame = _read_table(path)
+    _require_columns(frame, [*paths, *numbers], path)
     if frame.empty:
         raise InputError(f"{path}: found no rows, expected at least one item")
     for column in frame:
         if column in numbers:
-            bad = pd.to_numeric(frame[column], errors="coerce").isna()
+            good = pd.to_numeric(frame[column], errors="coerce").notna()
+            _require_cells(good, frame, column, path, "a number")
         elif column.endswith("_path"):
-            bad = frame[column].map(lambda value: not isinstance(value, str))
-        else:
-            continue
-        if bad.any():
-            row = int(bad.to_numpy().argmax())
-            kind = "a number" if column in numbers else "a path"
-            raise InputError(
-                f"{path}: found {frame[column].iloc[row]!r} in column {column} of row {row + 1}, "
-                f"expected {kind}"
-            )
+            good = frame[column].map(lambda value: isinstance(value, str))
+            _require_cells(good, frame, column, path, "a path")
     return frame
+
+
+def _require_cells(
+    good: pd.Series, frame: pd.DataFrame, column: str, path: Path, expected: str
+) -> None:
+    if not good.all():
+        row = int(good.to_numpy().argmin())
+        found = frame[column].iloc[row]
+        raise InputError(
+            f"{path}: found {found!r} in column {column} of row {row + 1}, expected {expected}"
+        )
 
 
 def _distinct(frame: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:

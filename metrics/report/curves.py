@@ -7,7 +7,7 @@ import pandas as pd
 
 from metrics.report.figure import figure, line, vertical_mark
 from metrics.report.markup import missing, plural, significant
-from metrics.report.workspace import Model, Workspace
+from metrics.report.results import Model, Workspace
 
 MARGIN = (
     "Each quantity over the optimizer steps. Drag to zoom, double-click to return; "
@@ -50,7 +50,7 @@ def _loss(model: Model, mark: dict) -> str:
     ends = f"From {significant(finite[0])} to {significant(finite[-1])}. " if finite.size else ""
     return figure(
         "Training loss",
-        f"{model.loss}. {ends}Smoothed: exponential moving average over {span} steps.",
+        f"{model.loss}. {ends}Smoothed: exponential moving average over {span:,} steps.",
         [
             line("each step", steps["step"], steps["loss"], "--raw", width=1),
             line("smoothed", steps["step"], smooth, "--blue", width=2.5),
@@ -138,6 +138,7 @@ def _learning_rate(model: Model, mark: dict) -> str:
 
 def _seconds(model: Model, mark: dict) -> str:
     steps = model.steps
+    smooth, _ = _smooth(steps["seconds"])
     seconds = _finite(steps["seconds"])
     positive = _positive(steps["seconds"])
     caption = ""
@@ -149,7 +150,10 @@ def _seconds(model: Model, mark: dict) -> str:
     return figure(
         "Time per step",
         caption,
-        [line("seconds per step", steps["step"], steps["seconds"], "--blue", width=1.5)],
+        [
+            line("each step", steps["step"], steps["seconds"], "--raw", width=1),
+            line("smoothed", steps["step"], smooth, "--blue", width=2.5),
+        ],
         "step",
         "seconds per step (s)",
         [model.results / "steps.csv"],

@@ -12,7 +12,7 @@ import soundfile
 
 from metrics import audio
 from metrics.report.markup import code, missing, number, source
-from metrics.report.workspace import Model, Workspace
+from metrics.report.results import Model, Workspace
 from metrics.workspace import (
     MUSIC_TEST,
     SPEECH_TEST,
@@ -52,15 +52,17 @@ def _music(root: Path, model: Model) -> str:
         return gap
     items = []
     for row in read_music_list(root / MUSIC_TEST).head(ITEMS).to_dict("records"):
-        pairs = [
-            Pair(
-                target,
-                Path(row[f"{target}_path"]),
-                model.results / "estimates" / row["track"] / f"{target}.wav",
-                _score(model.scores, "track", row["track"], "target", target, "SDR", "SDR"),
+        pairs = []
+        for target in TARGETS:
+            scores = _scores(model.scores, track=row["track"], target=target)
+            pairs.append(
+                Pair(
+                    target,
+                    Path(row[f"{target}_path"]),
+                    model.results / "estimates" / row["track"] / f"{target}.wav",
+                    _decibels("SDR", scores.get("SDR")),
+                )
             )
-            for target in TARGETS
-        ]
         items.append(_item(root, row["track"], Path(row["mix_path"]), pairs))
     return "".join(items) + source(MUSIC_TEST, model.results / "estimates")
 
@@ -74,21 +76,14 @@ def _speech(root: Path, model: Model) -> str:
         mixture = Path(row["file"]).stem
         pairs = []
         for speaker in speakers(listed):
-            matched = _value(model.scores, "mixture", mixture, "speaker", speaker, "estimate")
+            scores = _scores(model.scores, mixture=mixture, speaker=speaker)
+            matched = scores.get("estimate", speaker)
             pairs.append(
                 Pair(
                     speaker,
                     Path(row[f"{speaker}_path"]),
-                    model.results / "estimates" / (matched or speaker) / row["file"],
-                    _score(
-                        model.scores,
-                        "mixture",
-                        mixture,
-                        "speaker",
-                        speaker,
-                        "si_snr_improvement",
-                        "SI-SNR improvement",
-                    ),
+                    model.results / "estimates" / matched / row["file"],
+                    _decibels("SI-SNR improvement", scores.get("si_snr_improvement")),
                 )
             )
         items.append(_item(root, mixture, Path(row["mix_path"]), pairs))
@@ -102,15 +97,15 @@ def _gap(root: Path, test_list: Path, model: Model) -> str:
     return ""
 
 
-def _value(scores: pd.DataFrame | None, item_column, item, part_column, part, column):
+def _scores(scores: pd.DataFrame | None, **where: str) -> dict:
+    """The row of scores.csv with these values in these columns; empty if there is none."""
     if scores is None:
-        return None
-    found = scores[(scores[item_column] == item) & (scores[part_column] == part)][column]
-    return None if found.empty else found.iloc[0]
+        return {}
+    rows = scores[(scores[list(where)] == pd.Series(where)).all(axis=1)]
+    return {} if rows.empty else rows.iloc[0].to_dict()
 
 
-def _score(scores, item_column, item, part_column, part, column, name) -> str:
-    value = _value(scores, item_column, item, part_column, part, column)
+def _decibels(name: str, value: float | None) -> str:
     return "" if value is None else f"{name} {number(value)} dB"
 
 

@@ -8,7 +8,7 @@ from plotly.offline import get_plotlyjs
 
 from metrics.report import curves, listen, provenance, scores, summary
 from metrics.report.markup import section
-from metrics.report.workspace import Workspace
+from metrics.report.results import Workspace
 
 SECTIONS = {
     "summary": ("Summary", summary),

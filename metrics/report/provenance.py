@@ -5,7 +5,7 @@ import json
 from html import escape
 
 from metrics.report.markup import details, missing, table
-from metrics.report.workspace import PARAMS, Workspace
+from metrics.report.results import PARAMS, Workspace
 
 MARGIN = "The files behind every number, what was configured, and where it ran."
 CONTENTS = {

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from metrics.report.figure import figure
 from metrics.report.markup import details, missing, number, plural, source, table
-from metrics.report.workspace import Model, Workspace
+from metrics.report.results import Model, Workspace
 from metrics.workspace import BSS_METRICS
 
 MARGIN = "Measured on the test set, in dB. Higher is better everywhere."

@@ -13,7 +13,7 @@ from metrics.report.markup import (
     source,
     table,
 )
-from metrics.report.workspace import PARAMS, Model, Workspace
+from metrics.report.results import PARAMS, Model, Workspace
 
 MARGIN = "What was run, and what came of it."
 

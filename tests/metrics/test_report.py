@@ -221,6 +221,22 @@ def test_diverged_run_is_a_result(finished):
     np.testing.assert_array_equal(values(page.plots[5][1]["data"][0]["x"]), np.arange(1, 7))
 
 
+@pytest.mark.parametrize("rows", [0, 1])
+def test_run_that_ends_as_it_starts(finished, rows):
+    """Diverged at the first step, or not one step written."""
+    path = finished.root / "results/spleeter/steps.csv"
+    steps = pd.read_csv(path).head(rows)
+    steps["loss"] = steps["gradient_norm"] = np.nan
+    steps.to_csv(path, index=False)
+    (finished.root / "results/spleeter/epochs.csv").write_text(
+        "epoch,step,train_loss,valid_loss,best_valid_loss\n"
+    )
+    page = Page(build(finished.root))
+    assert len(page.plots) == 10
+    assert values(page.plots[0][1]["data"][0]["y"]).size == 0
+    assert "0 validations." in page.text
+
+
 def test_scores_without_a_value_are_dashes(finished):
     path = finished.root / "results/spleeter/scores.json"
     scores = json.loads(path.read_text())
@@ -296,6 +312,11 @@ def test_names_are_text_not_markup(finished):
             "results/svoice/steps.csv",
             "step,loss\n1,2\n",
             r"steps.csv: found the columns step, loss",
+        ),
+        (
+            "results/svoice/epochs.csv",
+            "step,valid_loss,best_valid_loss\n1,high,2\n",
+            r"epochs.csv: found 'high' in column valid_loss of row 1, expected a number",
         ),
         ("results/svoice/epochs.csv", "", r"epochs.csv: found unreadable data"),
         ("data/csv/music/test.csv", "mix_path\n", r"music/test.csv: found the columns mix_path"),

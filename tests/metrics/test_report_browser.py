@@ -104,7 +104,7 @@ def test_page_works(finished, browse, width, dark):
     assert console == []
     found = seen(document)
     # Training loss, validation, gradient norm (with the clipping line), rate, time; twice.
-    assert found["drawn"] == [2, 2, 3, 1, 1] * 2
+    assert found["drawn"] == [2, 2, 3, 1, 2] * 2
     assert found["axes"] == ["linear", "linear", "log", "linear", "linear"] * 2
     assert found["toggled"] == ["log", "true", "false"]
     assert found["wide"] is False
@@ -121,4 +121,4 @@ def test_diverged_and_missing_models_draw_too(finished, browse):
     html = build(finished.root)
     document, console = browse(html.replace("</body>", COUNT))
     assert console == []
-    assert seen(document) == [2, 0, 3, 1, 1]  # seven steps: nothing was validated
+    assert seen(document) == [2, 0, 3, 1, 2]  # seven steps: nothing was validated

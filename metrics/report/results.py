@@ -12,8 +12,7 @@ from metrics.workspace import (
     SPLEETER,
     SVOICE,
     read_json,
-    read_table,
-    require_columns,
+    read_results,
 )
 
 PARAMS = Path("params.yaml")
@@ -62,23 +61,23 @@ class Workspace:
             _read_params(root / PARAMS),
             _read_model(
                 root,
-                "spleeter",
-                "Spleeter",
-                "music, four stems",
-                "Mean absolute error of the magnitude spectrograms",
-                "",
                 SPLEETER,
                 ["track", "target", *BSS_METRICS, "frames", "nan_frames"],
+                key="spleeter",
+                title="Spleeter",
+                task="music, four stems",
+                loss="Mean absolute error of the magnitude spectrograms, summed over the stems",
+                loss_unit="",
             ),
             _read_model(
                 root,
-                "svoice",
-                "SVoice",
-                "speech, several speakers",
-                "Negative SI-SNR, weighted over the blocks",
-                "dB",
                 SVOICE,
                 ["mixture", "speaker", "estimate", "si_snr", "si_snr_improvement"],
+                key="svoice",
+                title="SVoice",
+                task="speech, several speakers",
+                loss="Negative SI-SNR, weighted over the blocks",
+                loss_unit="dB",
             ),
         )
 
@@ -96,39 +95,22 @@ def _read_params(path: Path) -> dict:
     return params
 
 
-def _read_model(
-    root: Path,
-    key: str,
-    title: str,
-    task: str,
-    loss: str,
-    loss_unit: str,
-    results: Path,
-    score_columns: list[str],
-) -> Model:
+def _read_model(root: Path, results: Path, score_columns: list[str], **about: str) -> Model:
     def frame(name: str, columns: list[str]) -> pd.DataFrame | None:
         path = root / results / name
-        if not path.is_file():
-            return None
-        content = read_table(path)
-        require_columns(content, columns, path)
-        return content
+        return read_results(path, columns) if path.is_file() else None
 
     def content(name: str) -> dict | None:
         path = root / results / name
         return read_json(path) if path.is_file() else None
 
     return Model(
-        key,
-        title,
-        task,
-        loss,
-        loss_unit,
-        results,
+        results=results,
         train=content("train.json"),
         steps=frame("steps.csv", STEP_COLUMNS),
         epochs=frame("epochs.csv", EPOCH_COLUMNS),
         scores=frame("scores.csv", score_columns),
         aggregate=content("scores.json"),
         environment=content("environment.json"),
+        **about,
     )
