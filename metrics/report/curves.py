@@ -164,8 +164,8 @@ def _seconds(model: Model, mark: dict) -> str:
 
 
 def _smooth(values: pd.Series) -> tuple[pd.Series, int]:
-    """Exponential moving average over about a thirtieth of the run, and that span in steps."""
-    span = max(5, round(len(values) / 30))
+    """Exponential moving average over a twentieth of the run, and that span in steps."""
+    span = max(10, round(len(values) / 20))
     finite = values.where(np.isfinite(values))
     return finite.ewm(span=span).mean(), span
 

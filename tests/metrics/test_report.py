@@ -135,6 +135,7 @@ def test_curves_are_the_files_numbers(finished):
     plots = dict(page.plots[:5])
     for title, trace, expected in [
         ("Training loss", 0, steps["loss"]),
+        ("Training loss", 1, steps["loss"].ewm(span=10).mean()),
         ("Validation loss", 0, epochs["valid_loss"]),
         ("Validation loss", 1, epochs["best_valid_loss"]),
         ("Gradient norm", 0, steps["gradient_norm"]),
