@@ -12,43 +12,34 @@ class Log:
     """A CSV file, every row of which is in the file when `append` returns.
 
     Attributes:
-        rows: all rows so far, a dictionary each, numbers as floats.
+        rows: all rows so far, a dictionary of numbers each.
     """
 
     def __init__(self, path: Path, columns: tuple[str, ...], until_step: int):
-        """Go on with the file's rows up to step `until_step`; later ones are dropped."""
+        """Go on after the file's rows up to step `until_step`; later ones are dropped."""
         self._path = path
         self._columns = columns
-        self.rows = [row for row in self._read() if row["step"] <= until_step]
         with naming(path):
-            self._file = path.open("wb", buffering=0)
-            write_all(self._file, (",".join(columns) + "\n").encode())
-            for row in self.rows:
-                self._write(row)
-
-    def _read(self):
-        """The whole rows; a process that died may have left part of one."""
-        if not self._path.exists():
-            return []
-        with self._path.open(newline="", encoding="utf-8") as file:
-            text = file.read()
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        return [
-            {column: float(row[column]) for column in self._columns}
-            for row in csv.DictReader(whole)
-        ]
+            self._file = path.open("ab+", buffering=0)
+            self._file.seek(0)
+            lines = self._file.readall().decode().splitlines(keepends=True)
+            # A process that died may have left part of a row.
+            rows = csv.DictReader(line for line in lines if line.endswith("\n"))
+            rows = [{column: float(row[column]) for column in columns} for row in rows]
+            self.rows = [row for row in rows if row["step"] <= until_step]
+            kept = lines[: 1 + len(self.rows)] if self.rows else []
+            self._file.truncate(len("".join(kept)))
+            if not kept:
+                self._write(columns)
 
     def append(self, **row: float) -> None:
-        """Add a row."""
+        """Add a row. Floats are written so that they read back exactly."""
         with naming(self._path):
-            self._write(row)
+            self._write(repr(row[column]) for column in self._columns)
         self.rows.append(row)
 
-    def _write(self, row):
-        """Floats are written so that they read back exactly."""
-        values = (row[column] for column in self._columns)
-        line = ",".join(str(int(v)) if float(v).is_integer() else repr(v) for v in values)
-        write_all(self._file, (line + "\n").encode())
+    def _write(self, values):
+        write_all(self._file, (",".join(values) + "\n").encode())
 
     def sync(self) -> None:
         """Bring the rows to the disk."""

@@ -7,6 +7,18 @@ import yaml
 
 from spleeter_mod.errors import InputError
 
+OPTIMIZERS = (
+    *("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop"),
+    *("adam", "adamw", "adamax", "nadam"),
+)
+SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
+CLIPPINGS = ("none", "norm", "value", "adaptive")
+
+SPLEETER_KEYS = (
+    *("T", "F", "frame_length", "frame_step", "filters", "batch_size"),
+    *("chunk_seconds", "chunks_per_song", "steps", "validate_every"),
+)
+
 MODEL = Path("models/spleeter")
 RESULTS = Path("results/spleeter")
 
@@ -64,29 +76,20 @@ class Settings:
         settings = cls(
             seed=get("seed"),
             sample_rate=get("music", "sample_rate"),
-            **{
-                key: get("spleeter", key)
-                for key in (
-                    "T",
-                    "F",
-                    "frame_length",
-                    "frame_step",
-                    "filters",
-                    "batch_size",
-                    "chunk_seconds",
-                    "chunks_per_song",
-                    "steps",
-                    "validate_every",
-                )
-            },
+            **{key: get("spleeter", key) for key in SPLEETER_KEYS},
             optimizer={"name": get("optimizer", "name"), **get("optimizer", "spleeter")},
-            schedule=get("schedule"),
-            clipping=get("clipping"),
+            schedule={"name": get("schedule", "name"), **get("schedule")},
+            clipping={"name": get("clipping", "name"), **get("clipping")},
         )
         settings._check()
         return settings
 
     def _check(self):
+        names = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "clipping": CLIPPINGS}
+        for group, known in names.items():
+            name = getattr(self, group)["name"]
+            if name not in known:
+                raise InputError(f"{group}.name", name, f"one of {', '.join(known)}")
         unit = 2**LEVELS
         for key in ("T", "F"):
             value = getattr(self, key)

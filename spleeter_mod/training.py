@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from spleeter_mod import hooks, session
 from spleeter_mod.data import training_dataset, validation_dataset
-from spleeter_mod.errors import naming
+from spleeter_mod.errors import InputError, naming
 from spleeter_mod.files import empty, remove, replacing
 from spleeter_mod.logs import Log
 from spleeter_mod.model import model_fn
@@ -34,62 +34,74 @@ def train(settings: Settings, songs: int, scratch: Path) -> None:
         OSError: the disk is full.
     """
     session_config = session.configure()
-    checkpoints, best, cache = (scratch / name for name in ("checkpoints", "best", "cache"))
+    checkpoints, best = scratch / "checkpoints", scratch / "best"
     checkpoints.mkdir(exist_ok=True)
     latest = tf.train.latest_checkpoint(str(checkpoints))
     step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
     if step:
         print(f"resuming after step {step} of {settings.steps}", flush=True)
-    params = dataclasses.asdict(settings) | settings.spleeter()
-
     with (
         Log(scratch / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
         Log(scratch / "epochs.csv", hooks.EPOCH_COLUMNS, step) as epochs,
         session.explained(scratch),
     ):
-        validator = Validator(
-            params,
-            lambda: validation_dataset(settings, LISTS / "valid.csv", _cache(cache / "valid")),
-            session_config,
-            best,
-        )
-        estimator = tf.estimator.Estimator(
-            model_fn,
-            params=params,
-            config=tf.estimator.RunConfig(
-                model_dir=str(checkpoints),
-                # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
-                tf_random_seed=settings.seed + 1,
-                session_config=session_config,
-                save_summary_steps=None,
-                save_checkpoints_secs=None,  # `hooks.Validation` saves
-                log_step_count_steps=None,
-                keep_checkpoint_max=2,
-            ),
-        )
-        # A loss that is not a number is a result, and in steps.csv.
-        with contextlib.suppress(tf.estimator.NanLossDuringTrainingError):
-            estimator.train(
-                lambda: training_dataset(
-                    settings, LISTS / "train.csv", _cache(cache / "train"), songs, step
-                ),
-                hooks=[
-                    hooks.StepLog(settings, steps),
-                    hooks.Validation(settings, steps, epochs, validator, checkpoints),
-                ],
-                max_steps=settings.steps,
-            )
+        if len(steps.rows) != step:
+            found = f"{len(steps.rows)} whole rows"
+            raise InputError(scratch / "steps.csv", found, f"the checkpoint's {step}")
+        if step < settings.steps:
+            _go_on(settings, songs, scratch, steps, epochs, session_config)
     chosen = checkpoint_at(best, hooks.best_of(epochs.rows)["step"])
     _write_outputs(settings, scratch, chosen, _summary(steps.rows, epochs.rows, chosen))
     empty(scratch)
 
 
-def _cache(folder):
+def _go_on(settings, songs, scratch, steps, epochs, session_config):
+    """Train from the last checkpoint to the end."""
+    params = dataclasses.asdict(settings) | settings.spleeter()
+    cache, checkpoints = scratch / "cache", scratch / "checkpoints"
+    first_step = len(steps.rows)
+
+    def batches():
+        path = LISTS / "train.csv"
+        return training_dataset(settings, path, _unspoilt(cache / "train"), songs, first_step)
+
+    def validation_batches():
+        return validation_dataset(settings, LISTS / "valid.csv", _unspoilt(cache / "valid"))
+
+    validator = Validator(params, validation_batches, session_config, scratch / "best")
+    estimator = tf.estimator.Estimator(
+        model_fn,
+        params=params,
+        config=tf.estimator.RunConfig(
+            model_dir=str(checkpoints),
+            # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
+            tf_random_seed=settings.seed + 1,
+            session_config=session_config,
+            save_summary_steps=None,
+            save_checkpoints_secs=None,  # `hooks.Validation` saves
+            log_step_count_steps=None,
+            keep_checkpoint_max=2,
+        ),
+    )
+    # A loss that is not a number is a result, and in steps.csv.
+    with contextlib.suppress(tf.estimator.NanLossDuringTrainingError):
+        estimator.train(
+            batches,
+            hooks=[
+                hooks.StepLog(settings, steps),
+                hooks.Validation(settings, steps, epochs, validator, checkpoints),
+            ],
+            max_steps=settings.steps,
+        )
+
+
+def _unspoilt(folder):
     """The prefix of a cache's files. tf.data finishes a cache by writing its index, and refuses
     to go on with an unfinished one."""
-    if not any(folder.glob("*.index")):
+    prefix = folder / "segments"
+    if not prefix.with_suffix(".index").exists():
         remove(folder)
-    return folder / "segments"
+    return prefix
 
 
 def _summary(steps, epochs, checkpoint):

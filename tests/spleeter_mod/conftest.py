@@ -1,0 +1,59 @@
+"""What the tests of the patched Spleeter share."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Command:
+    """`python -m spleeter_mod.<name>` in a folder, as a user runs it."""
+
+    def __init__(self, name: str, folder: Path):
+        scratch = ["--scratch", "scratch"] if name == "train" else []
+        self._how = {
+            "args": [
+                *(sys.executable, "-m", f"spleeter_mod.{name}", "--params", "params.yaml"),
+                *scratch,
+            ],
+            "cwd": folder,
+            "env": {**os.environ, "PYTHONPATH": str(ROOT)},
+            "text": True,
+        }
+
+    def start(self) -> subprocess.Popen:
+        return subprocess.Popen(**self._how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def run(self) -> subprocess.CompletedProcess:
+        return subprocess.run(**self._how, capture_output=True, timeout=300)
+
+
+@pytest.fixture
+def command():
+    return Command
+
+
+@pytest.fixture
+def set_params():
+    """Change keys of groups of a workspace's params.yaml."""
+
+    def change(workspace, **groups):
+        for group, values in groups.items():
+            if isinstance(values, dict):
+                workspace.params[group] = {**workspace.params[group], **values}
+            else:
+                workspace.params[group] = values
+        workspace.write_params()
+
+    return change
+
+
+@pytest.fixture(autouse=True)
+def quiet_spleeter():
+    """Spleeter logs every chunk of audio it loads; see `session.configure`."""
+    logging.getLogger("spleeter").setLevel(logging.CRITICAL)

@@ -1,0 +1,164 @@
+"""Every optimizer against PyTorch's formula of the same name, in double precision."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from spleeter_mod import settings
+from spleeter_mod.optimizers import OPTIMIZERS, build
+
+STEPS = 10
+START = np.array([1.0, -2.0, 0.5, 3.0, 0.0])
+CURVATURE = np.array([1.0, 0.3, 30.0, 1e-3, 5.0])
+CENTRE = np.array([0.2, 0.1, -0.4, 0.0, 1e-6])
+
+
+def gradient_at(weights):
+    """Of the quadratic sum(curvature × (weights - centre)²) / 2."""
+    return CURVATURE * (weights - CENTRE)
+
+
+def sgd(p, g, t, state, learning_rate):
+    return p - learning_rate * g
+
+
+def momentum(p, g, t, state, learning_rate, momentum):
+    state["b"] = momentum * state["b"] + g
+    return p - learning_rate * state["b"]
+
+
+def nesterov(p, g, t, state, learning_rate, momentum):
+    state["b"] = momentum * state["b"] + g
+    return p - learning_rate * (g + momentum * state["b"])
+
+
+def adagrad(p, g, t, state, learning_rate, initial_accumulator_value, epsilon):
+    if t == 1:
+        state["s"] = state["s"] + initial_accumulator_value
+    state["s"] = state["s"] + g**2
+    return p - learning_rate * g / (np.sqrt(state["s"]) + epsilon)
+
+
+def adadelta(p, g, t, state, learning_rate, rho, epsilon):
+    state["v"] = rho * state["v"] + (1 - rho) * g**2
+    change = np.sqrt(state["u"] + epsilon) / np.sqrt(state["v"] + epsilon) * g
+    state["u"] = rho * state["u"] + (1 - rho) * change**2
+    return p - learning_rate * change
+
+
+def rmsprop(p, g, t, state, learning_rate, alpha, momentum, epsilon):
+    state["v"] = alpha * state["v"] + (1 - alpha) * g**2
+    state["b"] = momentum * state["b"] + g / (np.sqrt(state["v"]) + epsilon)
+    return p - learning_rate * state["b"]
+
+
+def adam(p, g, t, state, learning_rate, beta1, beta2, epsilon):
+    state["m"] = beta1 * state["m"] + (1 - beta1) * g
+    state["v"] = beta2 * state["v"] + (1 - beta2) * g**2
+    m, v = state["m"] / (1 - beta1**t), state["v"] / (1 - beta2**t)
+    return p - learning_rate * m / (np.sqrt(v) + epsilon)
+
+
+def adamw(p, g, t, state, learning_rate, beta1, beta2, epsilon, weight_decay):
+    decayed = p - learning_rate * weight_decay * p
+    return adam(decayed, g, t, state, learning_rate, beta1, beta2, epsilon)
+
+
+def adamax(p, g, t, state, learning_rate, beta1, beta2, epsilon):
+    state["m"] = beta1 * state["m"] + (1 - beta1) * g
+    state["u"] = np.maximum(beta2 * state["u"], np.abs(g) + epsilon)
+    return p - learning_rate / (1 - beta1**t) * state["m"] / state["u"]
+
+
+def nadam(p, g, t, state, learning_rate, beta1, beta2, epsilon, momentum_decay):
+    mu = beta1 * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+    next_mu = beta1 * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+    state["product"] = mu * (state["product"] if t > 1 else 1)
+    state["m"] = beta1 * state["m"] + (1 - beta1) * g
+    state["v"] = beta2 * state["v"] + (1 - beta2) * g**2
+    denominator = np.sqrt(state["v"] / (1 - beta2**t)) + epsilon
+    p = p - learning_rate * (1 - mu) / (1 - state["product"]) * g / denominator
+    return p - (
+        learning_rate * next_mu / (1 - state["product"] * next_mu) * state["m"] / denominator
+    )
+
+
+FORMULAS = {
+    formula.__name__: formula
+    for formula in (
+        *(sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, nadam),
+    )
+}
+CONF = Path(__file__).resolve().parents[2] / "conf" / "optimizer"
+MENU = {path.stem: yaml.safe_load(path.read_text())["spleeter"] for path in CONF.glob("*.yaml")}
+# Settings under which a wrong place of epsilon, of a power or of the rate shows.
+UNUSUAL = {
+    "sgd": {"learning_rate": 0.05},
+    "momentum": {"learning_rate": 0.01, "momentum": 0.5},
+    "nesterov": {"learning_rate": 0.01, "momentum": 0.5},
+    "adagrad": {"learning_rate": 0.3, "initial_accumulator_value": 0.2, "epsilon": 0.1},
+    "adadelta": {"learning_rate": 0.7, "rho": 0.6, "epsilon": 0.01},
+    "rmsprop": {"learning_rate": 0.02, "alpha": 0.7, "momentum": 0.6, "epsilon": 0.1},
+    "adam": {"learning_rate": 0.1, "beta1": 0.8, "beta2": 0.9, "epsilon": 0.1},
+    "adamw": {
+        "learning_rate": 0.1,
+        "beta1": 0.8,
+        "beta2": 0.9,
+        "epsilon": 0.1,
+        "weight_decay": 0.3,
+    },
+    "adamax": {"learning_rate": 0.1, "beta1": 0.8, "beta2": 0.7, "epsilon": 0.1},
+    "nadam": {
+        "learning_rate": 0.1,
+        "beta1": 0.8,
+        "beta2": 0.9,
+        "epsilon": 0.1,
+        "momentum_decay": 0.5,
+    },
+}
+
+
+def by_formula(name, hyper):
+    weights, state = START.copy(), dict.fromkeys("bsuvm", np.zeros_like(START))
+    path = []
+    for t in range(1, STEPS + 1):
+        weights = FORMULAS[name](weights, gradient_at(weights), t, state, **hyper)
+        path.append(weights)
+    return path
+
+
+def by_tensorflow(name, hyper):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        step = tf.compat.v1.train.get_or_create_global_step()
+        # Two variables, as the state must be each one's own.
+        halves = [
+            tf.Variable(START[:2], dtype=tf.float32),
+            tf.Variable(START[2:], dtype=tf.float32),
+        ]
+        weights = tf.concat(halves, 0)
+        loss = tf.reduce_sum(CURVATURE.astype("f4") * (weights - CENTRE.astype("f4")) ** 2) / 2
+        rate = tf.constant(hyper["learning_rate"], tf.float32)
+        optimizer = build({"name": name, **hyper}, rate, step)
+        train = optimizer.minimize(loss, global_step=step)
+        session.run(tf.compat.v1.global_variables_initializer())
+        path = []
+        for _ in range(STEPS):
+            session.run(train)
+            path.append(session.run(weights))
+        return path
+
+
+def test_the_menu_is_what_there_is():
+    assert set(MENU) == set(OPTIMIZERS) == set(settings.OPTIMIZERS) == set(FORMULAS)
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+@pytest.mark.parametrize("hypers", [MENU, UNUSUAL], ids=["menu", "unusual"])
+def test_ten_steps_follow_the_formula(name, hypers):
+    hyper = {key: float(value) for key, value in hypers[name].items()}
+    expected = by_formula(name, hyper)
+    assert np.abs(expected[-1] - START).max() > 1e-4
+    np.testing.assert_allclose(by_tensorflow(name, hyper), expected, rtol=1e-5, atol=1e-5)
