@@ -4,3 +4,10 @@ Nachmani, Adi, Wolf: Voice Separation with an Unknown Number of Multiple Speaker
 arXiv 2003.01531. Written from the paper; `network.py` is the model, `train.py` and `estimate.py`
 are the commands.
 """
+
+import os
+
+# PyTorch's threads meet many times in each LSTM. By default they wait for each other in a loop,
+# which on cores shared with other programs makes a training step several times slower. OpenMP
+# reads this when PyTorch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -53,6 +53,8 @@ def read_list(path, speakers, sample_rate):
         )
     items = []
     for line, row in enumerate(rows[1:], 2):
+        if not row:
+            continue
         where = f"{path}, line {line}"
         if len(row) != len(columns):
             raise InputError(where, f"{len(row)} fields", f"{len(columns)}")
@@ -95,6 +97,7 @@ def check_audio(path, length, sample_rate, row):
 
 @contextmanager
 def opened(path):
+    """An audio file for reading. Raises InputError when it, or the block's reading, fails."""
     try:
         with soundfile.SoundFile(path) as file:
             yield file

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import signal
 import sys
 from contextlib import contextmanager
 
@@ -11,7 +12,8 @@ class InputError(Exception):
     """`where` (a file or a configuration key) holds `found` where `expected` belongs."""
 
     def __init__(self, where, found, expected):
-        super().__init__(f"{where}: found {found}, expected {expected}")
+        message = f"{where}: found {found}, expected {expected}"
+        super().__init__(" ".join(message.splitlines()))
 
 
 @contextmanager
@@ -35,12 +37,16 @@ def one_line(main):
         except InputError as error:
             sys.exit(f"ERROR: {error}")
         except OSError as error:
-            where = error.filename or main.__module__
+            if error.filename is None:
+                raise
             expected = {
                 errno.ENOSPC: "free space on its disk",
+                errno.EDQUOT: "free space on its disk",
                 errno.ENOENT: "it to exist",
                 errno.EACCES: "access to it",
-            }.get(error.errno, "to read or write it")
-            sys.exit(f"ERROR: {where}: found {error.strerror!r}, expected {expected}")
+            }.get(error.errno, "it to be readable and writable")
+            sys.exit(f"ERROR: {error.filename}: found {error.strerror!r}, expected {expected}")
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
 
     return command

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from svoice import checkpoint, files
 from svoice.clipping import check_clipping, clip
 from svoice.data import Segment, TrainingBatches, load, read_list
-from svoice.errors import one_line
+from svoice.errors import InputError, one_line
 from svoice.logs import Log
 from svoice.loss import separation_loss
 from svoice.network import SVoice
@@ -49,6 +49,14 @@ def make_network(params):
     )
 
 
+def samples_of(params, key):
+    """A duration of the configuration in samples. Raises InputError when it is not even one."""
+    samples = round(params["svoice"][key] * params["speech"]["sample_rate"])
+    if samples < 1:
+        raise InputError(f"svoice.{key}", params["svoice"][key], "at least one sample")
+    return samples
+
+
 @torch.inference_mode()
 def validate(network, items):
     """The mean over whole utterances of −SI-SNR in dB of the network's last output."""
@@ -76,8 +84,9 @@ class Training:
         speakers = params["speech"]["speakers"]
         check_clipping(params["clipping"])
         device = default_device()
-        # On a GPU it would forbid the LSTMs and cost time.
+        # On a GPU this would need a cuBLAS set up for it, and slower kernels.
         torch.use_deterministic_algorithms(device.type == "cpu")
+        torch.utils.deterministic.fill_uninitialized_memory = False
         self.network = make_network(params).to(device)
         self.optimizer = make_optimizer(
             params["optimizer"]["name"], params["optimizer"]["svoice"], self.network.parameters()
@@ -85,8 +94,8 @@ class Training:
         self.validation = read_list(LISTS / "valid.csv", speakers, rate)
         self.batches = TrainingBatches(
             read_list(LISTS / "train.csv", speakers, rate),
-            round(params["svoice"]["segment_seconds"] * rate),
-            round(params["svoice"]["stride_seconds"] * rate),
+            samples_of(params, "segment_seconds"),
+            samples_of(params, "stride_seconds"),
             params["svoice"]["batch_size"],
             params["seed"],
         )
@@ -122,7 +131,7 @@ class Training:
             while self.epoch < self.epochs:
                 losses = self.train_epoch(steps, bar)
                 if not math.isfinite(losses[-1]):
-                    say(f"step {self.step}: diverged, the loss is {losses[-1]}")
+                    say(f"diverged: the loss of step {self.step} is {losses[-1]}")
                     return "diverged"
                 train_loss = math.fsum(losses) / len(losses)
                 valid_loss = validate(self.network, self.validation)
@@ -137,6 +146,7 @@ class Training:
                     f"validation loss {valid_loss:.3f} dB, best {best:.3f} dB"
                 )
                 if not math.isfinite(valid_loss):
+                    say(f"diverged: the validation loss is {valid_loss}")
                     return "diverged"
                 self.schedule.validated(valid_loss)
                 self.save(steps, epochs)
@@ -200,12 +210,11 @@ class Training:
         """What train.json says, from the rows of steps.csv."""
         with open(self.steps_path, newline="") as file:
             rows = list(csv.DictReader(file))
-        final_loss = float(rows[-1]["loss"])
         return {
             "status": status,
             "steps": len(rows),
             "best_valid_loss": finite(self.best_valid_loss),
-            "final_loss": finite(final_loss),
+            "final_loss": finite(float(rows[-1]["loss"])),
             "seconds_per_step": statistics.median(float(row["seconds"]) for row in rows),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
         }
@@ -241,7 +250,11 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description="Train SVoice as a params.yaml says.")
     parser.add_argument("--params", required=True, metavar="FILE", help="the configuration")
     parser.add_argument(
-        "--scratch", required=True, metavar="DIR", type=Path, help="of an unfinished training"
+        "--scratch",
+        required=True,
+        metavar="DIR",
+        type=Path,
+        help="where the unfinished training lives, and is found again after an interruption",
     )
     options = parser.parse_args(arguments)
     training = Training(read_params(options.params), options.scratch)

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from svoice import checkpoint, estimate, train
-from svoice.errors import InputError
+from svoice.errors import InputError, one_line
 
 LISTS = Path("data/csv/speech")
 COLUMNS = "mix_path,s1_path,s2_path,length,sample_rate"
@@ -206,6 +206,7 @@ def test_the_command_prints_one_line(earlier, command):
     ("group", "values", "expected"),
     [
         ("svoice", {"N": 16}, "svoice.N: found 16, expected N/L at least L/2"),
+        ("svoice", {"stride_seconds": 1e-5}, "svoice.stride_seconds: found 1e-05, expected at"),
         ("svoice", {"L": 7}, "svoice.L: found 7, expected an even number"),
         ("svoice", {"N": 36}, "svoice.N: found 36, expected a multiple of svoice.L = 8"),
         ("optimizer", {"name": "lion"}, "optimizer.name: found 'lion', expected one of sgd, "),
@@ -293,3 +294,22 @@ def test_a_checkpoint_must_be_readable(tmp_path):
         path.write_bytes(content)
         with pytest.raises(InputError, match="found an unreadable file, expected a checkpoint"):
             checkpoint.load_checkpoint(path, {})
+
+
+@pytest.mark.parametrize(
+    ("raised", "ends", "code"),
+    [
+        (KeyboardInterrupt(), SystemExit, 130),
+        (InputError("two\nlines", 1, 2), SystemExit, "ERROR: two lines: found 1, expected 2"),
+        (OSError(5, "Input/output error"), OSError, None),
+        (ValueError("a programming error"), ValueError, None),
+    ],
+)
+def test_what_ends_a_command(raised, ends, code):
+    @one_line
+    def command():
+        raise raised
+
+    with pytest.raises(ends) as end:
+        command()
+    assert getattr(end.value, "code", None) == code
