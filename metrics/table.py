@@ -7,7 +7,7 @@ from pathlib import Path
 from metrics.errors import InputError
 from metrics.workspace import BSS_METRICS, SPLEETER, SVOICE, read_json
 
-UNDEFINED = "-"
+UNDEFINED = "undefined"  # no finite value
 
 
 def render(root: Path) -> str:
@@ -19,10 +19,7 @@ def render(root: Path) -> str:
         _block("Spleeter, music", root, SPLEETER, _bss_rows),
         _block("SVoice, speech", root, SVOICE, _si_snr_rows),
     ]
-    text = "\n\n".join(blocks)
-    if f"{UNDEFINED:>10}" in text:
-        text += f"\n\n{UNDEFINED}  undefined: nothing finite to report"
-    return text
+    return "\n\n".join(blocks)
 
 
 def _block(title: str, root: Path, results: Path, rows) -> str:

@@ -19,7 +19,7 @@ TINY = {
         "steps": 6,
         "validate_every": 3,
     },
-    "svoice": {"N": 16, "L": 8, "H": 16, "R": 2, "epochs": 2, "segment_seconds": 0.5},
+    "svoice": {"N": 32, "L": 8, "H": 16, "R": 2, "epochs": 2, "segment_seconds": 0.5},
 }
 
 

@@ -51,24 +51,22 @@ median, dB         SDR       SIR       SAR       ISR
 vocals            1.23      1.23      1.23      1.23
 drums             2.00      2.00      2.00      2.00
 bass             -3.50     -3.50     -3.50     -3.50
-other                -         -         -         -
-mean                 -         -         -         -
+other        undefined undefined undefined undefined
+mean         undefined undefined undefined undefined
   from results/spleeter/scores.json
 
 SVoice, speech
 ==============
 status                  DIVERGED
 steps                          7
-best validation loss           -
+best validation loss   undefined
   from results/svoice/train.json
 
 mean, dB
 SI-SNR                      3.21
 SI-SNR improvement          3.01
 mixtures                       8
-  from results/svoice/scores.json
-
--  undefined: nothing finite to report"""
+  from results/svoice/scores.json"""
     assert render(tmp_path) == expected
 
 
