@@ -50,12 +50,16 @@ def _write(pieces, folder, sample_rate, frames):
 
 
 def _read_configuration(path):
+    expected = "the model of spleeter_mod.train"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        configuration = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(path, "no file", "the model of spleeter_mod.train") from None
+        raise InputError(path, "no file", expected) from None
     except ValueError as error:
         raise InputError(path, f"no JSON ({error})", "Spleeter's configuration") from None
+    if not (path.parent / "checkpoint").exists():
+        raise InputError(path.parent, "no checkpoint", expected)
+    return configuration
 
 
 @one_line

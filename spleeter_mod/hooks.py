@@ -108,7 +108,7 @@ class Validation(SessionRunHook):
             self._validator.save(step)
             best = loss
         self._epochs.append(
-            epoch=int(last["epoch"]),
+            epoch=last["epoch"],
             step=step,
             train_loss=math.fsum(losses) / len(losses),
             valid_loss=loss,

@@ -25,7 +25,7 @@ class Log:
             lines = self._file.readall().decode().splitlines(keepends=True)
             # A process that died may have left part of a row.
             rows = csv.DictReader(line for line in lines if line.endswith("\n"))
-            rows = [{column: float(row[column]) for column in columns} for row in rows]
+            rows = [{column: _number(row[column]) for column in columns} for row in rows]
             self.rows = [row for row in rows if row["step"] <= until_step]
             kept = lines[: 1 + len(self.rows)] if self.rows else []
             self._file.truncate(len("".join(kept)))
@@ -51,3 +51,7 @@ class Log:
 
     def __exit__(self, *_):
         self._file.close()
+
+
+def _number(text):
+    return int(text) if text.isdecimal() else float(text)

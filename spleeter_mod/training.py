@@ -144,8 +144,8 @@ def _write_outputs(settings, scratch, checkpoint, summary):
 
 
 def _copy(source, target):
-    with naming(target):
-        shutil.copyfile(source, target)
+    with naming(target), source.open("rb") as old, target.open("wb") as new:
+        shutil.copyfileobj(old, new)
 
 
 def _write(path, text):

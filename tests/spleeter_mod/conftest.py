@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# As spleeter_mod does; some tests import TensorFlow first.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -35,7 +35,7 @@ def run(workspace, monkeypatch):
     read = settings.Settings.read(Path("params.yaml"))
     # Short frames, so that there is something to crop.
     return dataclasses.replace(
-        read, frame_length=1024, frame_step=256, batch_size=4, chunks_per_song=2, chunk_seconds=1.0
+        read, frame_length=1024, frame_step=256, batch_size=4, chunks_per_song=2, chunk_seconds=0.8
     )
 
 

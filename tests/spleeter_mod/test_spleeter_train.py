@@ -1,0 +1,342 @@
+"""Training and separating through the command line, on the embedded song.
+
+Starting TensorFlow takes longer than everything else here, so that the tests look at few runs:
+
+- `reference`: a whole run, first refused its outputs by a full disk;
+- `resumed`: the same, killed on its way and started again;
+- `diverged`: another seed, and a learning rate that no loss survives.
+"""
+
+import csv
+import json
+import math
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tensorflow as tf
+from spleeter.separator import Separator as StockSeparator
+
+STEPS, EPOCH = 24, 8
+# All that has a state: slots, a plateau, a warm-up.
+STATEFUL = {
+    "spleeter": {"steps": STEPS, "validate_every": EPOCH},
+    "optimizer": {
+        "name": "adam",
+        "spleeter": {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    },
+    "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 5},
+    "clipping": {"name": "norm", "max_norm": 5.0},
+}
+EXPLOSIVE = {
+    **STATEFUL,
+    "seed": 1,
+    "optimizer": {"name": "sgd", "spleeter": {"learning_rate": 1e30}},
+    "schedule": {"name": "constant", "warmup_steps": 0},
+    "clipping": {"name": "none"},
+}
+RUNS = {}
+
+
+@dataclass
+class Run:
+    """A finished run: its folder, and the processes that led there."""
+
+    root: Path
+    processes: list[subprocess.CompletedProcess]
+
+    def rows(self, name):
+        return read(self.root / "results" / "spleeter" / name)
+
+    def summary(self):
+        return json.loads((self.root / "results/spleeter/train.json").read_text())
+
+
+def read(path):
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+@pytest.fixture
+def run_once(workspace, tmp_path_factory, command, set_params):
+    """Make a run, `make(folder, command)`, under some parameters, the first time it is wanted."""
+
+    def run(name, params, make):
+        if name not in RUNS:
+            set_params(workspace, **params)
+            root = tmp_path_factory.mktemp(name) / "workspace"
+            shutil.copytree(workspace.root, root, symlinks=True)
+            RUNS[name] = Run(root, make(root, command))
+        return RUNS[name]
+
+    return run
+
+
+@contextmanager
+def full_disk(folder):
+    """`folder` as a file system with no room to speak of."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+        folder.rmdir()
+
+
+def can_mount(tmp_path):
+    try:
+        with full_disk(tmp_path / "disk"):
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
+@pytest.fixture
+def reference(run_once, tmp_path):
+    def make(root, command):
+        processes = []
+        if can_mount(tmp_path):
+            with full_disk(root / "models"):
+                processes.append(command("train", root).run())
+        return [*processes, command("train", root).run()]
+
+    return run_once("reference", STATEFUL, make)
+
+
+@pytest.fixture
+def resumed(run_once):
+    def make(root, command):
+        process = command("train", root).start()
+        wait_for(root / "scratch" / "steps.csv", process, rows=EPOCH + 2)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+        steps = root / "scratch" / "steps.csv"
+        assert len(steps.read_text().splitlines()) < 1 + STEPS, "killed too late"
+        with steps.open("a") as file:
+            file.write("11,2,0.5,")  # part of a row
+        return [command("train", root).run()]
+
+    return run_once("resumed", STATEFUL, make)
+
+
+@pytest.fixture
+def diverged(run_once):
+    return run_once("diverged", EXPLOSIVE, lambda root, command: [command("train", root).run()])
+
+
+def wait_for(path, process, rows):
+    until = time.monotonic() + 240
+    while not path.exists() or len(path.read_text().splitlines()) < 1 + rows:
+        assert time.monotonic() < until, "no progress"
+        assert process.poll() is None, "ended early"
+        time.sleep(0.005)
+
+
+def without_seconds(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def test_writes_every_file_of_a_run(reference):
+    finished = reference.processes[-1]
+    assert (finished.returncode, finished.stderr) == (0, "")
+    results = reference.root / "results" / "spleeter"
+    assert sorted(path.name for path in results.iterdir() if path.is_file()) == [
+        *("epochs.csv", "steps.csv", "train.json")
+    ]
+    assert sorted(path.name for path in (reference.root / "models/spleeter").iterdir()) == [
+        *(".probe", "checkpoint", "config.json"),
+        *("model.data-00000-of-00001", "model.index"),
+    ]
+    assert os.listdir(reference.root / "scratch") == []
+    assert os.listdir(reference.root / "models") == ["spleeter"]
+
+    steps, epochs, summary = (
+        reference.rows("steps.csv"),
+        reference.rows("epochs.csv"),
+        reference.summary(),
+    )
+    columns = ["step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds"]
+    assert list(steps[0]) == columns
+    assert [row["step"] for row in steps] == list(range(1, STEPS + 1))
+    assert [row["epoch"] for row in steps] == [1 + k // EPOCH for k in range(STEPS)]
+    assert all(row["seconds"] > 0 and row["gradient_norm"] > 0 for row in steps)
+
+    assert list(epochs[0]) == ["epoch", "step", "train_loss", "valid_loss", "best_valid_loss"]
+    assert [row["epoch"] for row in epochs] == [1, 2, 3]
+    assert [row["step"] for row in epochs] == [8, 16, 24]
+    for row in epochs:
+        losses = [step["loss"] for step in steps if step["epoch"] == row["epoch"]]
+        assert row["train_loss"] == math.fsum(losses) / EPOCH
+    valid_losses = [row["valid_loss"] for row in epochs]
+    best = [min(valid_losses[: k + 1]) for k in range(3)]
+    assert [row["best_valid_loss"] for row in epochs] == best
+
+    variables = tf.train.list_variables(str(reference.root / "models/spleeter/model"))
+    trained = [(name, shape) for name, shape in variables if "moving" not in name]
+    assert summary == {
+        "status": "completed",
+        "steps": STEPS,
+        "best_valid_loss": best[-1],
+        "final_loss": steps[-1]["loss"],
+        "seconds_per_step": statistics.median(row["seconds"] for row in steps),
+        "parameters": sum(math.prod(shape) for name, shape in trained if name != "global_step"),
+    }
+
+
+def test_training_reduces_the_loss(reference):
+    epochs = reference.rows("epochs.csv")
+    assert epochs[-1]["train_loss"] < 0.95 * epochs[0]["train_loss"]
+    assert reference.summary()["best_valid_loss"] < 0.95 * epochs[0]["valid_loss"]
+
+
+def test_the_rate_warms_up_and_falls_on_a_plateau(reference):
+    steps, epochs = reference.rows("steps.csv"), reference.rows("epochs.csv")
+    base = STATEFUL["optimizer"]["spleeter"]["learning_rate"]
+    factor, best, expected = 1.0, math.inf, []
+    for epoch in range(3):
+        expected += [base * factor * min(1, (k + 1) / 5) for k in range(epoch * 8, epoch * 8 + 8)]
+        loss = epochs[epoch]["valid_loss"]
+        factor *= 1 if loss < best * (1 - 1e-4) else 0.5
+        best = min(best, loss)
+    np.testing.assert_allclose([row["learning_rate"] for row in steps], expected, rtol=1e-12)
+
+
+def test_the_model_is_that_of_the_best_validation(reference):
+    epochs = reference.rows("epochs.csv")
+    best = min(epochs, key=lambda row: row["valid_loss"])
+    model = str(reference.root / "models" / "spleeter" / "model")
+    assert tf.train.load_variable(model, "global_step") == best["step"]
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(reference):
+    if len(reference.processes) == 1:
+        pytest.skip("mounting a small file system takes root")
+    refused, finished = reference.processes
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("ERROR: models/.spleeter.tmp/")
+    assert refused.stderr.endswith("found 'No space left on device', expected room for it\n")
+    assert len(refused.stderr.splitlines()) == 1
+    # Nothing is trained again.
+    assert finished.stdout == f"resuming after step {STEPS} of {STEPS}\n"
+
+
+def test_killed_and_resumed_is_as_if_uninterrupted(reference, resumed):
+    (finished,) = resumed.processes
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith(f"resuming after step {EPOCH} of {STEPS}\n")
+    assert without_seconds(resumed.rows("steps.csv")) == without_seconds(
+        reference.rows("steps.csv")
+    )
+    assert resumed.rows("epochs.csv") == reference.rows("epochs.csv")
+    weights = [
+        (run.root / "models/spleeter/model.data-00000-of-00001").read_bytes()
+        for run in (resumed, reference)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_loss_that_is_not_finite_is_a_result(diverged):
+    (finished,) = diverged.processes
+    assert (finished.returncode, finished.stderr) == (0, "")
+    steps = diverged.rows("steps.csv")
+    assert 1 < len(steps) < EPOCH
+    assert all(math.isfinite(row["loss"]) for row in steps[:-1])
+    assert not math.isfinite(steps[-1]["loss"])
+    assert (diverged.root / "results/spleeter/epochs.csv").read_text() == (
+        "epoch,step,train_loss,valid_loss,best_valid_loss\n"
+    )
+    summary = diverged.summary()
+    assert summary["status"] == "diverged"
+    assert summary["steps"] == len(steps)
+    assert summary["best_valid_loss"] is None
+    assert summary["final_loss"] is None
+    # The initial weights.
+    assert tf.train.load_variable(str(diverged.root / "models/spleeter/model"), "global_step") == 0
+    assert os.listdir(diverged.root / "scratch") == []
+
+
+def test_another_seed_is_another_run(reference, diverged):
+    assert diverged.rows("steps.csv")[0]["loss"] != reference.rows("steps.csv")[0]["loss"]
+
+
+@pytest.fixture
+def estimated(reference, command):
+    """The reference run's test song, separated."""
+    estimates = reference.root / "results" / "spleeter" / "estimates"
+    if not estimates.exists():
+        finished = command("estimate", reference.root).run()
+        assert (finished.returncode, finished.stderr) == (0, "")
+        assert finished.stdout == "1 track(s) separated\n"
+    (folder,) = estimates.iterdir()
+    return folder
+
+
+@pytest.fixture
+def mixture(reference):
+    with (reference.root / "data/csv/music/test.csv").open(newline="") as file:
+        return reference.root / next(csv.DictReader(file))["mix_path"]
+
+
+def test_estimates_are_as_the_mixture(estimated, mixture):
+    assert estimated.name == mixture.parent.name
+    names = sorted(path.name for path in estimated.iterdir())
+    assert names == ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
+    expected = soundfile.info(mixture)
+    for path in estimated.iterdir():
+        found = soundfile.info(path)
+        assert (found.frames, found.samplerate, found.channels) == (
+            *(expected.frames, expected.samplerate, expected.channels),
+        )
+        assert found.subtype == "FLOAT"
+
+
+def test_stock_spleeter_separates_the_same_with_our_model(
+    reference, estimated, mixture, monkeypatch
+):
+    monkeypatch.setattr(
+        "spleeter.model.provider.ModelProvider.DEFAULT_MODEL_PATH", str(reference.root / "models")
+    )
+    config = str(reference.root / "models" / "spleeter" / "config.json")
+    waveform, _ = soundfile.read(mixture, dtype="float32")
+    expected = StockSeparator(config, multiprocess=False).separate(waveform)
+    for stem, samples in expected.items():
+        found, _ = soundfile.read(estimated / f"{stem}.wav", dtype="float32")
+        assert np.abs(samples).max() > 0.01
+        np.testing.assert_allclose(found, samples, atol=1e-6)
+
+
+def test_a_long_song_in_blocks_is_as_at_once(reference, mixture, monkeypatch, tmp_path):
+    from spleeter_mod import separation
+
+    waveform, rate = soundfile.read(mixture, dtype="float32")
+    song = np.concatenate([waveform, 0.5 * waveform[::-1], waveform, waveform[:12345]])
+    soundfile.write(tmp_path / "song.wav", song, rate, subtype="FLOAT")
+    model = reference.root / "models" / "spleeter"
+    params = json.loads((model / "config.json").read_text())
+
+    def separate(frames):
+        monkeypatch.setattr(separation, "FRAMES", frames)
+        separator = separation.Separator(params, model, tf.compat.v1.ConfigProto())
+        with soundfile.SoundFile(tmp_path / "song.wav") as file:
+            pieces = list(separator.separate(file))
+        return len(pieces), {
+            stem: np.concatenate([piece[stem] for piece in pieces]) for stem in pieces[0]
+        }
+
+    count, blocks = separate(64)
+    once, whole = separate(320)
+    assert (count, once) == (5, 1)
+    for stem, samples in whole.items():
+        assert samples.shape == song.shape
+        np.testing.assert_allclose(blocks[stem], samples, atol=1e-6)
