@@ -7,7 +7,8 @@ are the commands.
 
 import os
 
-# PyTorch's threads meet many times in each LSTM. By default they wait for each other in a loop,
-# which on cores shared with other programs makes a training step several times slower. OpenMP
-# reads this when PyTorch is first imported.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# PyTorch's threads meet many times in each LSTM. By default GNU OpenMP lets them wait for each
+# other in a long loop, which on cores shared with other programs makes a training step several
+# times slower; in a short one they lose nothing on cores of their own. It reads this when PyTorch
+# is first imported.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")

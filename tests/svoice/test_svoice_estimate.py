@@ -36,7 +36,7 @@ def overfit(tiny, command, set_params):
         optimizer={"name": "adam", "svoice": {"lr": 1e-2}},
         svoice={
             **tiny.params["svoice"],
-            **{"H": 16, "R": 1, "epochs": 60, "segment_seconds": 0.5, "stride_seconds": 0.5},
+            **{"H": 16, "R": 1, "epochs": 40, "segment_seconds": 0.5, "stride_seconds": 0.5},
         },
     )
     finished = command.run("train")
