@@ -6,6 +6,7 @@ import tensorflow as tf
 from spleeter.dataset import DatasetBuilder, InstrumentDatasetBuilder
 
 from spleeter_mod.adapter import SoundfileAudioAdapter
+from spleeter_mod.session import UNREADABLE
 from spleeter_mod.settings import Settings
 
 # Segments held in memory to be shuffled; one is 9 MB at Spleeter's own sizes.
@@ -19,7 +20,7 @@ class Instrument(InstrumentDatasetBuilder):
         """Fails where stock Spleeter goes on without the song."""
         loaded = super().load_waveform(sample)
         path = sample[f"{self._instrument}_path"]
-        readable = tf.debugging.Assert(~loaded["waveform_error"], ["cannot be read:", path])
+        readable = tf.debugging.Assert(~loaded["waveform_error"], [UNREADABLE, path])
         with tf.control_dependencies([readable]):
             loaded["waveform"] = tf.identity(loaded["waveform"])
         return loaded

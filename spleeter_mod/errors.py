@@ -41,7 +41,8 @@ def one_line(main):
                 errno.ENOENT: "it to exist",
                 errno.EACCES: "access to it",
             }.get(error.errno, "it to be readable and writable")
-            sys.exit(f"ERROR: {error.filename}: found {error.strerror!r}, expected {expected}")
+            where = error.filename or main.__module__
+            sys.exit(f"ERROR: {where}: found {error.strerror!r}, expected {expected}")
         except KeyboardInterrupt:
             sys.exit(130)
 

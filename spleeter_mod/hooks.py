@@ -48,6 +48,7 @@ class StepLog(SessionRunHook):
         self._log.append(step=step, epoch=epoch, **values, seconds=seconds)
         self._bar.update()
         if not math.isfinite(values["loss"]):
+            _say(f"step {step}: diverged, the loss is {values['loss']}")
             run_context.request_stop()
 
     def end(self, session):
@@ -114,7 +115,11 @@ class Validation(SessionRunHook):
             valid_loss=loss,
             best_valid_loss=best if math.isfinite(best) else math.nan,
         )
-        self._say()
+        row = self._epochs.rows[-1]
+        _say(
+            f"step {step} of {self._settings.steps}: training loss {row['train_loss']:.4f}, "
+            f"validation loss {loss:.4f}, best {row['best_valid_loss']:.4f}"
+        )
         if not math.isfinite(loss):
             run_context.request_stop()
             return
@@ -122,16 +127,14 @@ class Validation(SessionRunHook):
             self._plateau.update(loss)
         self._steps.sync()
         self._epochs.sync()
-        self._saver.save(run_context.session, str(self._checkpoints / "model.ckpt"), step)
+        path = str(self._checkpoints / "model.ckpt")
+        self._saver.save(run_context.session, path, step, write_meta_graph=False)
 
-    def _say(self):
-        row = self._epochs.rows[-1]
-        tqdm.write(
-            f"step {row['step']} of {self._settings.steps}: training loss "
-            f"{row['train_loss']:.4f}, validation loss {row['valid_loss']:.4f}, "
-            f"best {row['best_valid_loss']:.4f}"
-        )
-        sys.stdout.flush()
+
+def _say(line):
+    """Above the progress bar, if there is one."""
+    tqdm.write(line)
+    sys.stdout.flush()
 
 
 def best_of(epochs: list[dict]) -> dict:

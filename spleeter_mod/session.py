@@ -3,12 +3,15 @@
 import errno
 import logging
 import os
+import re
 from contextlib import contextmanager
 
 import tensorflow as tf
 from spleeter.utils.logging import configure_logger
 
 from spleeter_mod.errors import InputError
+
+UNREADABLE = "cannot be read"  # what `data.Instrument` says of a file, before its name
 
 
 def configure() -> tf.compat.v1.ConfigProto:
@@ -37,7 +40,8 @@ def explained(folder):
             "spleeter", "a network too large for this machine's memory", "smaller batch_size or T"
         ) from error
     except tf.errors.InvalidArgumentError as error:
-        if "cannot be read:" not in str(error):
+        unreadable = re.search(rf"\[{UNREADABLE}\] \[(.*)\]", str(error))
+        if not unreadable:
             raise
-        path = str(error).split("cannot be read:")[1].split("[")[1].split("]")[0]
-        raise InputError(path, "a file that cannot be read", "the file as it was") from error
+        expected = "the audio it had when training began"
+        raise InputError(unreadable[1], "a file that cannot be read", expected) from error
