@@ -79,15 +79,23 @@ def _unpack(package: str, folder: Path) -> Path:
                 f"no {tool} on this machine",
                 f"the package's files under {INSTALLED} (any Debian mirror has the package)",
             )
-    download = subprocess.run(
-        ["apt-get", "download", "-q", package], cwd=folder, capture_output=True, text=True
-    )
+    download = _apt_get(folder, "download", "-q", package)
+    if download.returncode:
+        # The system's lists of packages may be missing or old; lists of our own need no root.
+        (folder / "lists").mkdir()
+        own = ("-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache")
+        _apt_get(folder, "update", "-q", *own)
+        download = _apt_get(folder, "download", "-q", package, *own)
     archives = list(folder.glob("*.deb"))
     if download.returncode or not archives:
         reason = (download.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise InputError(package, f"{reason!r} from apt-get", "the package (apt-get update?)")
+        raise InputError(package, f"{reason!r} from apt-get", "the package")
     subprocess.run(["dpkg-deb", "-x", archives[0], folder], check=True)
     return folder
+
+
+def _apt_get(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["apt-get", *arguments], cwd=folder, capture_output=True, text=True)
 
 
 def write_recipes(speech: Speech, corpus: Path, target: Path) -> None:

@@ -238,3 +238,17 @@ def test_without_apt_one_line_says_what_to_do(tmp_path, monkeypatch):
         fetch_speech.fetch(
             SPEECH, fetch_speech.read_prompts(ROOT / fetch_speech.PROMPTS), tmp_path / "c"
         )
+
+
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt on this machine")
+def test_a_package_is_had_without_the_systems_lists(tmp_path, monkeypatch):
+    """A new machine, before anybody ran `apt-get update`."""
+    (tmp_path / "none").mkdir()
+    (tmp_path / "apt.conf").write_text(f'Dir::State::Lists "{tmp_path}/none";')
+    monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
+    package = SPEECH.voices["it_IT_m_Carlo"].package
+    unpacked = fetch_speech._unpack(package, tmp_path)
+    assert (unpacked / "usr/share/asterisk/sounds/it_IT_m_Carlo").is_dir()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(InputError, match=r"^no-such-package: found .* from apt-get, expected the"):
+        fetch_speech._unpack("no-such-package", tmp_path / "other")
