@@ -47,6 +47,7 @@ def _previous_outputs_kept():
 
 def _put_back(stage_name: str) -> None:
     """Restores what dvc.lock says the stage wrote last, as far as DVC's cache has it."""
+    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     with Repo() as repo:
@@ -54,9 +55,19 @@ def _put_back(stage_name: str) -> None:
         for out in stage.outs:
             if out.exists or not out.hash_info:
                 continue
-            if out.use_cache:
-                out.checkout(force=True, allow_missing=True)
-            else:  # kept in git; the run cache holds a copy
-                cached = Path(repo.cache.local.oid_to_path(out.hash_info.value))
-                if cached.is_file():
-                    shutil.copyfile(cached, out.fs_path)
+            path = Path(out.fs_path)
+            try:
+                if out.use_cache:
+                    out.checkout(force=True, allow_missing=True)
+                else:  # kept in git; the run cache holds a copy
+                    cached = Path(repo.cache.local.oid_to_path(out.hash_info.value))
+                    if cached.is_file():
+                        shutil.copyfile(cached, path)
+            except (DvcException, OSError):
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+                restore = "dvc" if out.use_cache else "git"
+                print(
+                    f"{out}: the previous one is gone for want of room; "
+                    f"`{restore} checkout {out}` brings it back",
+                    file=sys.stderr,
+                )

@@ -92,3 +92,85 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(full_disk, body):
     assert done.stderr.count("\n") == 1
     assert "found no space left, expected room for the output" in done.stderr
     assert [path.name for path in full_disk.iterdir()] == ["older"]
+
+
+# Writes its outputs, or fails as a file tells it to; DVC has removed them before it starts.
+STAGE = """
+from pathlib import Path
+from stages import outputs
+from stages.errors import InputError
+from stages.run import run
+
+def main():
+    made = Path("dependency").read_text()
+    if made.startswith("bad"):
+        raise InputError("dependency", made, "something good")
+    with outputs.directory(Path("results/folder")) as folder:
+        (folder / "file").write_text(made)
+    outputs.write(Path("results/metrics.json"), "{}")
+
+run(main)
+"""
+PIPELINE = """
+stages:
+  make:
+    cmd: python stage.py
+    deps: [dependency, stage.py]
+    outs: [results/folder]
+    metrics: [results/metrics.json: {cache: false}]
+"""
+
+
+@pytest.fixture
+def dvc_repository(tmp_path):
+    """A small DVC repository whose one stage has run once; returns its folder and a command."""
+    root = tmp_path / "repository"
+    root.mkdir()
+    (root / "stage.py").write_text(STAGE)
+    (root / "dvc.yaml").write_text(PIPELINE)
+    (root / "dependency").write_text("x" * 100_000)
+    tools = os.path.join(sys.prefix, "bin")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tools}:{os.environ['PATH']}"}
+
+    def run(*command):
+        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+    for command in (["git", "init"], ["dvc", "init"], ["dvc", "repro"]):
+        done = run(*command)
+        assert done.returncode == 0, done.stderr
+    return root, run
+
+
+def written(root):
+    return {path.name: path.read_text() for path in (root / "results").rglob("*") if path.is_file()}
+
+
+def test_what_dvc_removed_before_a_failing_stage_comes_back(dvc_repository):
+    root, run = dvc_repository
+    before = written(root)
+    assert set(before) >= {"file", "metrics.json"}
+    (root / "dependency").write_text("bad")
+    done = run("dvc", "repro")
+    assert done.returncode != 0
+    assert "ERROR: dependency: found bad, expected something good\n" in done.stderr
+    assert written(root) == before
+
+
+def test_where_there_is_no_room_to_put_it_back_it_says_how(dvc_repository):
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    root, run = dvc_repository
+    before = written(root)
+    (root / "dependency").write_text("bad" + "x" * 100_000)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", root / "results"], check=True
+    )
+    try:
+        done = run("dvc", "repro")
+        assert set(written(root)) <= {"metrics.json"}
+    finally:
+        subprocess.run(["umount", root / "results"], check=True)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert "`dvc checkout results/folder` brings it back" in done.stderr
+    assert written(root) == before
