@@ -106,7 +106,7 @@ def test_plots_diff_overlays_both_experiments_for_both_models(repository):
 
 
 def test_one_models_learning_rate_retrains_only_that_model(repository):
-    output = repository.experiment("optimizer.svoice.lr=2e-3").stdout
+    output = repository.experiment("optimizer.svoice.lr=1e-3").stdout
     assert ran(output) == {"train_svoice", "evaluate_svoice", "report"}
 
 
