@@ -74,7 +74,8 @@ def test_writes_the_contracts_files(tiny, command, steps_per_epoch):
     losses = [float(row["loss"]) for row in steps]
     assert all(map(math.isfinite, losses))
     assert len(set(losses)) == len(losses)
-    assert {float(row["learning_rate"]) for row in steps} == {1e-3}
+    rate = tiny.params["optimizer"]["svoice"]["lr"]
+    assert {float(row["learning_rate"]) for row in steps} == {rate}
     assert all(float(row["gradient_norm"]) > 0 and float(row["seconds"]) > 0 for row in steps)
 
     epochs = read(RESULTS / "epochs.csv")
