@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,15 +31,19 @@ class Repository:
         """Runs a command; its output is one text, as a terminal shows it."""
         tools = Path(sys.prefix) / "bin"
         environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            command,
-            cwd=self.root,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-        )
+        # A file, not a pipe: the workers that `dvc queue start` leaves behind would hold it open.
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                command,
+                cwd=self.root,
+                env=environment,
+                text=True,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            output.seek(0)
+            done.stdout = output.read()
         assert not check or done.returncode == 0, done.stdout
         return done
 
@@ -75,4 +80,5 @@ def repository(tmp_path_factory):
     made.commit("The project")
     made.experiment(name="base")
     made.commit("A first run")
-    return made
+    yield made
+    made("dvc", "queue", "stop", "--kill", check=False)
