@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parents[1]
 TEST_DATA = ROOT / "scratch" / "test-data"
 
 TINY = {
-    "music": {},
     "spleeter": {
         "T": 64,
         "F": 256,

@@ -11,8 +11,7 @@ import yaml
 
 from tests.pipeline.conftest import OVERRIDES
 
-STAGES = ["environments", "fetch_music", "csv_music", "fetch_speech", "mix_speech", "csv_speech"]
-DATA_STAGES = STAGES[1:]
+DATA_STAGES = ["fetch_music", "csv_music", "fetch_speech", "mix_speech", "csv_speech"]
 TRAINING = ["train_spleeter", "train_svoice"]
 MODELS = ["spleeter", "svoice"]
 

@@ -100,11 +100,6 @@ def empty(path):
     soundfile.write(path, np.zeros((0, 2)), 44100, subtype="PCM_16")
 
 
-def spoil(path, damage):
-    damage(path)
-    return path
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -119,7 +114,7 @@ def spoil(path, damage):
 )
 def test_a_bad_stem_is_named_and_the_old_lists_stay(data, damage, message):
     (path,) = (data / "music" / "test").glob("*/drums.wav")
-    spoil(path, damage)
+    damage(path)
     before = (data / "csv" / "music" / "test.csv").read_text()
     with pytest.raises(InputError, match=message):
         csv_music.write_lists(MUSIC, fetch_music.MUSIC, csv_music.LISTS)
@@ -207,7 +202,7 @@ def test_the_lists_hold_every_mixture_with_its_sources(data):
 )
 def test_a_bad_source_is_named(data, damage, message):
     path = sorted((data / "speech/mixtures/wav8k/min/tt/s2").iterdir())[0]
-    spoil(path, damage)
+    damage(path)
     with pytest.raises(InputError, match=message) as caught:
         csv_speech.write_lists(SPEECH, mix_speech.MIXTURES, csv_speech.LISTS)
     assert "/s2/" in str(caught.value)
