@@ -135,6 +135,19 @@ class SVoice(Strict):
     stride_seconds: Positive
     batch_size: Count
     epochs: Count
+    precision: Literal["fp32", "bf16", "fp16"]
+    tf32: bool
+    compile: bool
+    activation_checkpointing: bool
+    accumulation_steps: Count
+
+    @model_validator(mode="after")
+    def _parts_hold_something(self):
+        if self.accumulation_steps > self.batch_size:
+            raise RuleError(
+                "accumulation_steps", self.accumulation_steps, f"at most batch_size = {self.batch_size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _decoder_covers(self):
