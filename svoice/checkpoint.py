@@ -51,11 +51,20 @@ def model_bytes(network, weights):
 
 
 def load_model(path):
-    """The trained network, in evaluation mode. Raises InputError where there is none."""
+    """A trained network, in evaluation mode: that of `model_bytes`, or of a checkpoint of an
+    unfinished training, with its best weights so far. Raises InputError where there is none."""
     expected = "the network that svoice.train writes"
     content = read(path, expected)
-    if not isinstance(content, dict) or content.keys() != {"configuration", "state_dict"}:
-        raise InputError(path, "another kind of file", expected)
-    network = SVoice(**content["configuration"])
-    network.load_state_dict(content["state_dict"])
+    try:
+        sizes, weights = content["configuration"], content.get("state_dict")
+        if "best_weights" in content:
+            svoice, speech = sizes["svoice"], sizes["speech"]
+            names = ("N", "L", "H", "R", "segment_seconds", "group_norm")
+            sizes = {name: svoice[name] for name in names}
+            sizes.update(C=speech["speakers"], sample_rate=speech["sample_rate"])
+            weights = content["best_weights"]
+        network = SVoice(**sizes)
+        network.load_state_dict(weights)
+    except Exception:  # what foreign content raises could be anything
+        raise InputError(path, "another kind of file", expected) from None
     return network.eval()
