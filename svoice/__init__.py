@@ -12,3 +12,6 @@ import os
 # times slower; in a short one they lose nothing on cores of their own. It reads this when PyTorch
 # is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# Large arrays in large pages: fresh memory then costs a training step little. Read likewise.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")

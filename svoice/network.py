@@ -8,8 +8,10 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from svoice.errors import InputError
+from svoice.lstm import projected_lstms
 
 
 def chunk_length(sample_rate, segment_seconds, L):
@@ -54,10 +56,11 @@ class MulCat(nn.Module):
         self.output = nn.Linear(2 * N, N)
 
     def forward(self, x):
-        first, second = (
-            project(lstm(x)[0]) for lstm, project in zip(self.lstms, self.projections, strict=True)
-        )
-        return self.output(torch.cat((first * second, x), -1))
+        first, second = projected_lstms(self.lstms, self.projections, x)
+        # The concatenation's linear layer in two parts spares the concatenation.
+        gated, bypass = self.output.weight.chunk(2, 1)
+        y = F.linear(x, bypass, self.output.bias)
+        return y + F.linear(first * second, gated)
 
 
 class DoubleBlock(nn.Module):
@@ -87,12 +90,25 @@ class SVoice(nn.Module):
 
     N: encoder features; L: encoder kernel in samples; H: LSTM units in each direction; R: double
     blocks; C: speakers; sample_rate in Hz and segment_seconds, the training segments' length, set
-    the chunk length; group_norm: normalise each MulCat block's output.
+    the chunk length; group_norm: normalise each MulCat block's output; activation_checkpointing:
+    in training keep only what goes into each double block and compute the rest anew in the backward
+    pass, to the same results.
 
     Raises InputError for sizes that do not fit each other.
     """
 
-    def __init__(self, N, L, H, R, C, sample_rate, segment_seconds, group_norm=False):
+    def __init__(
+        self,
+        N,
+        L,
+        H,
+        R,
+        C,
+        sample_rate,
+        segment_seconds,
+        group_norm=False,
+        activation_checkpointing=False,
+    ):
         super().__init__()
         if L % 2:
             raise InputError("svoice.L", L, "an even number (the encoder's hop is L/2)")
@@ -118,6 +134,7 @@ class SVoice(nn.Module):
             "segment_seconds": segment_seconds,
             "group_norm": group_norm,
         }
+        self.activation_checkpointing = activation_checkpointing
         self.N, self.L, self.C = N, L, C
         self.K = chunk_length(sample_rate, segment_seconds, L)
         self.encoder = nn.Conv1d(1, N, L, stride=L // 2, bias=False)
@@ -141,7 +158,10 @@ class SVoice(nn.Module):
         x = chunk(frames, self.K).permute(2, 3, 0, 1).contiguous()
         outputs = []
         for number, block in enumerate(self.blocks, 1):
-            x = block(x)
+            if self.activation_checkpointing and self.training:
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x)
             if self.training or number == len(self.blocks):
                 outputs.append(self.decode(x, frames.shape[-1], samples))
         return torch.stack(outputs)

@@ -1,0 +1,122 @@
+import copy
+
+import pytest
+import torch
+
+from svoice.lstm import projected_lstms
+from svoice.network import MulCat, SVoice
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    assert torch.get_num_threads() == request.param
+    torch.set_num_threads(before)
+
+
+def plain(block, x):
+    """The block's LSTMs and projections as PyTorch runs them."""
+    pairs = zip(block.lstms, block.projections, strict=True)
+    return [projection(lstm(x)[0]) for lstm, projection in pairs]
+
+
+def ours(block, x):
+    return projected_lstms(block.lstms, block.projections, x)
+
+
+def example(time, sequences, N=6, H=5, dtype=torch.float64):
+    torch.manual_seed(0)
+    block = MulCat(N, H).to(dtype)
+    return block, torch.randn(time, sequences, N, dtype=dtype, requires_grad=True)
+
+
+def gradients(block, x, outputs):
+    weighted = sum((n * output).sin().sum() for n, output in enumerate(outputs, 1))
+    parameters = [*block.lstms.parameters(), *block.projections.parameters()]
+    return torch.autograd.grad(weighted, [x, *parameters])
+
+
+@pytest.mark.parametrize("time", [1, 2, 9])
+@pytest.mark.parametrize("sequences", [1, 40, 700])
+def test_is_what_pytorch_computes(threads, time, sequences):
+    block, x = example(time, sequences)
+    expected, found = plain(block, x), ours(block, x)
+    torch.testing.assert_close(found, tuple(expected), rtol=0, atol=1e-13)
+    torch.testing.assert_close(
+        gradients(block, x, found), gradients(block, x, expected), rtol=1e-11, atol=1e-11
+    )
+
+
+def test_single_precision_is_as_good_as_pytorchs(threads):
+    block, x = example(60, 90, 64, 64, torch.float32)
+    exact = plain(copy.deepcopy(block).double(), x.double())
+
+    def error(outputs):
+        pairs = zip(outputs, exact, strict=True)
+        return max((output - reference).abs().max() for output, reference in pairs)
+
+    assert error(ours(block, x)) < 3 * error(plain(block, x))
+
+
+def test_gradient():
+    block, x = example(3, 2, N=2, H=2)
+    names, parameters = zip(*block.named_parameters(), strict=True)
+
+    def outputs(x, *parameters):
+        changed = dict(zip(names, parameters, strict=True))
+        return torch.func.functional_call(
+            _Projections(block), {f"block.{n}": p for n, p in changed.items()}, x
+        )
+
+    assert torch.autograd.gradcheck(outputs, (x, *parameters))
+
+
+class _Projections(torch.nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return ours(self.block, x)
+
+
+def test_repeats_to_the_bit(threads):
+    block, x = example(9, 700, dtype=torch.float32)
+    first, second = (gradients(block, x, ours(block, x)) for _ in range(2))
+    assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_is_the_same_without_gradients(threads, mode):
+    block, x = example(9, 700, dtype=torch.float32)
+    expected = ours(block, x)
+    with mode():
+        found = ours(block, x)
+    assert all(map(torch.equal, found, expected))
+    assert not any(output.requires_grad for output in found)
+
+
+def test_half_precision_is_pytorchs():
+    block, x = example(4, 20, dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        expected, found = plain(block, x), ours(block, x)
+    assert {output.dtype for output in found} == {torch.bfloat16}
+    assert all(map(torch.equal, found, expected))
+
+
+def test_activation_checkpointing_changes_nothing(threads):
+    mixtures = torch.randn(2, 1000)
+
+    def run(activation_checkpointing):
+        torch.manual_seed(0)
+        network = SVoice(
+            32, 8, 8, 3, 2, 8000, 0.25, activation_checkpointing=activation_checkpointing
+        )
+        outputs = network(mixtures)
+        return outputs, torch.autograd.grad(outputs.square().sum(), list(network.parameters()))
+
+    (expected, expected_gradients), (found, found_gradients) = run(False), run(True)
+    assert torch.equal(found, expected)
+    assert all(map(torch.equal, found_gradients, expected_gradients))
