@@ -1,8 +1,10 @@
 """The lists of mixtures, their audio, and the segments that training draws from them."""
 
 import csv
+import hashlib
 import io
 import os
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import soundfile
 import torch
 
 from svoice.errors import InputError
+
+AHEAD = 3  # batches that are read before they are needed
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,11 @@ def read_list(path, speakers, sample_rate):
     if not items:
         raise InputError(path, "no rows", "at least one mixture")
     return items
+
+
+def digest(path):
+    """SHA-256 of a list, by which another list of the same name is known for another."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def check_audio(path, length, sample_rate, row):
@@ -144,14 +153,18 @@ def segments_of(item, length, stride):
 class TrainingBatches:
     """The training segments of `items`, in batches; the last batch may be smaller.
 
-    length, stride: in samples. `len()` is the number of batches in an epoch.
+    length, stride: in samples; rank, world: this process among how many, which share each batch;
+    pinned: in memory from which a GPU copies by itself. `len()` is the number of batches in an
+    epoch.
     """
 
-    def __init__(self, items, length, stride, batch_size, seed):
+    def __init__(self, items, length, stride, batch_size, seed, rank=0, world=1, pinned=False):
         self.segments = [segment for item in items for segment in segments_of(item, length, stride)]
         self.length = length
         self.batch_size = batch_size
         self.seed = seed
+        self.rank, self.world = rank, world
+        self.pinned = pinned
 
     def __len__(self):
         return -(-len(self.segments) // self.batch_size)
@@ -160,17 +173,28 @@ class TrainingBatches:
         """The segments' order in an epoch: a function of the seed and the epoch alone."""
         return np.random.default_rng([self.seed, epoch]).permutation(len(self.segments))
 
-    def epoch(self, epoch):
-        """Yield the batches of `load`, each read while its predecessor is in use."""
+    def weight(self, number):
+        """What part of the examples of an epoch's batch `number`, from 0, this process has."""
+        size = min(self.batch_size, len(self.segments) - number * self.batch_size)
+        return len(range(self.rank, size, self.world)) / size
+
+    def read(self, order, number):
+        """This process's share of a batch, as `load` returns it; the batch's first example where
+        its weight is 0."""
+        first = number * self.batch_size
+        batch = [self.segments[index] for index in order[first : first + self.batch_size]]
+        share = load(batch[self.rank :: self.world] or batch[:1], self.length)
+        return tuple(tensor.pin_memory() for tensor in share) if self.pinned else share
+
+    def epoch(self, epoch, done=0):
+        """Yield the batches of an epoch but for the first `done`, each read while one of the
+        AHEAD before it is in use."""
         order = self.order(epoch)
-        batches = [
-            [self.segments[index] for index in order[first : first + self.batch_size]]
-            for first in range(0, len(order), self.batch_size)
-        ]
+        pending = deque()
         with ThreadPoolExecutor(1) as reader:
-            pending = reader.submit(load, batches[0], self.length)
-            for upcoming in [*batches[1:], None]:
-                ready = pending.result()
-                if upcoming is not None:
-                    pending = reader.submit(load, upcoming, self.length)
-                yield ready
+            for number in range(done, len(self)):
+                pending.append(reader.submit(self.read, order, number))
+                if len(pending) > AHEAD:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()

@@ -12,6 +12,7 @@ KEYS = {
     "svoice": (
         *("N", "L", "H", "R", "group_norm"),
         *("segment_seconds", "stride_seconds", "batch_size", "epochs"),
+        *("precision", "tf32", "compile", "activation_checkpointing", "accumulation_steps"),
     ),
     "optimizer": ("name", "svoice"),
     "schedule": None,

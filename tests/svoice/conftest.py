@@ -26,28 +26,36 @@ def tiny(workspace, monkeypatch):
 
 
 class Command:
-    """The arguments and the environment under which a command runs as a user runs it."""
+    """The arguments and the environment under which a command runs as a user runs it.
+
+    trainer: what starts svoice.train, for tests that start it in another way.
+    """
 
     def __init__(self):
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.trainer = [sys.executable, "-m", "svoice.train"]
 
-    @staticmethod
-    def arguments(name):
-        scratch = ["--scratch", "scratch"] if name == "train" else []
-        return [sys.executable, "-m", f"svoice.{name}", "--params", "params.yaml", *scratch]
+    def arguments(self, name, *arguments):
+        if name != "train":
+            return [sys.executable, "-m", f"svoice.{name}", "--params", "params.yaml"]
+        return [*self.trainer, *(arguments or ("--params", "params.yaml", "--scratch", "scratch"))]
 
-    def start(self, name):
+    def start(self, *name_and_arguments):
         return subprocess.Popen(
-            self.arguments(name),
+            self.arguments(*name_and_arguments),
             env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, name):
+    def run(self, *name_and_arguments):
         return subprocess.run(
-            self.arguments(name), env=self.environment, capture_output=True, text=True, timeout=300
+            self.arguments(*name_and_arguments),
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
 

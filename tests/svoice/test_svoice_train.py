@@ -4,7 +4,6 @@ import csv
 import json
 import math
 import os
-import random
 import statistics
 import subprocess
 import time
@@ -51,7 +50,11 @@ def files():
     return sorted(str(path) for top in ("models", "results") for path in Path(top).rglob("*.*"))
 
 
-OUTPUTS = [str(MODEL), *(str(RESULTS / name) for name in ("epochs.csv", "steps.csv", "train.json"))]
+EVENTS = RESULTS / "tensorboard" / "events.out.tfevents.svoice"
+OUTPUTS = [
+    *map(str, (MODEL, RESULTS / "epochs.csv", RESULTS / "steps.csv", EVENTS)),
+    str(RESULTS / "train.json"),
+]
 
 
 def train(command):
@@ -114,44 +117,6 @@ def test_the_seed_determines_the_run(tiny, command, set_params):
     set_params(tiny, seed=1)
     train(command)
     assert steps_but_seconds()[1] != first[1]
-
-
-def test_killed_at_any_moment_ends_the_same(tiny, command, set_params, steps_per_epoch):
-    set_params(
-        tiny,
-        schedule=WARMING,
-        optimizer={"name": "nadam", "svoice": {"lr": 5e-3, "momentum_decay": 4e-3}},
-        svoice={**tiny.params["svoice"], "epochs": 3},
-    )
-    train(command)
-    expected, expected_weights = steps_but_seconds(), weights()
-    expected_epochs = (RESULTS / "epochs.csv").read_text()
-    assert expected_epochs.count("\n") == 4
-
-    seed = random.randrange(1 << 32)
-    print(f"moments drawn from the seed {seed}")
-    moments = random.Random(seed)
-    for epoch in range(3):
-        rows = 1 + epoch * steps_per_epoch + moments.randint(1, steps_per_epoch - 2)
-        with command.start("train") as process:
-            while count_lines("scratch/steps.csv") <= rows and process.poll() is None:
-                time.sleep(0.001)
-            time.sleep(moments.uniform(0, 0.05))
-            process.kill()
-        assert process.returncode == -9
-        assert not Path("scratch/steps.csv").read_text().startswith("step,epoch\n")
-    finished = train(command)
-    assert finished.stdout.startswith("resuming after epoch 2 of 3\n")
-    assert steps_but_seconds() == expected
-    assert (RESULTS / "epochs.csv").read_text() == expected_epochs
-    assert_equal_weights(weights(), expected_weights)
-
-
-def count_lines(path):
-    try:
-        return Path(path).read_bytes().count(b"\n")
-    except FileNotFoundError:
-        return 0
 
 
 def test_a_loss_that_is_not_a_number_is_a_result(tiny, command, set_params):
