@@ -29,18 +29,6 @@ def test_segments(length, expected):
     assert [(segment.start, segment.length) for segment in segments] == expected
 
 
-@pytest.mark.parametrize("stride", [1, 3, 10, 25])
-def test_segments_lie_in_the_item_and_cover_it(stride):
-    for length in range(1, 100):
-        covered = set()
-        for segment in segments_of(item(length), 10, stride):
-            assert 0 < segment.length <= 10
-            assert segment.start + segment.length <= length
-            covered.update(range(segment.start, segment.start + segment.length))
-        if stride <= 10:
-            assert covered == set(range(length))
-
-
 @pytest.mark.skipif(not DEBUG.is_dir(), reason="needs the eight real mixtures")
 def test_the_debug_set_has_29_examples():
     items = [

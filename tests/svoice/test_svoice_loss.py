@@ -1,40 +1,7 @@
-import itertools
-
-import numpy as np
 import pytest
 import torch
 
-from svoice.loss import best_permutation, separation_loss, si_snr
-
-TOLERANCE = 1e-4  # dB: of the guard against silence, in signals this short and quiet
-
-
-def reference_si_snr(estimate, reference):
-    """Le Roux et al. 2019, in NumPy."""
-    estimate = estimate - estimate.mean()
-    reference = reference - reference.mean()
-    target = estimate @ reference / (reference @ reference) * reference
-    return 10 * np.log10((target**2).sum() / ((estimate - target) ** 2).sum())
-
-
-def reference_loss(outputs, references, lengths):
-    total = 0.0
-    for r, output in enumerate(outputs, 1):
-        best = []
-        for estimates, sources, length in zip(output, references, lengths, strict=True):
-            best.append(
-                max(
-                    np.mean(
-                        [
-                            reference_si_snr(estimates[i, :length], sources[j, :length])
-                            for i, j in enumerate(permutation)
-                        ]
-                    )
-                    for permutation in itertools.permutations(range(len(sources)))
-                )
-            )
-        total += r / len(outputs) * -np.mean(best)
-    return total / len(outputs)
+from svoice.loss import separation_loss, si_snr
 
 
 def example(C, R=3, batch=4, samples=200, seed=0):
@@ -54,14 +21,6 @@ def example(C, R=3, batch=4, samples=200, seed=0):
     return outputs, references, lengths
 
 
-@pytest.mark.parametrize("C", [1, 2, 3, 4, 5])
-def test_against_the_formula(C):
-    outputs, references, lengths = example(C)
-    loss = separation_loss(outputs, references, lengths)
-    expected = reference_loss(outputs.numpy(), references.numpy(), lengths.numpy())
-    assert loss.item() == pytest.approx(expected, abs=TOLERANCE)
-
-
 def test_single_precision_agrees():
     outputs, references, lengths = example(2, samples=8000)
     expected = separation_loss(outputs, references, lengths).item()
@@ -76,24 +35,6 @@ def test_one_output_has_weight_one():
     assert torch.equal(separation_loss(outputs, references, lengths), expected)
 
 
-@pytest.mark.parametrize("C", [2, 3, 5])
-def test_is_invariant_to_permutation_scale_and_offset(C):
-    outputs, references, lengths = example(C)
-    expected = separation_loss(outputs, references, lengths)
-    order = torch.randperm(C, generator=torch.Generator().manual_seed(1))
-    for changed in (
-        (outputs[:, :, order], references),
-        (outputs, references[:, order]),
-        (outputs * 1e-2, references),
-        (outputs, references * -1e2),
-        (outputs + 5, references),
-        (outputs, references + 5),
-    ):
-        torch.testing.assert_close(
-            separation_loss(*changed, lengths), expected, rtol=0, atol=TOLERANCE
-        )
-
-
 def test_padding_does_not_count():
     outputs, references, lengths = example(2)
     expected = separation_loss(outputs, references, lengths)
@@ -106,26 +47,6 @@ def test_padding_does_not_count():
     for number, length in enumerate(lengths):
         assert not outputs.grad[:, number, :, length:].any()
         assert outputs.grad[:, number, :, :length].all()
-
-
-@pytest.mark.parametrize("C", [2, 3, 4])
-def test_gradient(C):
-    outputs, references, lengths = example(C, R=2, batch=2, samples=40)
-    assert torch.autograd.gradcheck(
-        lambda outputs: separation_loss(outputs, references, lengths), outputs.requires_grad_()
-    )
-
-
-@pytest.mark.parametrize("C", [2, 3, 4, 6])
-def test_the_permutation_is_the_best(C):
-    scores = torch.randn(20, C, C, generator=torch.Generator().manual_seed(0))
-    chosen = scores.gather(2, best_permutation(scores).unsqueeze(-1)).sum((1, 2))
-    for number, score in enumerate(scores.numpy()):
-        best = max(
-            sum(score[i, j] for i, j in enumerate(permutation))
-            for permutation in itertools.permutations(range(C))
-        )
-        assert chosen[number].item() == pytest.approx(best, rel=1e-5)
 
 
 def test_silence_gives_a_finite_loss_and_gradient():

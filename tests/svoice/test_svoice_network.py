@@ -17,16 +17,6 @@ def test_published_size():
     assert network.K == 126
 
 
-@pytest.mark.parametrize("K", [1, 2, 3, 10, 63])
-def test_merging_inverts_chunking(K):
-    for length in [*range(1, 3 * K + 2), 1000]:
-        frames = torch.randn(2, 3, length)
-        chunks = chunk(frames, K)
-        assert chunks.shape[:3] == (2, 3, K)
-        assert torch.equal(merge(chunks, length), frames)
-        assert chunk(torch.ones(1, 1, length), K).sum() == 2 * length
-
-
 def test_chunks_overlap_by_half_in_order_of_time():
     chunks = chunk(torch.arange(1.0, 11.0).view(1, 1, -1), 4)[0, 0].T
     assert chunks.tolist() == [
@@ -37,24 +27,6 @@ def test_chunks_overlap_by_half_in_order_of_time():
         [7, 8, 9, 10],
         [9, 10, 0, 0],
     ]
-
-
-@pytest.mark.parametrize("speakers", [2, 3, 4, 5])
-def test_training_returns_every_output_and_evaluation_the_last(speakers):
-    network = make(C=speakers, R=3)
-    mixture = torch.randn(2, 403)
-    outputs = network(mixture)
-    assert outputs.shape == (3, 2, speakers, 403)
-    last = network.eval()(mixture)
-    assert last.shape == (1, 2, speakers, 403)
-    torch.testing.assert_close(last[0], outputs[-1])
-
-
-@pytest.mark.parametrize("N", [32, 40, 64, 128])
-@pytest.mark.parametrize("samples", [1, 7, 8, 9, 250, 251, 252, 253])
-def test_outputs_have_the_mixtures_length(N, samples):
-    outputs = make(N=N, R=1)(torch.randn(1, samples))
-    assert outputs.shape == (1, 1, 2, samples)
 
 
 @pytest.mark.parametrize("N", [32, 40, 128])
