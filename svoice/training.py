@@ -63,9 +63,7 @@ def make_network(params):
     """The network with its initial weights, a function of the seed."""
     torch.manual_seed(params["seed"])
     svoice, speech = params["svoice"], params["speech"]
-    names = ["N", "L", "H", "R", "segment_seconds", "group_norm"]
-    if svoice["activation_checkpointing"]:
-        names.append("activation_checkpointing")
+    names = ("N", "L", "H", "R", "segment_seconds", "group_norm", "activation_checkpointing")
     return SVoice(
         **{name: svoice[name] for name in names},
         C=speech["speakers"],

@@ -29,6 +29,8 @@ def test_takes_its_settings_and_lowers_the_loss(name):
         expected["betas"] = (expected.pop("beta1"), expected.pop("beta2"))
     assert expected.items() <= optimizer.param_groups[0].items()
     assert optimizer.param_groups[0].get("nesterov", False) == (name == "nesterov")
+    # Where torch.optim has it.
+    assert optimizer.param_groups[0].get("fused", True)
 
     sources = torch.randn(4, 2, 400)
     lengths = torch.full((4,), 400)
