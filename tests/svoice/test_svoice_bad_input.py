@@ -14,140 +14,152 @@ LISTS = Path("data/csv/speech")
 COLUMNS = "mix_path,s1_path,s2_path,length,sample_rate"
 
 
-def first_row(name="train"):
+def first_row(name):
     return (LISTS / f"{name}.csv").read_text().splitlines()[1].split(",")
 
 
-def write_list(*rows, name="train", columns=COLUMNS):
+def write_list(name, *rows, columns=COLUMNS):
     lines = [columns, *(",".join(map(str, row)) for row in rows)]
     (LISTS / f"{name}.csv").write_text("\n".join(lines) + "\n")
 
 
-def replace_file(position, change, name="train"):
+def replace_file(name, position, change):
     """Put a changed copy of a file of the list's first row in its place."""
     row = first_row(name)
     copy = Path("changed.wav")
     shutil.copy(row[position], copy)
     change(copy)
     row[position] = copy
-    write_list(row, name=name)
+    write_list(name, row)
 
 
-def true_length():
-    return int(first_row()[3])
-
-
-def change_field(position, value):
-    row = first_row()
+def change_field(name, position, value):
+    row = first_row(name)
     row[position] = value
-    write_list(row)
+    write_list(name, row)
 
 
-def rewrite(path, change, rate=8000, subtype=None):
-    samples, _ = soundfile.read(path)
-    soundfile.write(path, change(samples), rate, subtype=subtype)
+def rewrite(path, change=lambda samples: samples, rate=8000):
+    """Change the samples. 16-bit stays 16-bit, unless the change asks for more."""
+    samples = change(soundfile.read(path)[0])
+    soundfile.write(path, samples, rate, subtype=None if np.isfinite(samples).all() else "FLOAT")
 
 
-def with_nan(samples):
-    samples[len(samples) // 2] = np.nan
-    return samples
+def with_a(value):
+    def change(samples):
+        samples[len(samples) // 2] = value
+        return samples
+
+    return change
 
 
 def cut_to(size):
     return lambda path: path.write_bytes(path.read_bytes()[:size])
 
 
+# What is done to the list `name`, and what the error says of it.
 CASES = {
     "no list": (
-        lambda: (LISTS / "train.csv").unlink(),
-        "data/csv/speech/train.csv: found no file, expected a list of mixtures",
+        lambda name: (LISTS / f"{name}.csv").unlink(),
+        "{list}: found no file, expected a list of mixtures",
     ),
     "empty list": (
-        lambda: (LISTS / "valid.csv").write_text(""),
-        f"data/csv/speech/valid.csv: found the columns (none), expected {COLUMNS} "
-        "(speech.speakers = 2)",
+        lambda name: (LISTS / f"{name}.csv").write_text(""),
+        f"{{list}}: found the columns (none), expected {COLUMNS} (speech.speakers = 2)",
     ),
     "no rows": (
-        lambda: write_list(name="valid"),
-        "data/csv/speech/valid.csv: found no rows, expected at least one mixture",
+        lambda name: write_list(name),
+        "{list}: found no rows, expected at least one mixture",
     ),
     "not text": (
-        lambda: (LISTS / "train.csv").write_bytes(b"RIFF\xff\xfe"),
-        "data/csv/speech/train.csv: found no CSV (",
+        lambda name: (LISTS / f"{name}.csv").write_bytes(b"RIFF\xff\xfe"),
+        "{list}: found no CSV (",
     ),
     "columns of three speakers": (
-        lambda: write_list(columns=COLUMNS.replace("s2_path", "s2_path,s3_path")),
-        "data/csv/speech/train.csv: found the columns mix_path,s1_path,s2_path,s3_path,length,"
-        f"sample_rate, expected {COLUMNS} (speech.speakers = 2)",
+        lambda name: write_list(name, columns=COLUMNS.replace("s2_path", "s2_path,s3_path")),
+        "{list}: found the columns mix_path,s1_path,s2_path,s3_path,length,sample_rate, "
+        f"expected {COLUMNS} (speech.speakers = 2)",
     ),
     "a field too few": (
-        lambda: write_list(first_row()[:-1]),
-        "data/csv/speech/train.csv, line 2: found 4 fields, expected 5",
+        lambda name: write_list(name, first_row(name)[:-1]),
+        "{list}, line 2: found 4 fields, expected 5",
     ),
     "length in words": (
-        lambda: change_field(3, "long"),
-        "data/csv/speech/train.csv, line 2: found length 'long', expected a positive whole number",
+        lambda name: change_field(name, 3, "long"),
+        "{list}, line 2: found length 'long', expected a positive whole number",
     ),
     "no length": (
-        lambda: change_field(3, "0"),
-        "data/csv/speech/train.csv, line 2: found length '0', expected a positive whole number",
+        lambda name: change_field(name, 3, "0"),
+        "{list}, line 2: found length '0', expected a positive whole number",
     ),
     "another rate in the list": (
-        lambda: change_field(4, "16000"),
-        "data/csv/speech/train.csv, line 2: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
+        lambda name: change_field(name, 4, "16000"),
+        "{list}, line 2: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
     ),
     "another length in the list": (
-        lambda: change_field(3, true_length() + 1),
-        "found {length} samples, expected {longer} (data/csv/speech/train.csv, line 2)",
+        lambda name: change_field(name, 3, int(first_row(name)[3]) + 1),
+        "{mixture}: found {length} samples, expected {longer} ({list}, line 2)",
     ),
     "missing file": (
-        lambda: change_field(1, "data/speech/nowhere.wav"),
-        "data/speech/nowhere.wav: found no such file, expected the audio of "
-        "data/csv/speech/train.csv, line 2",
+        lambda name: change_field(name, 1, "data/speech/nowhere.wav"),
+        "data/speech/nowhere.wav: found no such file, expected the audio of {list}, line 2",
     ),
     "folder for a file": (
-        lambda: change_field(1, "data/speech"),
-        "data/speech: found no such file",
+        lambda name: change_field(name, 1, "data/speech"),
+        "data/speech: found no such file, expected the audio of {list}, line 2",
     ),
     "empty file": (
-        lambda: replace_file(2, cut_to(0)),
-        "changed.wav: found an empty file, expected {length} samples",
+        lambda name: replace_file(name, 2, cut_to(0)),
+        "changed.wav: found an empty file, expected {length} samples ({list}, line 2)",
     ),
     "truncated in the header": (
-        lambda: replace_file(2, cut_to(30)),
+        lambda name: replace_file(name, 2, cut_to(30)),
         "changed.wav: found no readable audio (",
     ),
     "truncated in the samples": (
-        lambda: replace_file(2, cut_to(6044)),
-        "changed.wav: found 3000 samples, expected {length} (data/csv/speech/train.csv, line 2)",
+        lambda name: replace_file(name, 2, cut_to(6044)),
+        "changed.wav: found 3000 samples, expected {length} ({list}, line 2)",
     ),
     "no samples": (
-        lambda: replace_file(2, lambda path: rewrite(path, lambda samples: samples[:0])),
-        "changed.wav: found 0 samples, expected {length}",
+        lambda name: replace_file(name, 2, lambda path: rewrite(path, lambda samples: samples[:0])),
+        "changed.wav: found 0 samples, expected {length} ({list}, line 2)",
     ),
     "not audio": (
-        lambda: replace_file(0, lambda path: path.write_text("speech")),
+        lambda name: replace_file(name, 0, lambda path: path.write_text("speech")),
         "changed.wav: found no readable audio (",
     ),
     "stereo": (
-        lambda: replace_file(
-            0, lambda path: rewrite(path, lambda samples: np.stack([samples, samples], 1))
+        lambda name: replace_file(
+            name, 0, lambda path: rewrite(path, lambda samples: np.stack([samples, samples], 1))
         ),
         "changed.wav: found 2 channels, expected mono",
     ),
-    "another rate": (
-        lambda: replace_file(1, lambda path: rewrite(path, lambda samples: samples, rate=16000)),
+    "a mixture at another rate": (
+        lambda name: replace_file(name, 0, lambda path: rewrite(path, rate=16000)),
         "changed.wav: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
     ),
-    "a shorter source": (
-        lambda: replace_file(2, lambda path: rewrite(path, lambda samples: samples[:-1])),
-        "changed.wav: found {shorter} samples, expected {length} "
-        "(data/csv/speech/train.csv, line 2)",
+    "a source at another rate": (
+        lambda name: replace_file(name, 1, lambda path: rewrite(path, rate=16000)),
+        "changed.wav: found 16000 Hz, expected speech.sample_rate = 8000 Hz",
     ),
-    "NaN samples": (
-        lambda: replace_file(
-            1, lambda path: rewrite(path, with_nan, subtype="FLOAT"), name="valid"
+    "a shorter mixture": (
+        lambda name: replace_file(
+            name, 0, lambda path: rewrite(path, lambda samples: samples[:-1])
         ),
+        "changed.wav: found {shorter} samples, expected {length} ({list}, line 2)",
+    ),
+    "a longer source": (
+        lambda name: replace_file(
+            name, 2, lambda path: rewrite(path, lambda samples: np.append(samples, 0))
+        ),
+        "changed.wav: found {longer} samples, expected {length} ({list}, line 2)",
+    ),
+    "NaN samples of a mixture": (
+        lambda name: replace_file(name, 0, lambda path: rewrite(path, with_a(np.nan))),
+        "changed.wav: found NaN or infinite samples, expected finite ones",
+    ),
+    "infinite samples of a source": (
+        lambda name: replace_file(name, 1, lambda path: rewrite(path, with_a(-np.inf))),
         "changed.wav: found NaN or infinite samples, expected finite ones",
     ),
 }
@@ -157,7 +169,7 @@ CASES = {
 def earlier(tiny):
     """The outputs of an earlier run; afterwards they are all that was written."""
     outputs = {
-        Path("models/svoice/model.pt"): b"earlier weights",
+        Path("models/svoice/model.pt"): trained(tiny.params),
         Path("results/svoice/steps.csv"): b"earlier steps",
         Path("results/svoice/estimates/s1/a.wav"): b"an earlier estimate",
     }
@@ -183,17 +195,23 @@ def refusal(main, *arguments):
     return line
 
 
+TRAIN = (train.main, "--scratch", "scratch")
+READERS = {"train": TRAIN, "valid": TRAIN, "test": (estimate.main,)}
+
+
+@pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize("case", CASES)
-def test_bad_data(earlier, case):
+def test_bad_data(earlier, case, name):
     spoil, expected = CASES[case]
-    length = true_length()
-    expected = expected.format(length=length, longer=length + 1, shorter=length - 1)
-    spoil()
-    assert expected in refusal(train.main, "--scratch", "scratch")
+    mixture, *_, length, _ = first_row(name)
+    lengths = {"length": length, "longer": int(length) + 1, "shorter": int(length) - 1}
+    expected = expected.format(list=LISTS / f"{name}.csv", mixture=mixture, **lengths)
+    spoil(name)
+    assert refusal(*READERS[name]).startswith(f"ERROR: {expected}")
 
 
 def test_the_command_prints_one_line(earlier, command):
-    write_list()
+    write_list("train")
     finished = command.run("train")
     assert finished.returncode == 1
     assert finished.stdout == ""
@@ -217,7 +235,7 @@ def test_the_command_prints_one_line(earlier, command):
 def test_bad_configuration(earlier, group, values, expected):
     earlier.params[group].update(values)
     earlier.write_params()
-    assert refusal(train.main, "--scratch", "scratch").startswith(f"ERROR: {expected}")
+    assert refusal(*TRAIN).startswith(f"ERROR: {expected}")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +250,7 @@ def test_bad_configuration(earlier, group, values, expected):
 def test_bad_params_file(earlier, content, expected):
     path = Path("params.yaml")
     path.unlink() if content is None else path.write_text(content)
-    assert refusal(train.main, "--scratch", "scratch").startswith(f"ERROR: {expected}")
+    assert refusal(*TRAIN).startswith(f"ERROR: {expected}")
     assert refusal(estimate.main).startswith(f"ERROR: {expected}")
 
 
@@ -283,7 +301,7 @@ def test_estimate_needs_a_name_for_each_mixture(tiny):
     path.write_bytes(trained(tiny.params))
     row = first_row("test")
     shutil.copy(row[0], Path(row[0]).name)
-    write_list(row, [Path(row[0]).name, *row[1:]], name="test")
+    write_list("test", row, [Path(row[0]).name, *row[1:]])
     assert "expected a file name of its own for each mixture" in refusal(estimate.main)
     assert not Path("results").exists()
 

@@ -167,6 +167,16 @@ def test_a_long_recording_is_put_together(tiny, count, seed):
     assert count == 1 or len(oracle.orders) > 1
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_a_window_takes_order_sign_and_level_of_the_ones_before(tiny, order):
+    """The sign too, which is not always that of a positive share in the mixture."""
+    sources = voices(3)[:, : 5 * RATE]
+    for signs in itertools.product((-1, 1), repeat=3):
+        window = sources[list(order)] * np.float32([[0.5], [1], [2]]) * np.float32(signs)[:, None]
+        found = separate.continuation(window, sources[:, : 2 * RATE])
+        np.testing.assert_allclose(found, sources, rtol=1e-5)
+
+
 def imperfectly(pieces, generator):
     """Sources with an echo of the others, other each time, and noise: 20 dB, and more, below."""
     noise = 1e-3 * generator.standard_normal(pieces.shape)
