@@ -127,7 +127,7 @@ def separate_file(network, path, done):
         rate = file.samplerate
     own_rate = network.configuration["sample_rate"]
     window, overlap = (round(own_rate * seconds) for seconds in (WINDOW_SECONDS, OVERLAP_SECONDS))
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
         recording = np.concatenate([block.mean(1) for block in blocks(path)])
         mixture = resample(recording, rate, own_rate)
         estimates = separate(
