@@ -39,7 +39,10 @@ def save_checkpoint(path, configuration, state):
 
 def load_checkpoint(path, configuration):
     """The state given to `save_checkpoint`. Raises InputError for another configuration's."""
-    checkpoint = read(path, "a checkpoint of svoice.train")
+    expected = "a checkpoint of svoice.train"
+    checkpoint = read(path, expected)
+    if not isinstance(checkpoint, dict):
+        raise InputError(path, "another kind of file", expected)
     if checkpoint.pop("configuration", None) != configuration:
         raise InputError(path, "another configuration's checkpoint", "this configuration's")
     return checkpoint

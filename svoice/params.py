@@ -1,19 +1,92 @@
-"""What the commands read of params.yaml."""
+"""What the commands read of a composed configuration, and what its values may be."""
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
 from svoice.errors import InputError
 
+
+@dataclass(frozen=True)
+class Rule:
+    """A value is of a type, and `holds`; `expected` says so in words."""
+
+    type: type
+    holds: object
+    expected: str
+
+    def check(self, key, value):
+        """The value as its type. Raises InputError naming the key when it breaks the rule."""
+        types = (int, float) if self.type is float else (self.type,)
+        if type(value) not in types or not self.holds(value):
+            raise InputError(key, repr(value), self.expected)
+        return self.type(value)
+
+
+def one_of(*names):
+    return Rule(str, lambda value: value in names, f"one of {', '.join(names)}")
+
+
+WHOLE = Rule(int, lambda value: value >= 0, "a whole number, at least 0")
+COUNT = Rule(int, lambda value: value >= 1, "a whole number, at least 1")
+SEVERAL = Rule(int, lambda value: value >= 2, "a whole number, at least 2")
+POSITIVE = Rule(float, lambda value: 0 < value < math.inf, "a number above 0")
+NOT_NEGATIVE = Rule(float, lambda value: 0 <= value < math.inf, "a number, at least 0")
+FRACTION = Rule(float, lambda value: 0 <= value < 1, "a number from 0 up to but not 1")
+FACTOR = Rule(float, lambda value: 0 < value < 1, "a number between 0 and 1")
+FLAG = Rule(bool, lambda value: True, "true or false")
+
+SPEECH = {"speakers": SEVERAL, "sample_rate": COUNT}
+SVOICE = {
+    "N": COUNT,
+    "L": COUNT,
+    "H": COUNT,
+    "R": COUNT,
+    "group_norm": FLAG,
+    "segment_seconds": POSITIVE,
+    "stride_seconds": POSITIVE,
+    "batch_size": COUNT,
+    "epochs": COUNT,
+    "precision": one_of("fp32", "bf16", "fp16"),
+    "tf32": FLAG,
+    "compile": FLAG,
+    "activation_checkpointing": FLAG,
+    "accumulation_steps": COUNT,
+}
+
+_BETAS = {"lr": POSITIVE, "beta1": FRACTION, "beta2": FRACTION, "eps": POSITIVE}
+OPTIMIZERS = {
+    "sgd": {"lr": POSITIVE},
+    "momentum": {"lr": POSITIVE, "momentum": FRACTION},
+    "nesterov": {"lr": POSITIVE, "momentum": FACTOR},
+    "adagrad": {"lr": POSITIVE, "initial_accumulator_value": NOT_NEGATIVE, "eps": POSITIVE},
+    "adadelta": {"lr": POSITIVE, "rho": FRACTION, "eps": POSITIVE},
+    "rmsprop": {"lr": POSITIVE, "alpha": FRACTION, "momentum": FRACTION, "eps": POSITIVE},
+    "adam": _BETAS,
+    "adamw": {**_BETAS, "weight_decay": NOT_NEGATIVE},
+    "adamax": _BETAS,
+    "nadam": {**_BETAS, "momentum_decay": NOT_NEGATIVE},
+}
+SCHEDULES = {
+    "constant": {"warmup_steps": WHOLE},
+    "step": {"warmup_steps": WHOLE, "epochs": COUNT, "factor": FACTOR},
+    "plateau": {"warmup_steps": WHOLE, "patience": WHOLE, "factor": FACTOR},
+    "exponential": {"warmup_steps": WHOLE, "factor": FACTOR},
+    "cosine": {"warmup_steps": WHOLE, "floor": FRACTION},
+}
+CLIPPINGS = {
+    "none": {},
+    "norm": {"max_norm": POSITIVE},
+    "value": {"max_value": POSITIVE},
+    "adaptive": {"factor": POSITIVE, "epsilon": POSITIVE},
+}
+
 KEYS = {
     "seed": None,
-    "speech": ("speakers", "sample_rate"),
-    "svoice": (
-        *("N", "L", "H", "R", "group_norm"),
-        *("segment_seconds", "stride_seconds", "batch_size", "epochs"),
-        *("precision", "tf32", "compile", "activation_checkpointing", "accumulation_steps"),
-    ),
+    "speech": tuple(SPEECH),
+    "svoice": tuple(SVOICE),
     "optimizer": ("name", "svoice"),
     "schedule": None,
     "clipping": None,
@@ -31,15 +104,61 @@ def read_params(path):
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         problem = " ".join(str(error).split())
         raise InputError(path, f"no YAML ({problem})", "the composed configuration") from None
+    return choose(params, path)
+
+
+def choose(params, where):
+    """What KEYS name of a configuration. Raises InputError naming `where` it lacks one."""
     chosen = {}
     for group, names in KEYS.items():
         if not isinstance(params, dict) or group not in params:
-            raise InputError(path, f"no key {group}", "the composed configuration")
+            raise InputError(where, f"no key {group}", "the composed configuration")
         if names is None:
             chosen[group] = params[group]
             continue
         for name in names:
             if not isinstance(params[group], dict) or name not in params[group]:
-                raise InputError(path, f"no key {group}.{name}", "the composed configuration")
+                raise InputError(where, f"no key {group}.{name}", "the composed configuration")
         chosen[group] = {name: params[group][name] for name in names}
     return chosen
+
+
+def check(params):
+    """A composed configuration's KEYS, every value of its type and in its range: for a training
+    that no pipeline has checked. Raises InputError naming the first key that is not so."""
+    checked = choose(params, "the configuration")
+    checked["seed"] = WHOLE.check("seed", checked["seed"])
+    checked["speech"] = check_group("speech", checked["speech"], SPEECH)
+    # Beside what the training reads, only the preset's name.
+    given = {key: value for key, value in params["svoice"].items() if key != "name"}
+    checked["svoice"] = check_group("svoice", given, SVOICE)
+    most = checked["svoice"]["batch_size"]
+    if checked["svoice"]["accumulation_steps"] > most:
+        raise InputError(
+            "svoice.accumulation_steps",
+            checked["svoice"]["accumulation_steps"],
+            f"at most svoice.batch_size = {most}",
+        )
+    name = one_of(*OPTIMIZERS).check("optimizer.name", checked["optimizer"]["name"])
+    settings = checked["optimizer"]["svoice"]
+    checked["optimizer"]["svoice"] = check_group("optimizer.svoice", settings, OPTIMIZERS[name])
+    for group, choices in (("schedule", SCHEDULES), ("clipping", CLIPPINGS)):
+        if not isinstance(checked[group], dict):
+            raise InputError(group, repr(checked[group]), "a group of keys")
+        rule = one_of(*choices)
+        name = rule.check(f"{group}.name", checked[group].get("name"))
+        checked[group] = check_group(group, checked[group], {"name": rule, **choices[name]})
+    return checked
+
+
+def check_group(where, values, rules):
+    """{key: value} by {key: Rule}: no key is missing, and there is no other."""
+    if not isinstance(values, dict):
+        raise InputError(where, repr(values), "a group of keys")
+    for key in values:
+        if key not in rules:
+            raise InputError(f"{where}.{key}", repr(values[key]), "no such key")
+    for key in rules:
+        if key not in values:
+            raise InputError(f"{where}.{key}", "nothing", "a value")
+    return {key: rule.check(f"{where}.{key}", values[key]) for key, rule in rules.items()}

@@ -1,16 +1,18 @@
-"""Train SVoice as params.yaml says: `python -m svoice.train --params params.yaml --scratch DIR`.
+"""Train SVoice: `python -m svoice.train optimizer=adam svoice=mini`, and as the pipeline does
+`python -m svoice.train --params params.yaml --scratch DIR`.
 
-Killed at any moment, the same command with the same DIR goes on from the last checkpoint.
+Killed at any moment, the same command goes on from the last checkpoint. `--help` tells more.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
-from svoice import distributed
+from svoice import distributed, standalone
 from svoice.devices import default_device as default_device
 from svoice.errors import one_line
 from svoice.params import read_params
-from svoice.training import Places, train
+from svoice.training import Places, Training
 from svoice.training import make_network as make_network
 
 LISTS = Path("data/csv/speech")
@@ -20,7 +22,18 @@ RESULTS = Path("results/svoice")
 
 @one_line
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description="Train SVoice as a params.yaml says.")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with distributed.processes():
+        if any(argument.startswith(("--params", "--scratch")) for argument in arguments):
+            train_in_pipeline(arguments)
+        else:
+            sys.argv[1:] = arguments  # where Hydra looks
+            standalone.run()
+
+
+def train_in_pipeline(arguments):
+    """Train as a params.yaml says that the pipeline has composed and checked."""
+    parser = argparse.ArgumentParser(prog="python -m svoice.train")
     parser.add_argument("--params", required=True, metavar="FILE", help="the configuration")
     parser.add_argument(
         "--scratch",
@@ -30,8 +43,8 @@ def main(arguments=None):
         help="where the unfinished training lives, and is found again after an interruption",
     )
     options = parser.parse_args(arguments)
-    with distributed.processes():
-        train(read_params(options.params), Places(LISTS, MODEL, RESULTS, options.scratch))
+    places = Places(LISTS, MODEL, RESULTS, options.scratch)
+    Training(read_params(options.params), places).complete()
 
 
 if __name__ == "__main__":

@@ -41,16 +41,6 @@ class Places:
         return self.scratch / "checkpoint.pt"
 
 
-def train(params, places):
-    """Train to the end, from the last checkpoint in the scratch folder where there is one, and
-    write the outputs. params: as `params.KEYS` has them."""
-    training = Training(params, places)
-    status = training.run()
-    if distributed.first():
-        training.write_outputs(status)
-        training.empty_scratch()
-
-
 def configuration(params, lists):
     """All that determines a run: its parameters and its lists of mixtures."""
     return {
@@ -123,6 +113,13 @@ class Training:
         self.best_valid_loss = math.inf
         self.best_weights = checkpoint.snapshot(self.network)
         self.saved = perf_counter()
+
+    def complete(self):
+        """Train to the end and write the outputs."""
+        status = self.run()
+        if distributed.first():
+            self.write_outputs(status)
+            self.empty_scratch()
 
     def run(self):
         """Train to the end, from the last checkpoint where there is one.
