@@ -1,0 +1,104 @@
+"""TensorBoard's event file against the CSV files, read by TensorBoard itself."""
+
+import csv
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from svoice.events import Events
+
+RESULTS = Path("results/svoice")
+EVERY_STEP = (
+    "import svoice.training; svoice.training.CHECKPOINT_SECONDS = 0; "
+    "import svoice.train; svoice.train.main()"
+)
+
+
+def events(folder):
+    """Every scalar of the events in a folder: {tag: [(step, value), …]}."""
+    read = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    read.Reload()
+    return {
+        tag: [(event.step, event.value) for event in read.Scalars(tag)]
+        for tag in read.Tags()["scalars"]
+    }
+
+
+def rows(folder):
+    """The same from the CSV files, as the event file's 32 bits hold it."""
+    expected = {}
+    for group, name in (("train", "steps"), ("validation", "epochs")):
+        with open(folder / f"{name}.csv", newline="") as file:
+            for row in csv.DictReader(file):
+                step = int(row.pop("step"))
+                del row["epoch"]
+                for column, value in row.items():
+                    value = float(np.float32(value))
+                    expected.setdefault(f"{group}/{column}", []).append((step, value))
+    return expected
+
+
+def test_the_events_are_the_rows(tiny, command):
+    assert command.run("train").returncode == 0
+    found = events(RESULTS / "tensorboard")
+    assert set(found) == {
+        *(f"train/{name}" for name in ("loss", "learning_rate", "gradient_norm", "seconds")),
+        *(f"validation/{name}" for name in ("train_loss", "valid_loss", "best_valid_loss")),
+    }
+    assert found == rows(RESULTS)
+
+
+def test_no_step_is_lost_or_doubled_by_a_death(tiny, command, set_params):
+    set_params(tiny, svoice={**tiny.params["svoice"], "batch_size": 2, "epochs": 3})
+    command.trainer = [sys.executable, "-c", EVERY_STEP]
+    scratch = Path("scratch")
+    for count in (5, 25):
+        with command.start("train") as process:
+            while process.poll() is None:
+                steps = scratch / "steps.csv"
+                if steps.exists() and steps.read_bytes().count(b"\n") > count:
+                    break
+                time.sleep(0.001)
+            process.kill()
+        assert process.returncode == -9
+        # While it trains, too.
+        live = events(scratch / "tensorboard")["train/loss"]
+        assert count - 1 <= len(live) <= len(rows(scratch)["train/loss"])
+    assert command.run("train").stdout.startswith("resuming after step ")
+    assert events(RESULTS / "tensorboard") == rows(RESULTS)
+    assert os.listdir(RESULTS / "tensorboard") == ["events.out.tfevents.svoice"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
+def test_any_number_may_be_a_scalar(tmp_path, value):
+    """A loss that is none is a result; a gradient may be too long for 32 bits."""
+    with Events(tmp_path / "events.out.tfevents.test", 0) as file:
+        file.scalars("train", 1, {"loss": value, "other": 1.0})
+    found = events(tmp_path)
+    np.testing.assert_equal(found["train/loss"][0][1], math.nan if value != value else math.inf)
+    assert found["train/other"] == [(1, 1.0)]
+
+
+def test_tensorflow_is_never_imported(tmp_path, command):
+    package = tmp_path / "tensorflow"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
+    (tmp_path / "events").mkdir()
+    program = (
+        "import sys; from pathlib import Path; from svoice.events import Events\n"
+        "with Events(Path(sys.argv[1]), 0) as file: file.scalars('train', 1, {'loss': 1.0})"
+    )
+    path = tmp_path / "events" / "events.out.tfevents.test"
+    environment = {
+        **command.environment,
+        "PYTHONPATH": f"{tmp_path}:{command.environment['PYTHONPATH']}",
+    }
+    subprocess.run([sys.executable, "-c", program, path], env=environment, check=True)
+    assert events(path.parent) == {"train/loss": [(1, 1.0)]}
