@@ -1,0 +1,55 @@
+"""The compiled network, on real speech."""
+
+import copy
+import os
+from pathlib import Path
+
+import pytest
+from torch._dynamo.utils import counters
+
+from svoice.compilation import compile_network
+from svoice.data import TrainingBatches, load, read_list
+from svoice.stepper import Stepper
+from svoice.training import make_network
+from svoice.validation import validate
+
+
+@pytest.fixture
+def params(tiny):
+    changed = copy.deepcopy(tiny.params)
+    changed["svoice"]["R"] = 1
+    return changed
+
+
+def test_compiled_it_takes_the_same_steps(params):
+    """Also for the smaller last batch; validation is not compiled, whose every length is new."""
+    items = read_list("data/csv/speech/train.csv", 2, 8000)[:3]
+    segments = TrainingBatches(items, 2000, 4000, 4, 0).segments
+    batches = [load(segments[:4], 2000), load(segments[-3:], 2000), load(segments[1:5], 2000)]
+    plain, compiled = make_network(params), make_network(params)
+    compile_network(compiled)
+    assert compiled.state_dict().keys() == plain.state_dict().keys()
+    numbers = []
+    for network in (plain, compiled):
+        counters.clear()
+        stepper = Stepper(network.train(), params)
+        numbers.append([stepper.step(batch, 1.0, 1e-3) for batch in batches])
+        numbers[-1].append([validate(network, items, "fp32")])
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs > 0
+    assert numbers[1] == [pytest.approx(pair, rel=1e-3) for pair in numbers[0]]
+    validate(compiled, items, "fp32")
+    stepper.step(batches[0], 1.0, 1e-3)
+    assert counters["stats"]["unique_graphs"] == graphs
+
+
+def test_a_missing_compiler_is_one_line(tiny, command, set_params):
+    set_params(tiny, svoice={**tiny.params["svoice"], "compile": True})
+    command.environment.update(CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(Path("cache")))
+    finished = command.run("train")
+    assert finished.returncode == 1
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("ERROR: svoice.compile: found true, but InvalidCxxCompiler: ")
+    assert finished.stderr.endswith(", or false\n")
+    assert finished.stderr.count("\n") == 1
+    assert not {"models", "results", "scratch"} & set(os.listdir())
