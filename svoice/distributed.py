@@ -44,7 +44,9 @@ def processes():
         device = default_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            dist.init_process_group("nccl", device_id=device)
+        else:
+            dist.init_process_group("gloo")
         yield
     except (Exception, SystemExit) as error:
         if not (first() and isinstance(error, InputError | OSError | SystemExit)):

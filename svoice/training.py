@@ -87,10 +87,6 @@ class Training:
         # On a GPU this would need a cuBLAS set up for it, and slower kernels.
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.utils.deterministic.fill_uninitialized_memory = False
-        self.network = make_network(params).to(device)
-        if params["svoice"]["compile"]:
-            compile_network(self.network)
-        self.stepper = Stepper(self.network, params)
         self.validation = read_list(places.lists / "valid.csv", speakers, rate)
         self.batches = TrainingBatches(
             read_list(places.lists / "train.csv", speakers, rate),
@@ -108,6 +104,10 @@ class Training:
             len(self.batches),
             self.epochs * len(self.batches),
         )
+        self.network = make_network(params).to(device)
+        if params["svoice"]["compile"]:
+            compile_network(self.network)
+        self.stepper = Stepper(self.network, params)
         self.configuration = configuration(params, places.lists)
         self.epoch = self.step = 0
         self.best_valid_loss = math.inf

@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,14 @@ def tiny(workspace, monkeypatch):
     return workspace
 
 
+EVERY_STEP = """
+import svoice.training
+svoice.training.CHECKPOINT_SECONDS = 0
+import svoice.train
+svoice.train.main()
+"""
+
+
 class Command:
     """The arguments and the environment under which a command runs as a user runs it.
 
@@ -32,8 +42,16 @@ class Command:
     """
 
     def __init__(self):
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self.trainer = [sys.executable, "-m", "svoice.train"]
+        self.module = [sys.executable, "-m", "svoice.train"]
+        self.every_step = [sys.executable, "-c", EVERY_STEP]  # with a checkpoint after each
+        # Processes find each other on this machine whatever its name.
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
+        self.trainer = self.module
+
+    def torchrun(self, processes, program=None):
+        """What starts a program, by default the trainer, in several processes."""
+        run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+        return [sys.executable, *run, "--no-python", *(program or self.module)]
 
     def arguments(self, name, *arguments):
         if name != "train":
@@ -57,6 +75,19 @@ class Command:
             text=True,
             timeout=300,
         )
+
+    @contextmanager
+    def started(self, rows, *arguments, scratch="scratch"):
+        """A training that has written so many rows of steps.csv; killed after the block."""
+        path = Path(scratch, "steps.csv")
+        with self.start("train", *arguments) as process:
+            while process.poll() is None:
+                if path.exists() and path.read_bytes().count(b"\n") > rows:
+                    break
+                time.sleep(0.001)
+            yield process
+            process.kill()
+        assert process.returncode == -9
 
 
 @pytest.fixture

@@ -22,16 +22,9 @@ SCRATCH = Path("scratch")
 ADAM = {"name": "adam", "svoice": {"lr": 5e-4, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}}
 
 
-def torchrun(processes, *program):
-    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    return [sys.executable, *run, *(program or ("-m", "svoice.train"))]
-
-
 @pytest.fixture
-def published(tiny, set_params, command):
-    """The study's training but for the network's and the batches' size; processes that find each
-    other on this machine whatever its name."""
-    command.environment["GLOO_SOCKET_IFNAME"] = "lo"
+def published(tiny, set_params):
+    """The study's training but for the network's and the batches' size."""
     set_params(
         tiny,
         optimizer=ADAM,
@@ -85,7 +78,7 @@ def test_the_same_as_one_process(
     expected = outcome()
     assert len(expected[0]["loss"]) >= 18
     set_params(published, svoice={**svoice, "accumulation_steps": accumulation_steps})
-    command.trainer = torchrun(processes)
+    command.trainer = command.torchrun(processes)
     finished = train_once(command)
     assert [line for line in finished.stdout.splitlines() if line.startswith("epoch")] == (
         finished.stdout.splitlines()
@@ -113,15 +106,8 @@ def test_validation_is_one_processs_to_the_bit(published, command):
     items = read_list("data/csv/speech/valid.csv", 2, 8000)
     expected = validate(make_network(published.params), items, "fp32")
     Path("validation.py").write_text(VALIDATION)
-    command.trainer = torchrun(3, "validation.py")
+    command.trainer = command.torchrun(3, [sys.executable, "validation.py"])
     assert train_once(command).stdout.split() == [expected.hex()] * 3
-
-
-def count_rows():
-    try:
-        return (SCRATCH / "steps.csv").read_bytes().count(b"\n") - 1
-    except FileNotFoundError:
-        return 0
 
 
 def test_resumes(published, command):
@@ -129,21 +115,18 @@ def test_resumes(published, command):
     train_once(command)
     expected = outcome()
     total = len(expected[0]["loss"])
-    program = (
-        "import svoice.training; svoice.training.CHECKPOINT_SECONDS = 0; "
-        "import svoice.train; svoice.train.main()"
-    )
-    one = [sys.executable, "-c", program]
-    for trainer, rows in ((torchrun(2, "--no-python", *one), total // 4), (one, 2 * total // 3)):
+    one = command.every_step
+    for trainer, rows in ((command.torchrun(2, one), total // 4), (one, 2 * total // 3)):
         command.trainer = trainer
         with command.start("train") as process:
-            while count_rows() <= rows and process.poll() is None:
+            steps = SCRATCH / "steps.csv"
+            while not (steps.exists() and steps.read_bytes().count(b"\n") > rows):
+                assert process.poll() is None
                 time.sleep(0.001)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-            victim = int((children.split() or [process.pid])[-1])
-            os.kill(victim, signal.SIGKILL)
+            os.kill(int((children.split() or [process.pid])[-1]), signal.SIGKILL)
             assert process.wait(60) != 0
-    command.trainer = torchrun(2)
+    command.trainer = command.torchrun(2)
     assert train_once(command).stdout.startswith("resuming after step ")
     assert_close(outcome(), expected)
 
@@ -159,7 +142,7 @@ def refusal(command):
 
 def test_what_all_find_wrong_is_said_once(published, command):
     (Path("data/csv/speech") / "valid.csv").unlink()
-    command.trainer = torchrun(2)
+    command.trainer = command.torchrun(2)
     assert refusal(command) == (
         "ERROR: data/csv/speech/valid.csv: found no file, expected a list of mixtures"
     )
@@ -179,7 +162,7 @@ def test_what_one_finds_wrong_ends_all(published, command, rank):
         "data.read_audio = lambda path, start, length: "
         "read('gone.wav' if hide and path == 'copy.wav' else path, start, length); train.main()"
     )
-    command.trainer = torchrun(2, "--no-python", sys.executable, "-c", program)
+    command.trainer = command.torchrun(2, [sys.executable, "-c", program])
     started = time.monotonic()
     assert refusal(command).startswith("ERROR: gone.wav: found no readable audio (")
     assert time.monotonic() - started < 60

@@ -5,7 +5,6 @@ import math
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from svoice.events import Events
 
 RESULTS = Path("results/svoice")
-EVERY_STEP = (
-    "import svoice.training; svoice.training.CHECKPOINT_SECONDS = 0; "
-    "import svoice.train; svoice.train.main()"
-)
 
 
 def events(folder):
@@ -57,19 +52,12 @@ def test_the_events_are_the_rows(tiny, command):
 
 def test_no_step_is_lost_or_doubled_by_a_death(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "batch_size": 2, "epochs": 3})
-    command.trainer = [sys.executable, "-c", EVERY_STEP]
+    command.trainer = command.every_step
     scratch = Path("scratch")
     for count in (5, 25):
-        with command.start("train") as process:
-            while process.poll() is None:
-                steps = scratch / "steps.csv"
-                if steps.exists() and steps.read_bytes().count(b"\n") > count:
-                    break
-                time.sleep(0.001)
-            process.kill()
-        assert process.returncode == -9
-        # While it trains, too.
-        live = events(scratch / "tensorboard")["train/loss"]
+        with command.started(count):
+            # While it trains, too.
+            live = events(scratch / "tensorboard")["train/loss"]
         assert count - 1 <= len(live) <= len(rows(scratch)["train/loss"])
     assert command.run("train").stdout.startswith("resuming after step ")
     assert events(RESULTS / "tensorboard") == rows(RESULTS)

@@ -3,8 +3,6 @@
 import csv
 import json
 import os
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,10 +17,6 @@ CONF = Path(__file__).resolve().parents[2] / "conf"
 TINY = ["svoice.N=32", "svoice.H=8", "svoice.R=1", "svoice.epochs=2", "optimizer=sgd"]
 TINY += ["svoice.segment_seconds=0.25", "svoice.stride_seconds=0.5"]
 OUTPUTS = {"model.pt", "steps.csv", "epochs.csv", "train.json", "params.yaml", "tensorboard"}
-EVERY_STEP = (
-    "import svoice.training; svoice.training.CHECKPOINT_SECONDS = 0; "
-    "import svoice.train; svoice.train.main()"
-)
 
 
 @pytest.fixture
@@ -53,17 +47,6 @@ def assert_same(found, expected):
     assert all(torch.equal(found[2][name], expected[2][name]) for name in expected[2])
 
 
-def start_and_kill(command, out, rows, *overrides):
-    with command.start("train", *TINY, *overrides) as process:
-        steps = Path(out, "unfinished", "steps.csv")
-        while process.poll() is None:
-            if steps.exists() and steps.read_bytes().count(b"\n") > rows:
-                break
-            time.sleep(0.001)
-        process.kill()
-    assert process.returncode == -9
-
-
 def test_the_configuration_names_the_folder(bare, command):
     first, *_ = train(command)
     out = first.removeprefix("training in ")
@@ -90,9 +73,10 @@ def test_the_configuration_names_the_folder(bare, command):
 def test_killed_it_goes_on_and_so_does_its_checkpoint_elsewhere(bare, command):
     train(command, "out=outputs/whole")
     expected = outcome("outputs/whole")
-    command.trainer = [sys.executable, "-c", EVERY_STEP]
-    start_and_kill(command, "outputs/one", 4, "out=outputs/one")
-    start_and_kill(command, "outputs/one", 8, "out=outputs/one")
+    command.trainer = command.every_step
+    for rows in (2, 5):
+        with command.started(rows, *TINY, "out=outputs/one", scratch="outputs/one/unfinished"):
+            pass
     given = "outputs/one/unfinished/checkpoint.pt"
     assert Path(given).exists()
 
@@ -161,9 +145,7 @@ def test_from_any_directory(bare, command, monkeypatch, tmp_path):
 
 def test_several_processes(bare, command):
     train(command, "svoice.epochs=1", "out=outputs/one")
-    command.environment["GLOO_SOCKET_IFNAME"] = "lo"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command.trainer = [*torchrun, "--nproc-per-node", "2", "-m", "svoice.train"]
+    command.trainer = command.torchrun(2)
     assert len(train(command, "svoice.epochs=1", "out=outputs/two")) == 2
     one, two = (
         [float(line.split(",")[2]) for line in outcome(out)[0][1:]]
