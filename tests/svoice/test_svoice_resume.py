@@ -57,7 +57,8 @@ def under_fire(command, set_params, tiny, **groups):
             process.kill()
         assert process.returncode == -9
     for epoch in range(3):
-        rows = moments.randint(epoch * total // 3, min((epoch + 1) * total // 3, total - 4))
+        first, last = epoch * total // 3 + 1, (epoch + 1) * total // 3
+        rows = moments.randint(first, min(last, total - 4))
         with command.started(rows):
             time.sleep(moments.uniform(0, 0.03))
     resumed = train(command).splitlines()[0]
