@@ -145,7 +145,9 @@ class SVoice(Strict):
     def _parts_hold_something(self):
         if self.accumulation_steps > self.batch_size:
             raise RuleError(
-                "accumulation_steps", self.accumulation_steps, f"at most batch_size = {self.batch_size}"
+                "accumulation_steps",
+                self.accumulation_steps,
+                f"at most batch_size = {self.batch_size}",
             )
         return self
 

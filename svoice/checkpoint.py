@@ -7,6 +7,7 @@ import torch
 from svoice import files
 from svoice.errors import InputError
 from svoice.network import SVoice
+from svoice.params import network_sizes
 
 
 def snapshot(network):
@@ -61,10 +62,7 @@ def load_model(path):
     try:
         sizes, weights = content["configuration"], content.get("state_dict")
         if "best_weights" in content:
-            svoice, speech = sizes["svoice"], sizes["speech"]
-            names = ("N", "L", "H", "R", "segment_seconds", "group_norm")
-            sizes = {name: svoice[name] for name in names}
-            sizes.update(C=speech["speakers"], sample_rate=speech["sample_rate"])
+            sizes = network_sizes(sizes)
             weights = content["best_weights"]
         network = SVoice(**sizes)
         network.load_state_dict(weights)

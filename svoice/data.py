@@ -124,6 +124,13 @@ def read_audio(path, start, length):
     return samples
 
 
+def wav(samples, rate):
+    """The bytes of a 32-bit float WAV file."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, subtype="FLOAT", format="WAV")
+    return buffer.getvalue()
+
+
 def load(segments, samples):
     """Read segments into a batch, zero-padded at the end to `samples`.
 

@@ -1,20 +1,19 @@
 """Separate the test mixtures: `python -m svoice.estimate --params params.yaml`."""
 
 import argparse
-import io
 import sys
 from pathlib import Path
 
-import soundfile
 import torch
 from tqdm import tqdm
 
 from svoice import files
 from svoice.checkpoint import load_model
-from svoice.data import read_audio, read_list
+from svoice.data import read_audio, read_list, wav
+from svoice.devices import default_device
 from svoice.errors import InputError, one_line
 from svoice.params import read_params
-from svoice.train import LISTS, MODEL, RESULTS, default_device
+from svoice.train import LISTS, MODEL, RESULTS
 
 
 def load_fitting_model(params):
@@ -53,9 +52,8 @@ def estimate(params):
             mixture = torch.from_numpy(read_audio(item.mixture, 0, item.length))
             outputs = network(mixture.unsqueeze(0).to(default_device()))
             for speaker, samples in enumerate(outputs[-1, 0].cpu().numpy(), 1):
-                wav = io.BytesIO()
-                soundfile.write(wav, samples, rate, subtype="FLOAT", format="WAV")
-                files.write(folder / f"s{speaker}" / Path(item.mixture).name, wav.getvalue())
+                name = folder / f"s{speaker}" / Path(item.mixture).name
+                files.write(name, wav(samples, rate))
 
 
 @one_line

@@ -162,3 +162,14 @@ def check_group(where, values, rules):
         if key not in values:
             raise InputError(f"{where}.{key}", "nothing", "a value")
     return {key: rule.check(f"{where}.{key}", values[key]) for key, rule in rules.items()}
+
+
+def network_sizes(params):
+    """What the network is built with, `SVoice.configuration`."""
+    names = ("N", "L", "H", "R", "segment_seconds", "group_norm")
+    speech = params["speech"]
+    return {
+        **{name: params["svoice"][name] for name in names},
+        "C": speech["speakers"],
+        "sample_rate": speech["sample_rate"],
+    }

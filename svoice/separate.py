@@ -1,24 +1,22 @@
 """Separate recordings: `python -m svoice.separate CHECKPOINT FILE.wav… --out DIR`."""
 
 import argparse
-import io
 import math
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from svoice import files
 from svoice.checkpoint import load_model
-from svoice.data import opened
+from svoice.data import opened, wav
+from svoice.devices import default_device
 from svoice.errors import InputError, one_line
 from svoice.loss import best_permutation
-from svoice.train import default_device
 
 # An utterance of a corpus fits into one window, so it is separated as svoice.estimate does it. A
 # longer window would only ask more of LSTMs that have learned from segments of a few seconds.
@@ -183,13 +181,6 @@ def make_folder(out):
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise InputError(out, "a file", "a folder") from None
-
-
-def wav(samples, rate):
-    """The bytes of a 32-bit float WAV file."""
-    buffer = io.BytesIO()
-    soundfile.write(buffer, samples, rate, subtype="FLOAT", format="WAV")
-    return buffer.getvalue()
 
 
 @one_line

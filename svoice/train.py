@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 from svoice import distributed, standalone
-from svoice.devices import default_device as default_device
 from svoice.errors import one_line
 from svoice.params import read_params
 from svoice.training import Places, Training
-from svoice.training import make_network as make_network
 
 LISTS = Path("data/csv/speech")
 MODEL = Path("models/svoice/model.pt")

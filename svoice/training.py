@@ -18,6 +18,7 @@ from svoice.data import TrainingBatches, digest, read_list
 from svoice.devices import default_device
 from svoice.errors import InputError
 from svoice.network import SVoice
+from svoice.params import network_sizes
 from svoice.precision import allow_tf32
 from svoice.records import NAMES, Records, read_column
 from svoice.schedules import make_schedule
@@ -52,12 +53,9 @@ def configuration(params, lists):
 def make_network(params):
     """The network with its initial weights, a function of the seed."""
     torch.manual_seed(params["seed"])
-    svoice, speech = params["svoice"], params["speech"]
-    names = ("N", "L", "H", "R", "segment_seconds", "group_norm", "activation_checkpointing")
     return SVoice(
-        **{name: svoice[name] for name in names},
-        C=speech["speakers"],
-        sample_rate=speech["sample_rate"],
+        **network_sizes(params),
+        activation_checkpointing=params["svoice"]["activation_checkpointing"],
     )
 
 

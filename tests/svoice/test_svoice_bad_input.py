@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from svoice import checkpoint, estimate, train
+from svoice import checkpoint, estimate, train, training
 from svoice.errors import InputError, one_line
 
 LISTS = Path("data/csv/speech")
@@ -256,7 +256,7 @@ def test_bad_params_file(earlier, content, expected):
 
 def trained(params):
     """A model file of the right configuration."""
-    network = train.make_network(params)
+    network = training.make_network(params)
     return checkpoint.model_bytes(network, checkpoint.snapshot(network))
 
 

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from scipy.signal import correlate, resample_poly
 
-from svoice import checkpoint, separate, train
+from svoice import checkpoint, separate, training
 from svoice.errors import InputError
 
 RATE = 8000
@@ -34,7 +34,7 @@ def speech(*columns):
 def model(tiny):
     path = Path("models/svoice/model.pt")
     path.parent.mkdir(parents=True)
-    network = train.make_network(tiny.params)
+    network = training.make_network(tiny.params)
     path.write_bytes(checkpoint.model_bytes(network, checkpoint.snapshot(network)))
     return str(path)
 
@@ -374,7 +374,7 @@ def test_an_unfinished_trainings_checkpoint_will_do(tiny, command):
             time.sleep(0.01)
         process.kill()
     weights = torch.load(path, weights_only=True)["best_weights"]
-    expected = train.make_network(tiny.params).eval()
+    expected = training.make_network(tiny.params).eval()
     expected.load_state_dict(weights)
     network = checkpoint.load_model(path)
     assert network.configuration == expected.configuration

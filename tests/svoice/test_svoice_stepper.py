@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from svoice import train
+from svoice import training
 from svoice.data import TrainingBatches, load, read_list
 from svoice.loss import separation_loss
 from svoice.stepper import Stepper
@@ -34,7 +34,7 @@ def made(tiny):
         params["svoice"].update(svoice)
         # Without Adam's division a gradient's rounding stays rounding.
         params["optimizer"] = {"name": "momentum", "svoice": {"lr": RATE, "momentum": 0.9}}
-        network = train.make_network(params).train()
+        network = training.make_network(params).train()
         return network, Stepper(network, params)
 
     return make
