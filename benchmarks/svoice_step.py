@@ -21,8 +21,8 @@ SIZES = {
     "mini": {"N": 64, "L": 8, "H": 64, "R": 1, "segment_seconds": 1.0},
 }
 BATCH_SIZE, SPEAKERS, SAMPLE_RATE = 4, 2, 8000
-WARMING, MEASURED = 2, 5  # steps
-MEASURED_SECONDS = 5  # at least; short steps are repeated
+WARMING, MEASURED = 1, 3  # steps, at least
+MEASURED_SECONDS = 5, 90  # short steps are repeated more often, very long ones less
 PLAIN = {
     "variant": "plain",
     "precision": "fp32",
@@ -86,7 +86,8 @@ def measure(case, device, size):
     for _ in range(WARMING):
         _, loss = step()
     seconds = []
-    while len(seconds) < MEASURED or sum(seconds) < MEASURED_SECONDS:
+    at_least, at_most = MEASURED_SECONDS
+    while sum(seconds) < at_least or len(seconds) < MEASURED and sum(seconds) < at_most:
         seconds.append(step()[0])
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()

@@ -10,6 +10,7 @@ A *scan* is one LSTM in one direction of time. There are four, in the order (for
 time) × (first, second LSTM), and their time is counted in their own direction.
 """
 
+import collections
 import functools
 import itertools
 import threading
@@ -73,8 +74,10 @@ class _Projected(torch.autograd.Function):
         T, sequences, N = x.shape
         H = outward.shape[2]
         pieces = _pieces(sequences)
-        outputs = x.new_empty(4, T, sequences, H)
-        gates = [x.new_empty(T if keep else 1, 4, _size(piece), 4 * H) for piece in pieces]
+        take = _take if keep else torch.empty
+        lengths = [piece.stop - piece.start for piece in pieces]
+        gates = [take((T if keep else 1, 4, n, 4 * H), dtype=x.dtype) for n in lengths]
+        outputs = take((4, T, sequences, H), dtype=x.dtype)
         _each(
             lambda piece, gates: _scan(x[:, piece], weights, gates, outputs[:, :, piece]),
             pieces,
@@ -82,13 +85,17 @@ class _Projected(torch.autograd.Function):
         )
         if keep:
             ctx.save_for_backward(x, weights, outward, *gates)
-        outputs = outputs.view(4, T * sequences, H)
-        return tuple(
-            torch.addmm(bias[lstm], outputs[lstm], outward[lstm].t())
-            .addmm_(outputs[2 + lstm], outward[2 + lstm].t())
+            ctx.lent = True
+        scans = outputs.view(4, T * sequences, H)
+        projected = tuple(
+            torch.addmm(bias[lstm], scans[lstm], outward[lstm].t())
+            .addmm_(scans[2 + lstm], outward[2 + lstm].t())
             .view(T, sequences, N)
             for lstm in range(2)
         )
+        if keep:
+            _give_back([outputs])
+        return projected
 
     @staticmethod
     @once_differentiable
@@ -107,6 +114,9 @@ class _Projected(torch.autograd.Function):
             _pieces(x.shape[1]),
             gates,
         )
+        if ctx.lent:
+            _give_back(gates)
+            ctx.lent = False  # Another pass through a kept graph finds them, until they are reused.
         weights_gradient, outward_gradient = (sum(part) for part in zip(*parts, strict=True))
         bias_gradient = torch.stack([gradient.sum((0, 1)) for gradient in gradients])
         return x_gradient, weights_gradient, outward_gradient, bias_gradient, None
@@ -161,7 +171,8 @@ def _scan_back(x, weights, outward, gates, gradients, x_gradient):
     """
     T, sequences, N = x.shape
     H = outward.shape[2]
-    cells = x.new_zeros(T + 1, 4, sequences, H)
+    cells = _take((T + 1, 4, sequences, H), dtype=x.dtype)
+    cells[0] = 0
     for t in range(T):
         i, f, o, g = gates[t].chunk(4, -1)
         torch.mul(cells[t], f, out=cells[t + 1]).sub_(i).addcmul_(i, g, value=2)
@@ -209,11 +220,25 @@ def _scan_back(x, weights, outward, gates, gradients, x_gradient):
         forward.copy_(x[t])
         backward.copy_(x[T - 1 - t])
         weights_gradient.baddbmm_(inputs.transpose(1, 2), arguments)
+    _give_back([cells])
     return weights_gradient, outward_gradient
 
 
-def _size(piece):
-    return piece.stop - piece.start
+# By shape and type: arrays between two uses. Memory that goes back to the system comes again page
+# by page, which in a virtual machine can cost as much as the computation.
+_spare = collections.defaultdict(list)
+
+
+def _take(shape, dtype):
+    try:
+        return _spare[shape, dtype].pop()
+    except IndexError:
+        return torch.empty(shape, dtype=dtype)
+
+
+def _give_back(arrays):
+    for array in arrays:
+        _spare[tuple(array.shape), array.dtype].append(array)
 
 
 def _pieces(sequences):
