@@ -87,7 +87,7 @@ def measure(case, device, size):
         _, loss = step()
     seconds = []
     at_least, at_most = MEASURED_SECONDS
-    while sum(seconds) < at_least or len(seconds) < MEASURED and sum(seconds) < at_most:
+    while sum(seconds) < at_least or (len(seconds) < MEASURED and sum(seconds) < at_most):
         seconds.append(step()[0])
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
