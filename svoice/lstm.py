@@ -1,5 +1,5 @@
-"""The bidirectional LSTMs of a MulCat block on a CPU, in about two thirds of nn.LSTM's time and
-half of its memory.
+"""The bidirectional LSTMs of a MulCat block on a CPU, in less time than nn.LSTM's and half of its
+memory (benchmarks/svoice_step.py).
 
 Sequences are split among threads that run PyTorch on one core each, and meet only at the end:
 nn.LSTM's threads meet several times in every time step, which costs much, and very much on cores
@@ -10,17 +10,22 @@ A *scan* is one LSTM in one direction of time. There are four, in the order (for
 time) × (first, second LSTM), and their time is counted in their own direction.
 """
 
-import collections
 import functools
 import itertools
+import math
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.autograd.function import once_differentiable
 
+from svoice.buffers import Buffers, shaped
+
 MAX_WORKERS = 8  # more would wait for Python's lock
-MAX_SEQUENCES = 192  # of one piece: at N = H = 128 what a time step needs then stays in a core's L2
+MAX_SEQUENCES = 192  # of one piece: what a time step needs shall stay in a core's caches
+
+# Gates are most of what a training step needs, and the next one needs as much.
+_spare = Buffers()
 
 
 def projected_lstms(lstms, projections, x):
@@ -74,18 +79,16 @@ class _Projected(torch.autograd.Function):
         T, sequences, N = x.shape
         H = outward.shape[2]
         pieces = _pieces(sequences)
-        take = _take if keep else torch.empty
-        lengths = [piece.stop - piece.start for piece in pieces]
-        gates = [take((T if keep else 1, 4, n, 4 * H), dtype=x.dtype) for n in lengths]
-        outputs = take((4, T, sequences, H), dtype=x.dtype)
+        shapes = _gate_shapes(pieces, T if keep else 1, H)
+        take = _spare.take if keep else torch.empty
+        buffers = [take(math.prod(shape), dtype=x.dtype) for shape in shapes]
+        outputs_buffer = take(4 * T * sequences * H, dtype=x.dtype)
+        outputs = shaped(outputs_buffer, (4, T, sequences, H))
         _each(
             lambda piece, gates: _scan(x[:, piece], weights, gates, outputs[:, :, piece]),
             pieces,
-            gates,
+            map(shaped, buffers, shapes),
         )
-        if keep:
-            ctx.save_for_backward(x, weights, outward, *gates)
-            ctx.lent = True
         scans = outputs.view(4, T * sequences, H)
         projected = tuple(
             torch.addmm(bias[lstm], scans[lstm], outward[lstm].t())
@@ -94,29 +97,41 @@ class _Projected(torch.autograd.Function):
             for lstm in range(2)
         )
         if keep:
-            _give_back([outputs])
+            _spare.give_back(outputs_buffer)
+            ctx.save_for_backward(x, weights, outward, *buffers)
+            ctx.lent = True
         return projected
 
     @staticmethod
     @once_differentiable
     def backward(ctx, *gradients):
-        x, weights, outward, *gates = ctx.saved_tensors
+        x, weights, outward, *buffers = ctx.saved_tensors
+        T, sequences, _ = x.shape
+        H = outward.shape[2]
+        pieces = _pieces(sequences)
+        # A second pass through a kept graph must not write over its gates, given back already;
+        # should others have done so, autograd has just found out.
+        take = _spare.take if ctx.lent else torch.empty
+        shapes = [(T + 1, 4, piece.stop - piece.start, H) for piece in pieces]
+        cells = [take(math.prod(shape), dtype=x.dtype) for shape in shapes]
         x_gradient = torch.zeros_like(x)
         parts = _each(
-            lambda piece, gates: _scan_back(
+            lambda piece, gates, cells: _scan_back(
                 x[:, piece],
                 weights,
                 outward,
                 gates,
+                cells,
                 [gradient[:, piece] for gradient in gradients],
                 x_gradient[:, piece],
             ),
-            _pieces(x.shape[1]),
-            gates,
+            pieces,
+            map(shaped, buffers, _gate_shapes(pieces, T, H)),
+            map(shaped, cells, shapes),
         )
         if ctx.lent:
-            _give_back(gates)
-            ctx.lent = False  # Another pass through a kept graph finds them, until they are reused.
+            _spare.give_back(*buffers, *cells)
+            ctx.lent = False
         weights_gradient, outward_gradient = (sum(part) for part in zip(*parts, strict=True))
         bias_gradient = torch.stack([gradient.sum((0, 1)) for gradient in gradients])
         return x_gradient, weights_gradient, outward_gradient, bias_gradient, None
@@ -163,15 +178,15 @@ def _scan(x, weights, gates, outputs):
         outputs[2:, T - 1 - t] = output[2:]
 
 
-def _scan_back(x, weights, outward, gates, gradients, x_gradient):
+def _scan_back(x, weights, outward, gates, cells, gradients, x_gradient):
     """The gradients of `_scan` and the linear layers, adding x's to x_gradient.
 
+    cells: room for the LSTMs' cells, (time + 1, 4, sequences, H)
     gradients: those of the two linear layers' outputs, (time, sequences, N) each.
     → of weights, of outward
     """
     T, sequences, N = x.shape
     H = outward.shape[2]
-    cells = _take((T + 1, 4, sequences, H), dtype=x.dtype)
     cells[0] = 0
     for t in range(T):
         i, f, o, g = gates[t].chunk(4, -1)
@@ -220,25 +235,11 @@ def _scan_back(x, weights, outward, gates, gradients, x_gradient):
         forward.copy_(x[t])
         backward.copy_(x[T - 1 - t])
         weights_gradient.baddbmm_(inputs.transpose(1, 2), arguments)
-    _give_back([cells])
     return weights_gradient, outward_gradient
 
 
-# By shape and type: arrays between two uses. Memory that goes back to the system comes again page
-# by page, which in a virtual machine can cost as much as the computation.
-_spare = collections.defaultdict(list)
-
-
-def _take(shape, dtype):
-    try:
-        return _spare[shape, dtype].pop()
-    except IndexError:
-        return torch.empty(shape, dtype=dtype)
-
-
-def _give_back(arrays):
-    for array in arrays:
-        _spare[tuple(array.shape), array.dtype].append(array)
+def _gate_shapes(pieces, T, H):
+    return [(T, 4, piece.stop - piece.start, 4 * H) for piece in pieces]
 
 
 def _pieces(sequences):

@@ -82,6 +82,29 @@ class _Projections(torch.nn.Module):
         return ours(self.block, x)
 
 
+def test_buffers_of_other_sizes_change_nothing(threads):
+    """Batches of several sizes use the same memory; so do two graphs at once."""
+    block, x = example(9, 700)
+    small = x[:7, :300]
+    expected = [gradients(block, x, plain(block, x)) for x in (small, x)]
+    for _ in range(2):
+        outputs = [ours(block, x) for x in (small, x)]
+        pairs = zip((small, x), outputs, strict=True)
+        found = [gradients(block, x, y) for x, y in pairs]
+        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_graph_is_not_used_after_its_memory():
+    block, x = example(9, 20)
+    first = ours(block, x)[0].sum()
+    (expected,) = torch.autograd.grad(first, x, retain_graph=True)
+    (again,) = torch.autograd.grad(first, x, retain_graph=True)
+    assert torch.equal(again, expected)
+    ours(block, x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(first, x)
+
+
 def test_repeats_to_the_bit(threads):
     block, x = example(9, 700, dtype=torch.float32)
     first, second = (gradients(block, x, ours(block, x)) for _ in range(2))
