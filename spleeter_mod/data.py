@@ -1,5 +1,6 @@
 """Spleeter's input pipeline, with an order that is a pure function of the seed and the step."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
@@ -8,9 +9,26 @@ from spleeter.dataset import DatasetBuilder, InstrumentDatasetBuilder
 from spleeter_mod.adapter import SoundfileAudioAdapter
 from spleeter_mod.session import UNREADABLE
 from spleeter_mod.settings import Settings
+from spleeter_mod.tracks import SongList
 
 # Segments held in memory to be shuffled; one is 9 MB at Spleeter's own sizes.
 SHUFFLE_BUFFER = 64
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several workers takes of every batch: the part that is its own, in pieces of
+    `batch_size`, one for each of its devices."""
+
+    batch_size: int
+    devices: int = 1
+    worker: int = 0
+    workers: int = 1
+
+    def holds(self, draw: tf.Tensor) -> tf.Tensor:
+        """Whether draw number `draw` is in it; the workers' parts of a batch follow each other."""
+        part = draw // (self.batch_size * self.devices) % self.workers
+        return tf.equal(part, self.worker)  # in the Estimator's graph == compares identities
 
 
 class Instrument(InstrumentDatasetBuilder):
@@ -36,17 +54,40 @@ class Instrument(InstrumentDatasetBuilder):
 
 
 class SegmentDataset(DatasetBuilder):
-    """Fixed chunks of the songs of a list."""
+    """Fixed chunks of the songs of a list.
 
-    def __init__(self, settings: Settings):
+    Attributes:
+        stored: after `build`, the segments as they are stored, before they are cropped.
+    """
+
+    def __init__(self, settings: Settings, root: Path):
+        """
+        Args:
+            settings: the run.
+            root: the folder that the list's paths are relative to.
+        """
         super().__init__(
             settings.spleeter(),
             SoundfileAudioAdapter(),
-            audio_path=str(Path.cwd()),
+            audio_path=str(root.absolute()),
             random_seed=settings.seed,
             chunk_duration=settings.chunk_seconds,
         )
         self._instrument_builders = [Instrument(self, name) for name in self._instruments]
+
+    def expand_path(self, sample: dict) -> dict:
+        """Absolute paths in a list stay what they are."""
+        expanded = super().expand_path(sample)
+        for name in self._instruments:
+            path = sample[f"{name}_path"]
+            absolute = tf.strings.regex_full_match(path, "/.*")
+            expanded[f"{name}_path"] = tf.where(absolute, path, expanded[f"{name}_path"])
+        return expanded
+
+    def cache(self, dataset: tf.data.Dataset, cache: str, wait: bool) -> tf.data.Dataset:
+        """Where Spleeter stores the segments."""
+        self.stored = super().cache(dataset, cache, wait)
+        return self.stored
 
     def compute_segments(self, dataset: tf.data.Dataset, n_chunks_per_song: int):
         """A list of whole seconds is read as integers, which Spleeter's arithmetic refuses."""
@@ -61,13 +102,14 @@ class DrawDataset(SegmentDataset):
 
     Draw d belongs to pass d // segments over the list. Its order within the pass and the place
     of its crop come from (seed, pass) and (seed, d) alone, so that a run that resumes at a draw
-    sees what an uninterrupted one would have seen.
+    sees what an uninterrupted one would have seen, and every worker its part of the same batches.
     """
 
-    def __init__(self, settings: Settings, segments: int, first_draw: int):
-        super().__init__(settings)
-        self._segments = segments
+    def __init__(self, settings: Settings, songs: SongList, first_draw: int, share: Share):
+        super().__init__(settings, songs.root)
+        self._segments = len(songs.tracks) * settings.chunks_per_song
         self._first_draw = first_draw
+        self._share = share
 
     def cache(self, dataset: tf.data.Dataset, cache: str, wait: bool) -> tf.data.Dataset:
         """Between storing the segments and cropping them: put them in the order of the draws."""
@@ -82,6 +124,8 @@ class DrawDataset(SegmentDataset):
         first_pass, skipped = divmod(self._first_draw, self._segments)
         passes = tf.data.Dataset.range(first_pass, tf.int64.max)
         draws = passes.flat_map(one_pass).skip(skipped).enumerate(start=self._first_draw)
+        if self._share.workers > 1:
+            draws = draws.filter(lambda draw, sample: self._share.holds(draw))
         return draws.map(lambda draw, sample: dict(sample, draw=draw))
 
     def random_time_crop(self, sample: dict) -> dict:
@@ -97,8 +141,25 @@ class DrawDataset(SegmentDataset):
         return dict(sample, **{key: sample[key][start : start + self._T] for key in keys})
 
 
+def stored_segments(
+    settings: Settings, songs: SongList, chunks_per_song: int, prefix: Path
+) -> tf.data.Dataset:
+    """The segments of a list as they are before they are cropped. One pass over them stores them in
+    files whose names begin with `prefix`, if they are not there."""
+    builder = SegmentDataset(settings, songs.root)
+    builder.build(
+        str(songs.path),
+        shuffle=False,
+        infinite_generator=False,
+        cache_directory=str(prefix),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        n_chunks_per_song=chunks_per_song,
+    )
+    return _deterministic(builder.stored)
+
+
 def training_dataset(
-    settings: Settings, path: Path, cache: Path, tracks: int, first_step: int
+    settings: Settings, songs: SongList, cache: Path, first_step: int, share: Share
 ) -> tf.data.Dataset:
     """Batches of (features, labels) from step `first_step` on, without end.
 
@@ -106,43 +167,40 @@ def training_dataset(
 
     Args:
         settings: the run.
-        path: the list of songs.
-        cache: where the segments are stored, as a prefix of file names.
-        tracks: how many songs the list has.
+        songs: the list.
+        cache: the prefix of the stored segments (`cache.segments`).
         first_step: how many steps were taken already.
+        share: this process's part of every batch.
     """
-    segments = tracks * settings.chunks_per_song
-    builder = DrawDataset(settings, segments, first_step * settings.batch_size)
-    return _finish(
-        builder.build(
-            str(path),
-            batch_size=settings.batch_size,
-            shuffle=False,  # `DrawDataset.cache` does
-            infinite_generator=False,  # as above
-            cache_directory=str(cache),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            n_chunks_per_song=settings.chunks_per_song,
-        )
+    builder = DrawDataset(settings, songs, first_step * settings.batch_size, share)
+    dataset = builder.build(
+        str(songs.path),
+        batch_size=share.batch_size,
+        shuffle=False,  # `DrawDataset.cache` does
+        infinite_generator=False,  # as above
+        cache_directory=str(cache),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        n_chunks_per_song=settings.chunks_per_song,
     )
+    return _deterministic(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def validation_dataset(settings: Settings, path: Path, cache: Path) -> tf.data.Dataset:
+def validation_dataset(settings: Settings, songs: SongList, cache: Path) -> tf.data.Dataset:
     """One pass over the middles of the songs, as `training_dataset`."""
-    return _finish(
-        SegmentDataset(settings).build(
-            str(path),
-            batch_size=settings.batch_size,
-            shuffle=False,
-            random_time_crop=False,
-            infinite_generator=False,
-            cache_directory=str(cache),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            n_chunks_per_song=1,
-        )
+    dataset = SegmentDataset(settings, songs.root).build(
+        str(songs.path),
+        batch_size=settings.batch_size,
+        shuffle=False,
+        random_time_crop=False,
+        infinite_generator=False,
+        cache_directory=str(cache),
+        num_parallel_calls=tf.data.AUTOTUNE,
+        n_chunks_per_song=1,
     )
+    return _deterministic(dataset.prefetch(1))
 
 
-def _finish(dataset):
+def _deterministic(dataset):
     options = tf.data.Options()
     options.deterministic = True
-    return dataset.prefetch(1).with_options(options)
+    return dataset.with_options(options)

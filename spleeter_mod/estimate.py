@@ -70,7 +70,7 @@ def main(arguments=None):
     parser.add_argument("--params", type=Path, required=True, help="the composed params.yaml")
     options = parser.parse_args(arguments)
     rate = Settings.read(options.params).sample_rate
-    songs = tracks.read(tracks.LISTS / "test.csv", rate)
+    songs = tracks.read(tracks.LISTS / "test.csv", rate).tracks
     names = [song.name for song in songs]
     for name in names:
         if names.count(name) > 1:

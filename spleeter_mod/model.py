@@ -48,8 +48,17 @@ class SpecBuilder(EstimatorSpecBuilder):
         # The last encoder level's normalisation leads nowhere in Spleeter's U-Net.
         pairs = [pair for pair in optimizer.compute_gradients(loss) if pair[0] is not None]
         gradients, weights = zip(*pairs, strict=True)
+        replicas = tf.distribute.get_replica_context()
+        count = replicas.num_replicas_in_sync
+        if count > 1:
+            # TensorFlow has divided every replica's gradients by their number. It would add them
+            # up when they are applied; but the clipping has to see the sum.
+            gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+            loss = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, loss)
         norm = tf.linalg.global_norm(gradients)
         clipped = clip(self._params["clipping"], gradients, weights, norm)
+        if count > 1:
+            clipped = [gradient / count for gradient in clipped]
         train_op = optimizer.apply_gradients(
             zip(clipped, weights, strict=True), tf.compat.v1.train.get_global_step()
         )
@@ -60,6 +69,8 @@ class SpecBuilder(EstimatorSpecBuilder):
         return tf.estimator.EstimatorSpec(ModeKeys.TRAIN, loss=loss, train_op=train_op)
 
 
+# A strategy would have AutoGraph rewrite this code, which needs no rewriting.
+@tf.autograph.experimental.do_not_convert
 def model_fn(features, labels, mode, params):
     """What `tf.estimator` calls to build the graph of one mode."""
     builder = SpecBuilder(features, params)

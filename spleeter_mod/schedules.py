@@ -7,8 +7,9 @@ import math
 
 import tensorflow as tf
 
-# What the plateau schedule has made of the rate so far; fed by `hooks.Validation`.
-PLATEAU_FACTOR = "plateau_factor:0"
+# The graph's collection of placeholders, one on each device, of what the plateau schedule has made
+# of the rate so far; fed by `hooks.Validation`.
+PLATEAU_FACTORS = "plateau_factors"
 
 
 def learning_rate(
@@ -49,8 +50,9 @@ def _cosine(schedule, k, steps_per_epoch, total_steps):
 
 
 def _plateau(schedule, k, steps_per_epoch, total_steps):
-    one = tf.ones((), tf.float64)
-    return tf.compat.v1.placeholder_with_default(one, (), name=PLATEAU_FACTOR.split(":")[0])
+    factor = tf.compat.v1.placeholder_with_default(tf.ones((), tf.float64), ())
+    tf.compat.v1.add_to_collection(PLATEAU_FACTORS, factor)
+    return factor
 
 
 _FACTORS = {

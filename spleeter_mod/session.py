@@ -28,6 +28,52 @@ def configure() -> tf.compat.v1.ConfigProto:
     return session_config
 
 
+def strategy(batch_size: int) -> tf.distribute.Strategy | None:
+    """How a batch is spread over devices: over the workers that the environment variable TF_CONFIG
+    names, else over as many of this machine's GPUs as divide it evenly. None: over nothing.
+
+    Raises:
+        InputError: the workers do not divide it evenly.
+    """
+    if workers():
+        # Outside a graph it would start a server of its own, beside the Estimator's, on one port.
+        with tf.Graph().as_default():
+            made = tf.distribute.MultiWorkerMirroredStrategy()
+        if batch_size % made.num_replicas_in_sync:
+            raise InputError(
+                "spleeter.batch_size",
+                batch_size,
+                f"a multiple of {made.num_replicas_in_sync}, the devices of all workers",
+            )
+        return made
+    gpus = gpu_names()
+    used = max((n for n in range(1, len(gpus) + 1) if batch_size % n == 0), default=0)
+    return tf.distribute.MirroredStrategy(gpus[:used]) if used > 1 else None
+
+
+def workers() -> int:
+    """How many processes train together, as TF_CONFIG has it; 0 without one."""
+    cluster = _cluster()
+    return sum(cluster.num_tasks(job) for job in cluster.jobs)
+
+
+def is_chief() -> bool:
+    """Whether this process is the one that writes: the chief, where TF_CONFIG names none the first
+    worker, and a process alone."""
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    if "chief" in _cluster().jobs:
+        return resolver.task_type == "chief"
+    return not resolver.task_id
+
+
+def _cluster():
+    return tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
+
+
+def gpu_names() -> list[str]:
+    return [f"GPU:{k}" for k, _ in enumerate(tf.config.list_logical_devices("GPU"))]
+
+
 @contextmanager
 def explained(folder):
     """Turn TensorFlow's running out of disk, in `folder`, or of memory into errors of ours."""

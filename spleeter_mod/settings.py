@@ -1,6 +1,6 @@
 """What a run is made of: the keys of params.yaml that Spleeter's trainer reads."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -16,7 +16,7 @@ CLIPPINGS = ("none", "norm", "value", "adaptive")
 
 SPLEETER_KEYS = (
     *("T", "F", "frame_length", "frame_step", "filters", "batch_size"),
-    *("chunk_seconds", "chunks_per_song", "steps", "validate_every"),
+    *("chunk_seconds", "chunks_per_song", "steps", "validate_every", "log_every"),
 )
 
 MODEL = Path("models/spleeter")
@@ -48,9 +48,13 @@ class Settings:
     chunks_per_song: int
     steps: int
     validate_every: int  # steps; an epoch
+    log_every: int  # steps; how often steps.csv gets a row
     optimizer: dict
     schedule: dict
     clipping: dict
+    mix_name: str = "mix"
+    stems: tuple[str, ...] = STEMS
+    network: dict = field(default_factory=dict)  # of Spleeter's own configuration, what differs
 
     @classmethod
     def read(cls, path: Path) -> "Settings":
@@ -81,10 +85,14 @@ class Settings:
             schedule={"name": get("schedule", "name"), **get("schedule")},
             clipping={"name": get("clipping", "name"), **get("clipping")},
         )
-        settings._check()
+        settings.check()
         return settings
 
-    def _check(self):
+    def check(self) -> None:
+        """
+        Raises:
+            InputError: values do not fit each other.
+        """
         names = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "clipping": CLIPPINGS}
         for group, known in names.items():
             name = getattr(self, group)["name"]
@@ -110,6 +118,14 @@ class Settings:
                 f"at least {chunk:.3f} s, to hold T = {self.T} frames",
             )
 
+    def validates(self, step: int) -> bool:
+        """Whether step `step`, from 1, ends an epoch or the run."""
+        return step % self.validate_every == 0 or step == self.steps
+
+    def logs(self, step: int) -> bool:
+        """Whether step `step`, from 1, has a row in steps.csv; an epoch's last always has."""
+        return step % self.log_every == 0 or self.validates(step)
+
     @property
     def train_seconds(self) -> float:
         """The shortest song that can be trained on: T steps of the STFT (see `data.Instrument`)
@@ -130,8 +146,8 @@ class Settings:
         """
         return {
             "model_dir": "spleeter",
-            "mix_name": "mix",
-            "instrument_list": list(STEMS),
+            "mix_name": self.mix_name,
+            "instrument_list": list(self.stems),
             "sample_rate": self.sample_rate,
             "frame_length": self.frame_length,
             "frame_step": self.frame_step,
@@ -148,4 +164,5 @@ class Settings:
                     "conv_n_filters": list(self.filters),
                 },
             },
+            **self.network,
         }

@@ -10,79 +10,108 @@ from spleeter_mod.errors import InputError
 from spleeter_mod.settings import CHANNELS, STEMS
 
 LISTS = Path("data/csv/music")
-COLUMNS = ("mix_path", *(f"{stem}_path" for stem in STEMS), "duration")
 DURATION_TOLERANCE = 0.05  # seconds
 
 
 @dataclass(frozen=True)
 class Track:
-    """A song on disk, in paths relative to the working directory."""
+    """A song on disk."""
 
     mixture: Path
     stems: dict[str, Path]
     frames: int  # samples of each channel
+    duration: float  # seconds, as the list has it
 
     @property
     def name(self) -> str:
         return self.mixture.parent.name
 
 
-def read(path: Path, sample_rate: int, seconds: float = 0.0) -> list[Track]:
+@dataclass(frozen=True)
+class SongList:
+    """A CSV list and the songs in it."""
+
+    path: Path
+    root: Path  # the folder that the list's paths are relative to
+    tracks: list[Track]
+
+
+def read(
+    path: Path,
+    sample_rate: int,
+    seconds: float = 0.0,
+    root: Path = Path(),
+    mix_name: str = "mix",
+    stems: tuple[str, ...] = STEMS,
+) -> SongList:
     """Read a list and look at the header of every file in it.
 
     Args:
-        path: the CSV file.
+        path: the CSV file, with the columns `<mix_name>_path`, `<stem>_path` of every stem, and
+            `duration` in seconds.
         sample_rate: what the files must have, in Hz.
         seconds: the shortest track allowed.
+        root: the folder that the list's paths are relative to.
+        mix_name: what the mixture is called.
+        stems: what the stems are called.
 
     Raises:
         InputError: the list or a file is missing, unreadable, or not as the others.
     """
-    return [_track(path, row, line, sample_rate, seconds) for line, row in _rows(path)]
+    columns = [f"{name}_path" for name in (mix_name, *stems)]
+    tracks = []
+    for line, row in _rows(path, [*columns, "duration"]):
+        where = f"{path} line {line}"
+        mixture, *files = [_file(where, column, row[column], root) for column in columns]
+        frames = _check_mixture(mixture, sample_rate)
+        for file in files:
+            _check_stem(file, mixture)
+        duration = _check_duration(where, row["duration"], frames / sample_rate, mixture)
+        if frames / sample_rate < seconds:
+            raise InputError(
+                mixture,
+                f"{frames / sample_rate:.3f} s",
+                f"at least {seconds:.3f} s, for spleeter.T frames",
+            )
+        tracks.append(Track(mixture, dict(zip(stems, files, strict=True)), frames, duration))
+    return SongList(path, root, tracks)
 
 
-def _rows(path):
+def _rows(path, columns):
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
+            found = rows.fieldnames or []
             rows = [(rows.line_num, row) for row in rows]
     except FileNotFoundError:
         raise InputError(path, "no such file", "the list of tracks") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(path, f"no CSV ({error})", "a list of tracks") from None
-    if sorted(columns) != sorted(COLUMNS):
-        raise InputError(path, f"the columns {','.join(columns) or '(none)'}", ",".join(COLUMNS))
+    if sorted(found) != sorted(columns):
+        raise InputError(path, f"the columns {','.join(found) or '(none)'}", ",".join(columns))
     if not rows:
         raise InputError(path, "no rows", "at least one track")
+    for line, row in rows:
+        if None in row or None in row.values():
+            raise InputError(f"{path} line {line}", "another number of fields", len(columns))
     return rows
 
 
-def _track(path, row, line, sample_rate, seconds):
-    where = f"{path} line {line}"
-    if None in row or None in row.values():
-        raise InputError(where, "another number of fields", f"{len(COLUMNS)}")
-    paths = {}
-    for column in COLUMNS[:-1]:
-        paths[column] = Path(row[column])
-        if not paths[column].is_file():
-            raise InputError(where, f"{column} {row[column]!r}, which does not exist", "a WAV file")
-    mixture, *stems = paths.values()
-    frames = _check_mixture(mixture, sample_rate)
-    for stem in stems:
-        _check_stem(stem, mixture)
-    length = frames / sample_rate
+def _file(where, column, value, root):
+    path = root / value
+    if not path.is_file():
+        raise InputError(where, f"{column} {value!r}, which does not exist", "a WAV file")
+    return path
+
+
+def _check_duration(where, text, length, mixture):
     try:
-        difference = abs(float(row["duration"]) - length)
+        duration = float(text)
     except ValueError:
-        difference = float("nan")
-    if not difference <= DURATION_TOLERANCE:
-        raise InputError(where, f"duration {row['duration']}", f"{length:.3f} s as in {mixture}")
-    if length < seconds:
-        raise InputError(
-            mixture, f"{length:.3f} s", f"at least {seconds:.3f} s, for spleeter.T frames"
-        )
-    return Track(mixture, dict(zip(STEMS, stems, strict=True)), frames)
+        duration = float("nan")
+    if not abs(duration - length) <= DURATION_TOLERANCE:
+        raise InputError(where, f"duration {text}", f"{length:.3f} s as in {mixture}")
+    return duration
 
 
 def _check_mixture(path, sample_rate):

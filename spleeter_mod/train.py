@@ -1,6 +1,7 @@
 """Train Spleeter: `python -m spleeter_mod.train --params params.yaml --scratch DIR`.
 
-Killed at any moment, the same command with the same DIR goes on from the last validation.
+Killed at any moment, the same command with the same DIR goes on from the last checkpoint. What is
+stored of the songs lies beside DIR, in the folder `cache`, for all runs on the same audio.
 """
 
 import argparse
@@ -19,13 +20,14 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     settings = Settings.read(options.params)
     rate = settings.sample_rate
-    songs = tracks.read(tracks.LISTS / "train.csv", rate, settings.train_seconds)
-    tracks.read(tracks.LISTS / "valid.csv", rate, settings.valid_seconds)
+    train = tracks.read(tracks.LISTS / "train.csv", rate, settings.train_seconds)
+    valid = tracks.read(tracks.LISTS / "valid.csv", rate, settings.valid_seconds)
     options.scratch.mkdir(parents=True, exist_ok=True)
 
-    from spleeter_mod.training import train  # TensorFlow takes its time: after all checks
+    from spleeter_mod import training  # TensorFlow takes its time: after all checks
 
-    train(settings, len(songs), options.scratch)
+    caches = (options.scratch.absolute().parent / "cache",) * 2
+    training.train(settings, training.Work(train, valid, options.scratch, caches))
 
 
 if __name__ == "__main__":

@@ -6,74 +6,125 @@ import json
 import math
 import shutil
 import statistics
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
 
-from spleeter_mod import hooks, session
-from spleeter_mod.data import training_dataset, validation_dataset
+from spleeter_mod import cache, hooks, session
+from spleeter_mod.data import Share, training_dataset, validation_dataset
 from spleeter_mod.errors import InputError, naming
-from spleeter_mod.files import empty, remove, replacing
+from spleeter_mod.files import empty, replacing
 from spleeter_mod.logs import Log
 from spleeter_mod.model import model_fn
 from spleeter_mod.settings import MODEL, RESULTS, Settings
-from spleeter_mod.tracks import LISTS
+from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
 
 
-def train(settings: Settings, songs: int, scratch: Path) -> None:
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A run's input, and where what it makes belongs."""
+
+    train: SongList
+    valid: SongList
+    scratch: Path  # of everything unfinished
+    caches: tuple[Path, Path]  # of the segments to train on and to validate on
+    model: Path = MODEL
+    results: Path = RESULTS  # may be the same as `model`
+
+
+def train(settings: Settings, work: Work, verbose: bool = False) -> None:
     """Train, write the outputs and empty the scratch folder.
+
+    Where TF_CONFIG names several workers, each of them calls this with the same `work`, in a file
+    system that they share; the chief writes.
 
     Args:
         settings: the run.
-        songs: how many there are to train on.
-        scratch: the folder of everything unfinished.
+        work: its files.
+        verbose: print every step.
 
     Raises:
         InputError: a file was changed meanwhile, or memory does not suffice.
         OSError: the disk is full.
     """
     session_config = session.configure()
-    checkpoints, best = scratch / "checkpoints", scratch / "best"
+    strategy = session.strategy(settings.batch_size)
+    checkpoints = work.scratch / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
     latest = tf.train.latest_checkpoint(str(checkpoints))
     step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
     if step:
         print(f"resuming after step {step} of {settings.steps}", flush=True)
     with (
-        Log(scratch / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
-        Log(scratch / "epochs.csv", hooks.EPOCH_COLUMNS, step) as epochs,
-        session.explained(scratch),
+        _records(work.scratch) as records,
+        Log(records / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
+        Log(records / "epochs.csv", hooks.EPOCH_COLUMNS, step) as epochs,
+        session.explained(work.scratch),
     ):
-        if len(steps.rows) != step:
+        expected = sum(settings.logs(k) for k in range(1, step + 1))
+        if len(steps.rows) != expected:
             found = f"{len(steps.rows)} whole rows"
-            raise InputError(scratch / "steps.csv", found, f"the checkpoint's {step}")
+            raise InputError(records / "steps.csv", found, f"{expected} up to step {step}")
         if step < settings.steps:
-            _go_on(settings, songs, scratch, steps, epochs, session_config)
-    chosen = checkpoint_at(best, hooks.best_of(epochs.rows)["step"])
-    _write_outputs(settings, scratch, chosen, _summary(steps.rows, epochs.rows, chosen))
-    empty(scratch)
+            _go_on(settings, work, step, records, steps, epochs, strategy, session_config, verbose)
+        if not session.is_chief():
+            return
+    chosen = checkpoint_at(work.scratch / "best", hooks.best_of(epochs.rows)["step"])
+    _write_outputs(settings, work, chosen, _summary(steps.rows, epochs.rows, chosen))
+    empty(work.scratch)
 
 
-def _go_on(settings, songs, scratch, steps, epochs, session_config):
+@contextlib.contextmanager
+def _records(scratch):
+    """The folder that this process writes down its training in. Workers besides the chief go
+    through the same motions, so that all come to the same decisions, in a copy of their own."""
+    if session.is_chief():
+        yield scratch
+        return
+    with tempfile.TemporaryDirectory() as own:
+        for name in ("steps.csv", "epochs.csv"):
+            if (scratch / name).exists():
+                shutil.copyfile(scratch / name, Path(own) / name)
+        yield Path(own)
+
+
+def _go_on(settings, work, first_step, records, steps, epochs, strategy, session_config, verbose):
     """Train from the last checkpoint to the end."""
     params = dataclasses.asdict(settings) | settings.spleeter()
-    cache, checkpoints = scratch / "cache", scratch / "checkpoints"
-    first_step = len(steps.rows)
+    chunks = settings.chunks_per_song
+    stored = cache.segments(settings, work.train, chunks, work.caches[0])
+    stored_valid = cache.segments(settings, work.valid, 1, work.caches[1])
 
-    def batches():
-        path = LISTS / "train.csv"
-        return training_dataset(settings, path, _unspoilt(cache / "train"), songs, first_step)
+    def batches(input_context=None):
+        share = _share(settings.batch_size, input_context)
+        return training_dataset(settings, work.train, stored, first_step, share)
 
     def validation_batches():
-        return validation_dataset(settings, LISTS / "valid.csv", _unspoilt(cache / "valid"))
+        return validation_dataset(settings, work.valid, stored_valid)
 
-    validator = Validator(params, validation_batches, session_config, scratch / "best")
+    validator = Validator(params, validation_batches, session_config, records / "best")
+    progress = hooks.StepLog(settings, steps, first_step, verbose)
+    # Workers can save only together: every one of them does.
+    saved = records / "checkpoints"
+    saved.mkdir(exist_ok=True)
+    keeper = hooks.Validation(settings, progress, steps, epochs, validator, saved)
+
+    def model(features, labels, mode, params):
+        spec = model_fn(features, labels, mode, params)
+        return spec._replace(
+            # The Estimator gives hooks that are not part of the model to the chief alone.
+            training_hooks=[progress, keeper],
+            # It would stop at a loss that is not a number before its row is in steps.csv.
+            loss=tf.where(tf.math.is_finite(spec.loss), spec.loss, tf.zeros_like(spec.loss)),
+        )
+
     estimator = tf.estimator.Estimator(
-        model_fn,
+        model,
         params=params,
         config=tf.estimator.RunConfig(
-            model_dir=str(checkpoints),
+            model_dir=str(work.scratch / "checkpoints"),
             # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
             tf_random_seed=settings.seed + 1,
             session_config=session_config,
@@ -81,27 +132,31 @@ def _go_on(settings, songs, scratch, steps, epochs, session_config):
             save_checkpoints_secs=None,  # `hooks.Validation` saves
             log_step_count_steps=None,
             keep_checkpoint_max=2,
+            train_distribute=strategy,
         ),
     )
-    # A loss that is not a number is a result, and in steps.csv.
-    with contextlib.suppress(tf.estimator.NanLossDuringTrainingError):
-        estimator.train(
-            batches,
-            hooks=[
-                hooks.StepLog(settings, steps),
-                hooks.Validation(settings, steps, epochs, validator, checkpoints),
-            ],
-            max_steps=settings.steps,
-        )
+    if session.workers():
+        with tf.Graph().as_default():  # as the strategy was made, see `session.strategy`
+            tf.estimator.train_and_evaluate(
+                estimator,
+                tf.estimator.TrainSpec(batches, max_steps=settings.steps),
+                tf.estimator.EvalSpec(batches),  # for a job that there is none of
+            )
+    else:
+        estimator.train(batches, max_steps=settings.steps)
 
 
-def _unspoilt(folder):
-    """The prefix of a cache's files. tf.data finishes a cache by writing its index, and refuses
-    to go on with an unfinished one."""
-    prefix = folder / "segments"
-    if not prefix.with_suffix(".index").exists():
-        remove(folder)
-    return prefix
+def _share(batch_size, context):
+    """This process's part of the batches; `context` is None where there is nothing to share."""
+    if context is None:
+        return Share(batch_size)
+    replicas, workers = context.num_replicas_in_sync, context.num_input_pipelines
+    return Share(
+        batch_size=batch_size // replicas,
+        devices=replicas // workers,
+        worker=context.input_pipeline_id,
+        workers=workers,
+    )
 
 
 def _summary(steps, epochs, checkpoint):
@@ -109,7 +164,7 @@ def _summary(steps, epochs, checkpoint):
     completed = all(math.isfinite(loss) for loss in losses)
     return {
         "status": "completed" if completed else "diverged",
-        "steps": len(steps),
+        "steps": steps[-1]["step"],
         "best_valid_loss": _finite(hooks.best_of(epochs)["valid_loss"]),
         "final_loss": _finite(steps[-1]["loss"]),
         "seconds_per_step": statistics.median(row["seconds"] for row in steps),
@@ -128,12 +183,11 @@ def _count_parameters(checkpoint):
     return sum(math.prod(shape) for name, shape in variables if not name.endswith(fixed))
 
 
-def _write_outputs(settings, scratch, checkpoint, summary):
+def _write_outputs(settings, work, checkpoint, summary):
     names = ("steps.csv", "epochs.csv", "train.json")
-    with replacing(*(RESULTS / name for name in names), MODEL) as (*logs, train_json, model):
-        for name, log in zip(names[:2], logs, strict=True):
-            _copy(scratch / name, log)
-        _write(train_json, json.dumps(summary, indent=2) + "\n")
+    together = work.results == work.model
+    beside = () if together else tuple(work.results / name for name in names)
+    with replacing(work.model, *beside) as (model, *logs):
         model.mkdir()
         for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
             _copy(path, model / path.name.replace(checkpoint.name, "model", 1))
@@ -141,6 +195,10 @@ def _write_outputs(settings, scratch, checkpoint, summary):
         _write(model / "config.json", json.dumps(settings.spleeter(), indent=2) + "\n")
         # Without it Spleeter would try to download a model of this name.
         _write(model / ".probe", "OK")
+        *logs, train_json = logs or (model / name for name in names)
+        for name, log in zip(names[:2], logs, strict=True):
+            _copy(work.scratch / name, log)
+        _write(train_json, json.dumps(summary, indent=2) + "\n")
 
 
 def _copy(source, target):

@@ -115,6 +115,7 @@ class Spleeter(Strict):
     chunks_per_song: Count
     steps: Count
     validate_every: Count
+    log_every: Count
 
     @model_validator(mode="after")
     def _bins(self):

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,19 @@ import pytest
 import soundfile
 from spleeter.dataset import DatasetBuilder
 
-from spleeter_mod import settings, tracks
-from spleeter_mod.data import DrawDataset, training_dataset, validation_dataset
+from spleeter_mod import cache, settings, tracks
+from spleeter_mod.data import (
+    DrawDataset,
+    Share,
+    stored_segments,
+    training_dataset,
+    validation_dataset,
+)
 from spleeter_mod.errors import InputError
-from spleeter_mod.session import explained
-from spleeter_mod.training import _unspoilt
 
 MIX = "mix_spectrogram"
 LIST = Path("songs.csv")
+CACHE = Path("cache")
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def run(workspace, monkeypatch):
         with (tracks.LISTS / f"{name}.csv").open(newline="") as file:
             rows += csv.DictReader(file)
     with LIST.open("w", newline="") as file:
-        writer = csv.DictWriter(file, tracks.COLUMNS)
+        writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     read = settings.Settings.read(Path("params.yaml"))
@@ -39,9 +45,15 @@ def run(workspace, monkeypatch):
     )
 
 
-def batches(run, first_step=0, count=5, **changes):
+def songs(run):
+    return tracks.read(LIST, run.sample_rate)
+
+
+def batches(run, first_step=0, count=5, share=None, **changes):
     run = dataclasses.replace(run, **changes)
-    dataset = training_dataset(run, LIST, Path("cache/train/segments"), 3, first_step)
+    prefix = cache.segments(run, songs(run), run.chunks_per_song, CACHE)
+    share = share or Share(run.batch_size)
+    dataset = training_dataset(run, songs(run), prefix, first_step, share)
     return [
         {name: array.numpy() for name, array in {**features, **labels}.items()}
         for features, labels in itertools.islice(dataset, count)
@@ -89,17 +101,109 @@ def test_a_pass_is_every_segment_once_in_an_order_of_its_own(run, monkeypatch):
     assert len({tuple(draws) for draws in passes}) > 1
 
 
+def test_workers_share_every_batch(run):
+    whole = batches(run, count=3)
+    parts = [
+        batches(run, count=3, share=Share(batch_size=2, worker=worker, workers=2))
+        for worker in (0, 1)
+    ]
+    together = [
+        {name: np.concatenate([first[name], second[name]]) for name in first}
+        for first, second in zip(*parts, strict=True)
+    ]
+    assert_equal(together, whole)
+
+
+def test_devices_of_a_worker_take_its_part_in_turns(run):
+    share = Share(batch_size=1, devices=2, worker=1, workers=2)
+    found = batches(run, count=4, share=share)
+    whole = batches(run, count=2)
+    expected = [
+        {name: array[k : k + 1] for name, array in batch.items()} for batch in whole for k in (2, 3)
+    ]
+    assert_equal(found, expected)
+
+
+def stored(run, chunks=2):
+    """What is in the cache of the songs."""
+    prefix = cache.segments(run, songs(run), chunks, CACHE)
+    dataset = stored_segments(run, songs(run), chunks, prefix)
+    return prefix, [{name: value.numpy() for name, value in sample.items()} for sample in dataset]
+
+
+def test_a_cache_is_filled_once_and_kept(run):
+    prefix, samples = stored(run)
+    assert len(samples) == 6
+    files = {path: path.stat().st_mtime_ns for path in prefix.parent.iterdir()}
+    again, _ = stored(run)
+    assert again == prefix
+    assert {path: path.stat().st_mtime_ns for path in prefix.parent.iterdir()} == files
+    assert sorted(path.suffix for path in CACHE.iterdir()) == ["", ".lock"]
+
+
+def test_another_stft_or_list_is_another_cache(run):
+    first = stored(run)[0]
+    others = [
+        stored(dataclasses.replace(run, frame_step=128))[0],
+        stored(dataclasses.replace(run, F=128))[0],
+        stored(dataclasses.replace(run, chunk_seconds=0.7))[0],
+        stored(run, chunks=1)[0],
+    ]
+    LIST.write_text("\n".join(LIST.read_text().splitlines()[:-1]) + "\n")
+    others.append(stored(run)[0])
+    assert len({first, *others}) == 6
+    # What is drawn from the segments later is not in the key.
+    assert cache.key(run, songs(run), 2) == cache.key(
+        dataclasses.replace(run, seed=9, batch_size=1), songs(run), 2
+    )
+
+
+def test_changed_audio_under_the_same_name_is_another_cache(run):
+    with LIST.open(newline="") as file:
+        mixture = Path(next(csv.DictReader(file))["mix_path"])
+    copy = Path("copy.wav")
+    copy.write_bytes(mixture.read_bytes())
+    LIST.write_text(LIST.read_text().replace(str(mixture), str(copy)))
+    first, samples = stored(run)
+    times = copy.stat()
+    louder = bytearray(copy.read_bytes())
+    louder[-200_000:-100_000] = bytes(100_000)
+    copy.write_bytes(louder)
+    os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
+    second, changed = stored(run)
+    assert first != second
+    assert any(
+        not np.array_equal(one[MIX], other[MIX])
+        for one, other in zip(samples, changed, strict=True)
+    )
+
+
+def test_the_same_audio_elsewhere_is_the_same_cache(run):
+    first = cache.key(run, songs(run), 2)
+    Path("elsewhere").symlink_to("data/music")
+    LIST.write_text(LIST.read_text().replace("data/music", "elsewhere"))
+    assert cache.key(run, songs(run), 2) == first
+    away = tracks.SongList(LIST, Path.cwd(), songs(run).tracks)
+    assert cache.key(run, away, 2) == first
+
+
 def test_an_unfinished_cache_is_made_again(run):
-    # As tf.data leaves it when it is killed at the end of its first pass.
-    cache = Path("cache/train")
-    cache.mkdir(parents=True)
-    for name in ("segments_0.index", "segments_0.lockfile"):
-        (cache / name).touch()
-    prefix = _unspoilt(cache)
-    batches(run, count=2)
-    assert prefix.with_suffix(".index").exists()
-    assert _unspoilt(cache) == prefix
-    assert prefix.with_suffix(".index").exists()
+    place = CACHE / f"{cache.key(run, songs(run), 2)}.tmp"
+    place.mkdir(parents=True)
+    for name in ("segments_0.index", "segments_0.lockfile"):  # as a killed process leaves them
+        (place / name).touch()
+    assert len(stored(run)[1]) == 6
+    assert not place.exists()
+
+
+def test_an_unreadable_song_leaves_no_cache(run, monkeypatch):
+    listed = songs(run)
+    monkeypatch.setattr(
+        "soundfile.SoundFile.read", lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
+    )
+    with pytest.raises(InputError, match=r"mixture\.wav: found a file that cannot be read"):
+        cache.segments(run, listed, 2, CACHE)
+    assert [path.suffix for path in CACHE.iterdir()] == [".lock"]
 
 
 def test_validation_takes_the_middle_and_pads_a_short_song(run):
@@ -109,7 +213,7 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         rows = list(csv.DictReader(file))
     song, _ = soundfile.read(rows[1]["mix_path"], dtype="float32")
     assert 64 * 1024 <= len(song) < 63 * 1024 + 4096
-    dataset = validation_dataset(run, LIST, Path("cache/valid/segments"))
+    dataset = validation_dataset(run, songs(run), cache.segments(run, songs(run), 1, CACHE))
     ((features, _),) = list(dataset)
     found = features[MIX].numpy()
     assert found.shape == (3, 64, 256, 2)
@@ -124,14 +228,6 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         assert np.abs(20 * np.log10(ratio)).max() < 0.5
 
 
-def test_a_song_that_vanishes_during_training_is_named(run):
-    text = LIST.read_text()
-    LIST.write_text(text.replace("(valid)/drums.wav", "(valid)/gone.wav"))
-    expected = r"\(valid\)/gone\.wav: found a file that cannot be read"
-    with pytest.raises(InputError, match=expected), explained("scratch"):
-        batches(run, count=2)
-
-
 def test_spleeter_keeps_the_margin_that_lists_are_checked_with():
     assert DatasetBuilder.MARGIN == settings.MARGIN_SECONDS
 
@@ -140,5 +236,20 @@ def test_whole_seconds_are_durations_too(run):
     header, *_, song = LIST.read_text().splitlines()
     assert song.endswith(",2.0")
     LIST.write_text(f"{header}\n{song.removesuffix('.0')}\n")
-    dataset = training_dataset(run, LIST, Path("cache/one/segments"), 1, 0)
-    assert len(list(itertools.islice(dataset, 1))) == 1
+    run = dataclasses.replace(run, batch_size=1)
+    assert len(batches(run, count=1)) == 1
+
+
+def test_paths_of_a_list_are_relative_to_its_root(run):
+    root = Path("data").absolute()
+    first = batches(run, count=1)
+    relative = LIST.read_text().replace("data/music", "music")
+    # An absolute one stays what it is.
+    head, _, tail = relative.partition("music/train")
+    LIST.write_text(f"{head}{root}/music/train{tail}")
+    listed = tracks.read(LIST, run.sample_rate, root=root)
+    dataset = training_dataset(
+        run, listed, cache.segments(run, listed, 2, Path("other")), 0, Share(run.batch_size)
+    )
+    ((features, _),) = itertools.islice(dataset, 1)
+    np.testing.assert_array_equal(features[MIX].numpy(), first[0][MIX])

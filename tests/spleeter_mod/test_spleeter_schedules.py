@@ -9,7 +9,7 @@ import tensorflow as tf
 import yaml
 
 from spleeter_mod import settings
-from spleeter_mod.schedules import PLATEAU_FACTOR, Plateau, learning_rate
+from spleeter_mod.schedules import PLATEAU_FACTORS, Plateau, learning_rate
 
 BASE, STEPS_PER_EPOCH, TOTAL_STEPS = 0.3, 7, 40
 CONF = Path(__file__).resolve().parents[2] / "conf" / "schedule"
@@ -26,11 +26,14 @@ SCHEDULES = [
 ]
 
 
-def rates(schedule, feed=None):
+def rates(schedule, plateau_factor=None):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         step = tf.compat.v1.placeholder(tf.int64, ())
         rate = learning_rate(BASE, schedule, step, STEPS_PER_EPOCH, TOTAL_STEPS)
-        return [session.run(rate, {step: k, **(feed or {})}) for k in range(TOTAL_STEPS)]
+        feed = {}
+        if plateau_factor is not None:
+            feed = dict.fromkeys(tf.compat.v1.get_collection(PLATEAU_FACTORS), plateau_factor)
+        return [session.run(rate, {step: k, **feed}) for k in range(TOTAL_STEPS)]
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 5])
@@ -49,7 +52,7 @@ def test_the_menu_is_what_there_is():
 
 def test_the_plateau_factor_reaches_the_rate():
     schedule = {"name": "plateau", "patience": 2, "factor": 0.1, "warmup_steps": 0}
-    np.testing.assert_allclose(rates(schedule, {PLATEAU_FACTOR: 0.25}), BASE * 0.25)
+    np.testing.assert_allclose(rates(schedule, 0.25), BASE * 0.25)
 
 
 def test_the_plateau_reduces_after_more_than_patience_validations_without_a_new_best():
