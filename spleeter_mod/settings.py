@@ -1,5 +1,6 @@
 """What a run is made of: the keys of params.yaml that Spleeter's trainer reads."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,12 @@ SPLEETER_KEYS = (
 
 MODEL = Path("models/spleeter")
 RESULTS = Path("results/spleeter")
+
+LOGS = ("steps.csv", "epochs.csv", "train.json")
+MODEL_FILES = (
+    *(".probe", "checkpoint", "config.json"),
+    *("model.index", "model.data-00000-of-00001"),
+)
 
 STEMS = ("vocals", "drums", "bass", "other")
 CHANNELS = 2  # the last layer of Spleeter's U-Net has two filters
@@ -88,8 +95,11 @@ class Settings:
         settings.check()
         return settings
 
-    def check(self) -> None:
+    def check(self, where: Callable[[str], str] = "spleeter.{}".format) -> None:
         """
+        Args:
+            where: makes of a key's name what errors call it.
+
         Raises:
             InputError: values do not fit each other.
         """
@@ -102,18 +112,18 @@ class Settings:
         for key in ("T", "F"):
             value = getattr(self, key)
             if value % unit:
-                raise InputError(f"spleeter.{key}", value, f"a multiple of {unit}")
+                raise InputError(where(key), value, f"a multiple of {unit}")
         bins = self.frame_length // 2 + 1
         if bins < self.F:
             raise InputError(
-                "spleeter.F", self.F, f"at most frame_length / 2 + 1 = {bins} frequency bins"
+                where("F"), self.F, f"at most frame_length / 2 + 1 = {bins} frequency bins"
             )
         if len(self.filters) != LEVELS:
-            raise InputError("spleeter.filters", f"{len(self.filters)} numbers", LEVELS)
+            raise InputError(where("filters"), f"{len(self.filters)} numbers", LEVELS)
         chunk = (self.T * self.frame_step + self.frame_length) / self.sample_rate
         if self.chunk_seconds < chunk:
             raise InputError(
-                "spleeter.chunk_seconds",
+                where("chunk_seconds"),
                 self.chunk_seconds,
                 f"at least {chunk:.3f} s, to hold T = {self.T} frames",
             )

@@ -71,7 +71,7 @@ def read(
             raise InputError(
                 mixture,
                 f"{frames / sample_rate:.3f} s",
-                f"at least {seconds:.3f} s, for spleeter.T frames",
+                f"at least {seconds:.3f} s, for T frames",
             )
         tracks.append(Track(mixture, dict(zip(stems, files, strict=True)), frames, duration))
     return SongList(path, root, tracks)
@@ -117,7 +117,7 @@ def _check_duration(where, text, length, mixture):
 def _check_mixture(path, sample_rate):
     header = _header(path)
     if header.samplerate != sample_rate:
-        raise InputError(path, f"{header.samplerate} Hz", f"music.sample_rate {sample_rate} Hz")
+        raise InputError(path, f"{header.samplerate} Hz", f"sample_rate {sample_rate} Hz")
     if header.channels != CHANNELS:
         raise InputError(path, f"{header.channels} channel(s)", CHANNELS)
     return header.frames

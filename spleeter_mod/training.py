@@ -17,7 +17,7 @@ from spleeter_mod.errors import InputError, naming
 from spleeter_mod.files import empty, replacing
 from spleeter_mod.logs import Log
 from spleeter_mod.model import model_fn
-from spleeter_mod.settings import MODEL, RESULTS, Settings
+from spleeter_mod.settings import LOGS, MODEL, RESULTS, Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
 
@@ -184,9 +184,8 @@ def _count_parameters(checkpoint):
 
 
 def _write_outputs(settings, work, checkpoint, summary):
-    names = ("steps.csv", "epochs.csv", "train.json")
     together = work.results == work.model
-    beside = () if together else tuple(work.results / name for name in names)
+    beside = () if together else tuple(work.results / name for name in LOGS)
     with replacing(work.model, *beside) as (model, *logs):
         model.mkdir()
         for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
@@ -195,8 +194,8 @@ def _write_outputs(settings, work, checkpoint, summary):
         _write(model / "config.json", json.dumps(settings.spleeter(), indent=2) + "\n")
         # Without it Spleeter would try to download a model of this name.
         _write(model / ".probe", "OK")
-        *logs, train_json = logs or (model / name for name in names)
-        for name, log in zip(names[:2], logs, strict=True):
+        *logs, train_json = logs or (model / name for name in LOGS)
+        for name, log in zip(LOGS[:2], logs, strict=True):
             _copy(work.scratch / name, log)
         _write(train_json, json.dumps(summary, indent=2) + "\n")
 

@@ -156,11 +156,11 @@ BAD_TRAINING = {
     ),
     "another sample rate": (
         params(music={"sample_rate": 48000}),
-        "*mixture.wav: found 44100 Hz, expected music.sample_rate 48000 Hz",
+        "*mixture.wav: found 44100 Hz, expected sample_rate 48000 Hz",
     ),
     "song shorter than T": (
         params(spleeter={"T": 128, "chunk_seconds": 5.0}),
-        "*mixture.wav: found 2.500 s, expected at least 2.972 s, for spleeter.T frames",
+        "*mixture.wav: found 2.500 s, expected at least 2.972 s, for T frames",
     ),
     "chunk shorter than T": (
         params(spleeter={"T": 128}),

@@ -1,0 +1,73 @@
+"""Training outside the pipeline, by a JSON configuration of Spleeter's."""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from spleeter_mod import cache
+from spleeter_mod.configuration import Configuration
+from spleeter_mod.files import remove
+from spleeter_mod.tracks import SongList
+from spleeter_mod.training import Work
+from spleeter_mod.training import train as train_model
+
+
+def train(
+    run: Configuration, train_list: SongList, valid_list: SongList, scratch: Path, verbose: bool
+) -> None:
+    """Train, from the last checkpoint of the same run if there is one, and write the model and its
+    curves to the configuration's `model_dir`.
+
+    Args:
+        run: the configuration.
+        train_list: the songs to train on.
+        valid_list: the songs to validate on.
+        scratch: the folder of everything unfinished.
+        verbose: print every step.
+
+    Raises:
+        InputError, OSError: as `training.train`.
+    """
+    caches = (run.training_cache or scratch / "cache", run.validation_cache or scratch / "cache")
+    folder = scratch / _fingerprint(run, train_list, valid_list)
+    folder.mkdir(parents=True, exist_ok=True)
+    if "TF_CONFIG" in os.environ:  # its workers are one run
+        _train(run, train_list, valid_list, folder, caches, verbose)
+        return
+    with folder.with_suffix(".lock").open("w") as lock:  # released by the kernel at any death
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for the same training in another process", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        folder.mkdir(exist_ok=True)
+        _train(run, train_list, valid_list, folder, caches, verbose)
+        folder.rmdir()
+        remove(Path(lock.name))
+
+
+def _train(run, train_list, valid_list, folder, caches, verbose):
+    places = {"model": run.model_dir, "results": run.model_dir}
+    train_model(run.settings, Work(train_list, valid_list, folder, caches, **places), verbose)
+    print(f"the model is in {run.model_dir}", flush=True)
+
+
+def _fingerprint(run, train_list, valid_list):
+    """A hash of all that determines a run: configuration, audio, code and libraries."""
+    settings = run.settings
+    code = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        code.update(path.read_bytes())
+    content = [
+        dataclasses.asdict(settings),
+        cache.key(settings, train_list, settings.chunks_per_song),
+        cache.key(settings, valid_list, 1),
+        code.hexdigest(),
+        [version(package) for package in ("tensorflow", "spleeter")],
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
