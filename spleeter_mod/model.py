@@ -52,9 +52,11 @@ class SpecBuilder(EstimatorSpecBuilder):
         count = replicas.num_replicas_in_sync
         if count > 1:
             # TensorFlow has divided every replica's gradients by their number. It would add them
-            # up when they are applied; but the clipping has to see the sum.
-            gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-            loss = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, loss)
+            # up when they are applied; but the clipping has to see the sum. It would also look for
+            # the way back through the sum, and not find the other replicas' variables.
+            gradients = [tf.stop_gradient(gradient) for gradient in gradients]
+            gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            loss = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(loss))
         norm = tf.linalg.global_norm(gradients)
         clipped = clip(self._params["clipping"], gradients, weights, norm)
         if count > 1:

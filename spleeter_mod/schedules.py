@@ -52,6 +52,10 @@ def _cosine(schedule, k, steps_per_epoch, total_steps):
 def _plateau(schedule, k, steps_per_epoch, total_steps):
     factor = tf.compat.v1.placeholder_with_default(tf.ones((), tf.float64), ())
     tf.compat.v1.add_to_collection(PLATEAU_FACTORS, factor)
+    replicas = tf.distribute.get_replica_context()
+    if replicas.num_replicas_in_sync > 1:
+        # Workers that validate on unlike devices might not come to the same one.
+        factor = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, factor)
     return factor
 
 

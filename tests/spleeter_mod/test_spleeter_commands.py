@@ -1,0 +1,190 @@
+"""`python -m spleeter_mod` and stock `spleeter`, as their READMEs have them."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS, EPOCH = 9, 3
+CONFIGURATION = {
+    "train_csv": "configs/musdb_train.csv",
+    "validation_csv": "configs/musdb_validation.csv",
+    "model_dir": "musdb_model",
+    "mix_name": "mix",
+    "instrument_list": ["vocals", "drums", "bass", "other"],
+    "sample_rate": 44100,
+    "frame_length": 4096,
+    "frame_step": 1024,
+    "T": 64,
+    "F": 256,
+    "n_channels": 2,
+    "n_chunks_per_song": 1,
+    "chunk_duration": 2.0,
+    "separation_exponent": 2,
+    "mask_extension": "zeros",
+    "learning_rate": 0.1,
+    "batch_size": 2,
+    "training_cache": "training_cache",
+    "validation_cache": "validation_cache",
+    "train_max_steps": STEPS,
+    "throttle_secs": 600,
+    "random_seed": 4,
+    "save_checkpoints_steps": EPOCH,
+    "save_summary_steps": 2,
+    "optimizer": "Nesterov",
+    "model": {
+        "type": "unet.unet",
+        "params": {
+            "conv_activation": "ELU",
+            "deconv_activation": "ELU",
+            "conv_n_filters": [4, 4, 8, 8, 16, 16],
+        },
+    },
+}
+TRAIN = ("spleeter_mod", "train", "-p", "config.json", "-d", "music", "--verbose")
+
+
+class Place:
+    """A folder with a configuration and its lists; commands run in it."""
+
+    def __init__(self, root):
+        self.root = root
+
+    def start(self, module, *arguments, **options):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
+        command = [sys.executable, "-m", module, *arguments]
+        return subprocess.Popen(command, cwd=self.root, text=True, env=environment, **options)
+
+    def __call__(self, *command, **env):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.start(*command, **pipes, env=env) as process:
+            out, errors = process.communicate(timeout=300)
+        return process.returncode, out, errors
+
+    def rows(self, name):
+        with (self.root / "musdb_model" / name).open(newline="") as file:
+            return list(csv.DictReader(file))
+
+    def mixture(self):
+        (song,) = (self.root / "music" / "test").iterdir()
+        return song / "mixture.wav"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Trained, killed after its second validation and trained again."""
+    from tests.conftest import TEST_DATA
+
+    place = Place(tmp_path_factory.mktemp("study"))
+    (place.root / "music").symlink_to(TEST_DATA / "data" / "music")
+    (place.root / "configs").mkdir()
+    for ours, theirs in (("train", "train"), ("valid", "validation")):
+        text = (TEST_DATA / "data" / "csv" / "music" / f"{ours}.csv").read_text()
+        text = text.replace("data/music/", "")
+        (place.root / "configs" / f"musdb_{theirs}.csv").write_text(text)
+    (place.root / "config.json").write_text(json.dumps(CONFIGURATION))
+    with place.start(*TRAIN, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        for line in process.stdout:
+            if line.startswith("step 8:"):
+                process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    assert not (place.root / "musdb_model").exists()
+    place.finished = place(*TRAIN)
+    return place
+
+
+def test_train_resumes_and_writes_a_model_with_its_curves(trained):
+    code, out, errors = trained.finished
+    assert (code, errors) == (0, "")
+    first, second, *lines = out.splitlines()
+    assert first.startswith("config.json: throttle_secs is not used: ")
+    assert second == f"resuming after step 6 of {STEPS}"
+    assert lines[0].startswith("step 8: loss ")
+    assert lines[-1] == "the model is in musdb_model"
+    # Every second step, and those before a validation.
+    assert [int(row["step"]) for row in trained.rows("steps.csv")] == [2, 3, 4, 6, 8, 9]
+    epochs = trained.rows("epochs.csv")
+    assert [int(row["step"]) for row in epochs] == [3, 6, 9]
+    steps = [float(row["loss"]) for row in trained.rows("steps.csv") if row["epoch"] == "1"]
+    assert float(epochs[0]["train_loss"]) == pytest.approx(sum(steps) / 2, rel=1e-12)
+    summary = json.loads((trained.root / "musdb_model" / "train.json").read_text())
+    assert (summary["status"], summary["steps"]) == ("completed", STEPS)
+    assert list((trained.root / "scratch" / "spleeter").iterdir()) == []
+
+
+def test_the_same_command_again_makes_the_same_model(trained):
+    """In another place, uninterrupted."""
+    other = Place(trained.root.parent / "again")
+    shutil.copytree(trained.root, other.root, symlinks=True)
+    shutil.rmtree(other.root / "musdb_model")
+    code, _, errors = other(*TRAIN)
+    assert (code, errors) == (0, "")
+    for name in ("model.data-00000-of-00001", "epochs.csv"):
+        found, expected = (
+            (place.root / "musdb_model" / name).read_bytes() for place in (other, trained)
+        )
+        assert found == expected, name
+
+
+def separated(place, module, folder, **env):
+    mixture = place.mixture()
+    command = (module, "separate", "-p", "config.json", "-o", folder, str(mixture))
+    code, _, errors = place(*command, **env)
+    assert code == 0, errors
+    return {
+        path.stem: soundfile.read(path, dtype="float32")[0]
+        for path in (place.root / folder / "mixture").iterdir()
+    }
+
+
+def test_stock_spleeter_separates_with_the_model(trained):
+    ours = separated(trained, "spleeter_mod", "ours")
+    stock = separated(trained, "spleeter", "stock", MODEL_PATH=".")
+    mixture, _ = soundfile.read(trained.mixture())
+    assert set(ours) == set(stock) == set(CONFIGURATION["instrument_list"])
+    for stem, samples in stock.items():
+        assert samples.shape == mixture.shape
+        assert np.abs(samples).max() > 0.001
+        np.testing.assert_allclose(ours[stem], samples, atol=1e-5)
+
+
+def test_evaluate_scores_the_test_songs(trained):
+    command = ("evaluate", "-p", "config.json", "--mus_dir", "music", "-o", "evaluation")
+    code, out, errors = trained("spleeter_mod", *command)
+    assert code == 0, errors
+    assert [line for line in (out + errors).splitlines() if "SDR: " in line]
+    (scores,) = (trained.root / "evaluation" / "metrics" / "test").iterdir()
+    targets = json.loads(scores.read_text())["targets"]
+    assert {target["name"] for target in targets} == {*CONFIGURATION["instrument_list"]}
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (
+            ("train", "-p", "gone.json", "-d", "music"),
+            "ERROR: gone.json: found no such file, expected Spleeter's configuration",
+        ),
+        (
+            ("train", "-p", "config.json", "-d", "configs"),
+            "ERROR: configs/musdb_train.csv line 2: found mix_path 'train/The Easton Ellises - "
+            "Falcon 69 (train)/mixture.wav', which does not exist, expected a WAV file",
+        ),
+        (
+            ("separate", "-p", "gone.json", "config.json"),
+            "ERROR: Configuration file gone.json not found",
+        ),
+    ],
+)
+def test_refuses_in_one_line(trained, command, line):
+    code, _, errors = trained("spleeter_mod", *command)
+    assert (code, errors) == (1, line + "\n")

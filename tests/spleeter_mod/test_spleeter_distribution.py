@@ -1,0 +1,111 @@
+"""One batch spread over devices, and over processes, against the same on one device."""
+
+import csv
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = 6
+# Adaptive clipping sees every unit's gradient, and a plateau every validation.
+RUN = {
+    "spleeter": {"steps": STEPS, "validate_every": 3, "batch_size": 2},
+    "optimizer": {
+        "name": "nadam",
+        "spleeter": {
+            **{"learning_rate": 0.002, "beta1": 0.9, "beta2": 0.999},
+            **{"epsilon": 1e-8, "momentum_decay": 0.004},
+        },
+    },
+    "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 2},
+    "clipping": {"name": "adaptive", "factor": 0.01, "epsilon": 1e-3},
+}
+TRAIN = ("--params", "params.yaml", "--scratch", "scratch/run")
+# Two devices of one process, where there is a CPU only.
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from spleeter_mod import session, train
+session.gpu_names = lambda: ["CPU:0", "CPU:1", "CPU:2"]
+train.main(sys.argv[1:])
+"""
+
+
+def start(root, *command, **env):
+    return subprocess.Popen(
+        [sys.executable, *command, *TRAIN],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(root, *processes):
+    outputs = [process.communicate(timeout=400)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    rows = {}
+    for name in ("steps", "epochs"):
+        with (root / "results" / "spleeter" / f"{name}.csv").open(newline="") as file:
+            rows[name] = [
+                [float(value) for key, value in row.items() if key != "seconds"]
+                for row in csv.DictReader(file)
+            ]
+    assert len(rows["steps"]) == STEPS
+    assert os.listdir(root / "scratch" / "run") == []
+    return rows
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def run(workspace, set_params):
+    set_params(workspace, **RUN)
+    return workspace.root
+
+
+def test_devices_and_workers_train_as_one(run):
+    alone = finish(run, start(run, "-m", "spleeter_mod.train"))
+    devices = finish(run, start(run, "-c", TWO_DEVICES))
+    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
+    workers = finish(
+        run,
+        *(
+            start(
+                run,
+                *("-m", "spleeter_mod.train"),
+                TF_CONFIG=json.dumps(
+                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
+                ),
+            )
+            for index in range(2)
+        ),
+    )
+    for name, expected in alone.items():
+        np.testing.assert_allclose(devices[name], expected, rtol=1e-4, err_msg="devices")
+        np.testing.assert_allclose(workers[name], expected, rtol=1e-4, err_msg="workers")
+    losses = [[row[2] for row in rows["steps"]] for rows in (alone, devices, workers)]
+    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
+
+
+def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
+    set_params(workspace, spleeter={"batch_size": 3})
+    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
+    task = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
+    process = start(run, "-m", "spleeter_mod.train", TF_CONFIG=json.dumps(task))
+    output, _ = process.communicate(timeout=100)
+    line = "found 3, expected a multiple of 2, the devices of all workers"
+    assert (process.returncode, output) == (1, f"ERROR: spleeter.batch_size: {line}\n")

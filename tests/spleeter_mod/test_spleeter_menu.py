@@ -1,0 +1,59 @@
+"""Every choice of the menu trains on the embedded song."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+import yaml
+
+from spleeter_mod import tracks
+from spleeter_mod.settings import CLIPPINGS, OPTIMIZERS, SCHEDULES, Settings
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+# Every optimizer, with the schedules and clippings in turn.
+MENU = list(zip(OPTIMIZERS, SCHEDULES * 2, CLIPPINGS * 3, strict=False))
+STEPS = 10
+
+
+def choice(group, name):
+    """A file of conf/, where PyYAML takes 1e-3 for a text."""
+    return json.loads(
+        json.dumps(yaml.safe_load((CONF / group / f"{name}.yaml").read_text())),
+        object_hook=lambda values: {
+            key: float(value) if key != "name" and isinstance(value, str) else value
+            for key, value in values.items()
+        },
+    )
+
+
+def test_the_menu_is_whole():
+    assert [set(names) for names in zip(*MENU, strict=True)] == [
+        *({*OPTIMIZERS}, {*SCHEDULES}, {*CLIPPINGS})
+    ]
+
+
+@pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
+def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
+    from spleeter_mod.training import Work, train
+
+    workspace.params["optimizer"] = choice("optimizer", optimizer)
+    workspace.params["schedule"] = choice("schedule", schedule)
+    workspace.params["clipping"] = choice("clipping", clipping)
+    set_params(workspace, spleeter={"steps": STEPS, "validate_every": 2})
+    monkeypatch.chdir(workspace.root)
+    settings = Settings.read(Path("params.yaml"))
+    lists = [tracks.read(tracks.LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
+    scratch = Path("scratch")
+    scratch.mkdir()
+    train(settings, Work(*lists, scratch, (Path("cache"), Path("cache"))))
+
+    with open("results/spleeter/steps.csv", newline="") as file:
+        steps = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    assert len(steps) == STEPS
+    assert all(math.isfinite(value) for row in steps for value in row.values())
+    assert all(row["learning_rate"] > 0 for row in steps)
+    with open("results/spleeter/epochs.csv", newline="") as file:
+        losses = [float(row["valid_loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.999 * losses[0]
