@@ -29,8 +29,14 @@ class Command:
             "text": True,
         }
 
-    def start(self) -> subprocess.Popen:
-        return subprocess.Popen(**self._how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def start(self, before: str = "") -> subprocess.Popen:
+        """Runs the command in the background, after the code `before`."""
+        how = dict(self._how)
+        if before:
+            python, _, module, *arguments = how["args"]
+            code = f"{before}; from {module} import main; main()"
+            how["args"] = [python, "-c", code, *arguments]
+        return subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def run(self) -> subprocess.CompletedProcess:
         return subprocess.run(**self._how, capture_output=True, timeout=300)
