@@ -129,19 +129,20 @@ def compare(folder):
     from spleeter_mod.adapter import SoundfileAudioAdapter
 
     settings, songs = ours(folder)
-    adapters = FFMPEGProcessAudioAdapter(), SoundfileAudioAdapter()
-
-    def spectrogram(adapter, path, offset):
-        waveform, _ = adapter.load(str(path), offset, CHUNK_SECONDS, SAMPLE_RATE)
-        sizes = settings.frame_length, settings.frame_step
-        return compute_spectrogram_tf(tf.constant(waveform), *sizes).numpy()[:, : settings.F]
+    stock_adapter, our_adapter = FFMPEGProcessAudioAdapter(), SoundfileAudioAdapter()
+    sizes = settings.frame_length, settings.frame_step
 
     spectrograms = 0.0
     for track in songs.tracks:
         offset = max(track.duration / 2 - CHUNK_SECONDS / 2, 0)
         for path in (track.mixture, *track.stems.values()):
-            a, b = (spectrogram(adapter, path, offset) for adapter in adapters)
-            spectrograms = max(spectrograms, float(abs(a - b).max() / a.max()))
+            part = (str(path), offset, CHUNK_SECONDS, SAMPLE_RATE)
+            waveform, _ = stock_adapter.load(*part)
+            theirs = compute_spectrogram_tf(tf.constant(waveform), *sizes).numpy()
+            waveform, _ = our_adapter.load(*part)
+            found = data.magnitudes(waveform, *sizes, settings.F, settings.T)
+            difference = abs(found - theirs[:, : settings.F]).max() / theirs.max()
+            spectrograms = max(spectrograms, float(difference))
 
     chunks = settings.chunks_per_song
     stock = stock_spleeter.stored_segments(stock_spleeter.configuration(folder, folder), folder)

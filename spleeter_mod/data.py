@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import scipy.fft
+import scipy.signal
 import tensorflow as tf
+from numpy.lib.stride_tricks import sliding_window_view
 from spleeter.dataset import DatasetBuilder, InstrumentDatasetBuilder
 
 from spleeter_mod.adapter import SoundfileAudioAdapter
@@ -13,6 +17,7 @@ from spleeter_mod.tracks import SongList
 
 # Segments held in memory to be shuffled; one is 9 MB at Spleeter's own sizes.
 SHUFFLE_BUFFER = 64
+FRAMES_AT_ONCE = 64  # of an STFT: what a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -46,11 +51,46 @@ class Instrument(InstrumentDatasetBuilder):
     def compute_spectrogram(self, sample: dict) -> dict:
         """The last frame may hang over the end of a short song, into silence, as in
         separation: T steps of the STFT make T frames."""
-        waveform = sample["waveform"]
-        needed = (self._parent._T - 1) * self._parent._frame_step + self._parent._frame_length
-        missing = tf.maximum(needed - tf.shape(waveform)[0], 0)
-        padded = tf.pad(waveform, [[0, missing], [0, 0]])
-        return super().compute_spectrogram(dict(sample, waveform=padded))
+        parent = self._parent
+        spectrogram = tf.numpy_function(
+            lambda waveform: magnitudes(
+                waveform, parent._frame_length, parent._frame_step, parent._F, parent._T
+            ),
+            [sample["waveform"]],
+            tf.float32,
+        )
+        spectrogram.set_shape((None, parent._F, parent._n_channels))
+        return dict(sample, **{self._spectrogram_key: spectrogram})
+
+
+def magnitudes(
+    waveform: np.ndarray, frame_length: int, frame_step: int, bins: int, at_least: int
+) -> np.ndarray:
+    """The magnitude spectrogram that Spleeter computes: STFT with a periodic Hann window. In NumPy,
+    because TensorFlow's takes seven times as long on a CPU.
+
+    Args:
+        waveform: (samples, channels).
+        frame_length: samples.
+        frame_step: samples.
+        bins: how many frequencies to keep, from the lowest.
+        at_least: frames; a shorter waveform is followed by silence.
+
+    Returns:
+        (frames, bins, channels), 32-bit floats.
+    """
+    needed = (at_least - 1) * frame_step + frame_length
+    samples = np.zeros((waveform.shape[1], max(needed, len(waveform))), np.float32)
+    samples[:, : len(waveform)] = waveform.T
+    window = scipy.signal.get_window("hann", frame_length).astype(np.float32)
+    frames = sliding_window_view(samples, frame_length, axis=1)[:, ::frame_step]
+    spectrogram = np.empty((frames.shape[1], bins, len(samples)), np.float32)
+    for channel, cut in enumerate(frames):
+        for first in range(0, len(cut), FRAMES_AT_ONCE):
+            block = slice(first, first + FRAMES_AT_ONCE)
+            spectrum = scipy.fft.rfft(cut[block] * window)
+            np.abs(spectrum[:, :bins], out=spectrogram[block, :, channel])
+    return spectrogram
 
 
 class SegmentDataset(DatasetBuilder):

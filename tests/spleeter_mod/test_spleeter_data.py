@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
+from spleeter.audio.spectrogram import compute_spectrogram_tf
 from spleeter.dataset import DatasetBuilder
 
 from spleeter_mod import cache, settings, tracks
 from spleeter_mod.data import (
     DrawDataset,
     Share,
+    magnitudes,
     stored_segments,
     training_dataset,
     validation_dataset,
@@ -226,6 +229,23 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         loud = level > -40
         ratio = found[1, frame][loud] / np.abs(spectrum)[loud]
         assert np.abs(20 * np.log10(ratio)).max() < 0.5
+
+
+def test_the_spectrograms_are_spleeters(run):
+    waveform, _ = soundfile.read(songs(run).tracks[0].mixture, dtype="float32")
+    expected = compute_spectrogram_tf(
+        tf.constant(waveform),
+        frame_length=4096,
+        frame_step=1024,
+        spec_exponent=1.0,
+        window_exponent=1.0,
+    ).numpy()
+    found = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected))
+    assert found.shape == (*expected.shape[:1], 1024, 2)
+    np.testing.assert_allclose(found, expected[:, :1024], atol=1e-4 * expected.max())
+    longer = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected) + 9)
+    np.testing.assert_array_equal(longer[: len(found)], found)
+    assert not longer[-4:].any()  # silence
 
 
 def test_spleeter_keeps_the_margin_that_lists_are_checked_with():
