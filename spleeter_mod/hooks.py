@@ -11,6 +11,7 @@ from tqdm import tqdm
 from spleeter_mod.logs import Log
 from spleeter_mod.model import WATCHED
 from spleeter_mod.schedules import PLATEAU_FACTORS, Plateau
+from spleeter_mod.session import workers
 from spleeter_mod.settings import Settings
 from spleeter_mod.validation import Validator
 
@@ -80,7 +81,8 @@ class StepLog(SessionRunHook):
 class Validation(SessionRunHook):
     """At the end of every epoch and of the run: a row of epochs.csv, the best weights so far, and
     a checkpoint to resume from, in this order: a checkpoint knows that all before it is there.
-    In long epochs a checkpoint every `CHECKPOINT_SECONDS`, too.
+    In long epochs a checkpoint every `CHECKPOINT_SECONDS`, too, unless there are several workers:
+    their clocks would not agree on it, and they can save only together.
 
     Comes after `StepLog`. A validation loss that is not finite ends the training.
     """
@@ -134,7 +136,7 @@ class Validation(SessionRunHook):
             if not math.isfinite(loss):
                 run_context.request_stop()
                 return
-        elif monotonic() - self._saved_at < CHECKPOINT_SECONDS:
+        elif workers() or monotonic() - self._saved_at < CHECKPOINT_SECONDS:
             return
         self._steps.sync()
         self._epochs.sync()

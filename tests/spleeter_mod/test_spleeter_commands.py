@@ -13,41 +13,18 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.conftest import TEST_DATA
+from tests.spleeter_mod.material import STUDY
+
 ROOT = Path(__file__).resolve().parents[2]
 STEPS, EPOCH = 9, 3
 CONFIGURATION = {
-    "train_csv": "configs/musdb_train.csv",
-    "validation_csv": "configs/musdb_validation.csv",
-    "model_dir": "musdb_model",
-    "mix_name": "mix",
-    "instrument_list": ["vocals", "drums", "bass", "other"],
-    "sample_rate": 44100,
-    "frame_length": 4096,
-    "frame_step": 1024,
-    "T": 64,
-    "F": 256,
-    "n_channels": 2,
-    "n_chunks_per_song": 1,
-    "chunk_duration": 2.0,
-    "separation_exponent": 2,
-    "mask_extension": "zeros",
-    "learning_rate": 0.1,
-    "batch_size": 2,
-    "training_cache": "training_cache",
-    "validation_cache": "validation_cache",
-    "train_max_steps": STEPS,
-    "throttle_secs": 600,
-    "random_seed": 4,
-    "save_checkpoints_steps": EPOCH,
-    "save_summary_steps": 2,
-    "optimizer": "Nesterov",
+    **STUDY,
+    **{"T": 64, "F": 256, "chunk_duration": 2.0, "batch_size": 2},
+    **{"train_max_steps": STEPS, "save_checkpoints_steps": EPOCH, "save_summary_steps": 2},
     "model": {
         "type": "unet.unet",
-        "params": {
-            "conv_activation": "ELU",
-            "deconv_activation": "ELU",
-            "conv_n_filters": [4, 4, 8, 8, 16, 16],
-        },
+        "params": {**STUDY["model"]["params"], "conv_n_filters": [4, 4, 8, 8, 16, 16]},
     },
 }
 TRAIN = ("spleeter_mod", "train", "-p", "config.json", "-d", "music", "--verbose")
@@ -82,8 +59,6 @@ class Place:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Trained, killed after its second validation and trained again."""
-    from tests.conftest import TEST_DATA
-
     place = Place(tmp_path_factory.mktemp("study"))
     (place.root / "music").symlink_to(TEST_DATA / "data" / "music")
     (place.root / "configs").mkdir()

@@ -4,55 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
 
 from spleeter_mod import configuration, settings
 from spleeter_mod.errors import InputError
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
-
-# As the study had it: Spleeter's own for MUSDB with an optimizer.
-STUDY = {
-    "train_csv": "configs/musdb_train.csv",
-    "validation_csv": "configs/musdb_validation.csv",
-    "model_dir": "musdb_model",
-    "mix_name": "mix",
-    "instrument_list": ["vocals", "drums", "bass", "other"],
-    "sample_rate": 44100,
-    "frame_length": 4096,
-    "frame_step": 1024,
-    "T": 512,
-    "F": 1024,
-    "n_channels": 2,
-    "n_chunks_per_song": 1,
-    "separation_exponent": 2,
-    "mask_extension": "zeros",
-    "learning_rate": 0.1,
-    "batch_size": 4,
-    "training_cache": "training_cache",
-    "validation_cache": "validation_cache",
-    "train_max_steps": 100,
-    "throttle_secs": 600,
-    "random_seed": 4,
-    "save_checkpoints_steps": 50,
-    "save_summary_steps": 1,
-    "optimizer": "Nesterov",
-    "model": {
-        "type": "unet.unet",
-        "params": {"conv_activation": "ELU", "deconv_activation": "ELU"},
-    },
-}
-
-
-def menu(*parts):
-    """A file of conf/, where PyYAML takes 1e-3 for a text."""
-
-    def numbers(value):
-        if isinstance(value, dict):
-            return {key: numbers(item) for key, item in value.items()}
-        return float(value) if isinstance(value, str) and value[:1].isdigit() else value
-
-    return numbers(yaml.safe_load(CONF.joinpath(*parts).read_text()))
+from tests.spleeter_mod.material import CONF, STUDY, choice
 
 
 @pytest.fixture
@@ -69,9 +24,9 @@ def read(tmp_path, monkeypatch):
 
 def test_the_studys_configuration_is_the_published_preset(read):
     """With conf/ as far as the study went: it knew neither schedules nor clipping."""
-    published = menu("spleeter", "published.yaml")
-    rate = menu("study_rate", "published_nesterov.yaml")
-    nesterov = menu("optimizer", "nesterov.yaml")["spleeter"]
+    published = choice("spleeter", "published")
+    rate = choice("study_rate", "published_nesterov")
+    nesterov = choice("optimizer", "nesterov")["spleeter"]
     found = read().settings
     sizes = {key: getattr(found, key) for key in settings.SPLEETER_KEYS}
     assert {"name": "published", **sizes} == published["spleeter"]
@@ -97,12 +52,12 @@ def test_optimizers_have_spleeters_names_and_ours(read, called):
     name = configuration.ALIASES.get(called, called)
     assert found["name"] == name
     assert found["learning_rate"] == (0.001 if called == "Adadelta" else 0.1)
-    assert set(found) == {"name", *menu("optimizer", f"{name}.yaml")["spleeter"]}
+    assert set(found) == {"name", *choice("optimizer", name)["spleeter"]}
 
 
 def test_adadelta_is_what_the_published_preset_has(read):
     run = read(optimizer="Adadelta")
-    preset = menu("study_rate", "published_adadelta.yaml")
+    preset = choice("study_rate", "published_adadelta")
     assert run.settings.optimizer == {"name": "adadelta", **preset["optimizer"]["spleeter"]}
     assert run.notes[0].startswith("learning_rate 0.1 is not used: ")
 
@@ -115,10 +70,10 @@ def test_an_optimizer_may_bring_its_own_settings(read):
 
 @pytest.mark.parametrize("group", ["schedule", "clipping"])
 def test_groups_are_those_of_conf(read, group):
-    choices = [menu(group, path.name) for path in (CONF / group).glob("*.yaml")]
+    choices = [choice(group, path.stem) for path in (CONF / group).glob("*.yaml")]
     assert len(choices) >= 4
-    for choice in choices:
-        assert getattr(read(**{group: choice}).settings, group) == choice
+    for chosen in choices:
+        assert getattr(read(**{group: chosen}).settings, group) == chosen
 
 
 def test_no_optimizer_is_adam_as_in_spleeter(read):

@@ -1,31 +1,18 @@
 """Every choice of the menu trains on the embedded song."""
 
 import csv
-import json
 import math
 from pathlib import Path
 
 import pytest
-import yaml
 
 from spleeter_mod import tracks
 from spleeter_mod.settings import CLIPPINGS, OPTIMIZERS, SCHEDULES, Settings
+from tests.spleeter_mod.material import choice
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
 # Every optimizer, with the schedules and clippings in turn.
 MENU = list(zip(OPTIMIZERS, SCHEDULES * 2, CLIPPINGS * 3, strict=False))
 STEPS = 10
-
-
-def choice(group, name):
-    """A file of conf/, where PyYAML takes 1e-3 for a text."""
-    return json.loads(
-        json.dumps(yaml.safe_load((CONF / group / f"{name}.yaml").read_text())),
-        object_hook=lambda values: {
-            key: float(value) if key != "name" and isinstance(value, str) else value
-            for key, value in values.items()
-        },
-    )
 
 
 def test_the_menu_is_whole():

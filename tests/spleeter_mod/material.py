@@ -1,0 +1,50 @@
+"""What several tests start from: the study's configuration, and the files of conf/."""
+
+from pathlib import Path
+
+import yaml
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+
+# As the study had it: Spleeter's own for MUSDB with an optimizer.
+STUDY = {
+    "train_csv": "configs/musdb_train.csv",
+    "validation_csv": "configs/musdb_validation.csv",
+    "model_dir": "musdb_model",
+    "mix_name": "mix",
+    "instrument_list": ["vocals", "drums", "bass", "other"],
+    "sample_rate": 44100,
+    "frame_length": 4096,
+    "frame_step": 1024,
+    "T": 512,
+    "F": 1024,
+    "n_channels": 2,
+    "n_chunks_per_song": 1,
+    "separation_exponent": 2,
+    "mask_extension": "zeros",
+    "learning_rate": 0.1,
+    "batch_size": 4,
+    "training_cache": "training_cache",
+    "validation_cache": "validation_cache",
+    "train_max_steps": 100,
+    "throttle_secs": 600,
+    "random_seed": 4,
+    "save_checkpoints_steps": 50,
+    "save_summary_steps": 1,
+    "optimizer": "Nesterov",
+    "model": {
+        "type": "unet.unet",
+        "params": {"conv_activation": "ELU", "deconv_activation": "ELU"},
+    },
+}
+
+
+def choice(group, name):
+    """A file of conf/, where PyYAML takes 1e-3 for a text."""
+
+    def numbers(value):
+        if isinstance(value, dict):
+            return {key: numbers(item) for key, item in value.items()}
+        return float(value) if isinstance(value, str) and value[:1].isdigit() else value
+
+    return numbers(yaml.safe_load((CONF / group / f"{name}.yaml").read_text()))
