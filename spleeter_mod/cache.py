@@ -64,7 +64,7 @@ def key(settings: Settings, songs: SongList, chunks_per_song: int) -> str:
 
 
 def _digest(path):
-    digest = hashlib.blake2b()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)

@@ -27,7 +27,9 @@ def estimate(songs: list[tracks.Track], params: dict, sample_rate: int) -> None:
     from spleeter_mod.separation import Separator
 
     with session.explained(MODEL), replacing(RESULTS / "estimates") as (folder,):
-        separator = Separator(params, MODEL, session.configure())
+        session_config = session.configure()
+        session.be_deterministic()
+        separator = Separator(params, MODEL, session_config)
         for song in tqdm(songs, unit="track", disable=not sys.stderr.isatty()):
             track = folder / song.name
             track.mkdir(parents=True)

@@ -19,13 +19,17 @@ def configure() -> tf.compat.v1.ConfigProto:
     configure_logger(verbose=False)
     # Else it reports every chunk of audio; what goes wrong reaches us as an exception.
     logging.getLogger("spleeter").setLevel(logging.CRITICAL)
+    session_config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+    session_config.gpu_options.allow_growth = True
+    return session_config
+
+
+def be_deterministic() -> None:
+    """From here on the same seed gives the same weights; tf.data calls one function at a time."""
     if not tf.config.list_physical_devices("GPU"):
         # On a GPU, batch normalisation with fixed statistics has no deterministic gradient,
         # and TensorFlow would refuse to train.
         tf.config.experimental.enable_op_determinism()
-    session_config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
-    session_config.gpu_options.allow_growth = True
-    return session_config
 
 
 def strategy(batch_size: int) -> tf.distribute.Strategy | None:

@@ -96,6 +96,7 @@ def _go_on(settings, work, first_step, records, steps, epochs, strategy, session
     chunks = settings.chunks_per_song
     stored = cache.segments(settings, work.train, chunks, work.caches[0])
     stored_valid = cache.segments(settings, work.valid, 1, work.caches[1])
+    session.be_deterministic()  # after the songs are read, which would take twice as long
 
     def batches(input_context=None):
         share = _share(settings.batch_size, input_context)
