@@ -25,6 +25,8 @@ def test_the_menu_is_whole():
 def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
     from spleeter_mod.training import Work, train
 
+    # It cannot be undone, and stock Spleeter's separation, in the same process, draws without seeds.
+    monkeypatch.setattr("spleeter_mod.session.be_deterministic", lambda: None)
     workspace.params["optimizer"] = choice("optimizer", optimizer)
     workspace.params["schedule"] = choice("schedule", schedule)
     workspace.params["clipping"] = choice("clipping", clipping)
