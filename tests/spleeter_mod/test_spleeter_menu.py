@@ -25,7 +25,7 @@ def test_the_menu_is_whole():
 def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
     from spleeter_mod.training import Work, train
 
-    # It cannot be undone, and stock Spleeter's separation, in the same process, draws without seeds.
+    # It cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
     monkeypatch.setattr("spleeter_mod.session.be_deterministic", lambda: None)
     workspace.params["optimizer"] = choice("optimizer", optimizer)
     workspace.params["schedule"] = choice("schedule", schedule)
