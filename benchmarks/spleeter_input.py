@@ -106,16 +106,20 @@ def fill_stock(folder):
 
 def fill_ours(folder):
     """→ seconds"""
-    import tensorflow as tf
+    import spleeter_mod.cache  # noqa: F401, not to be counted
 
-    from spleeter_mod import cache, session
-
-    session.configure()
     settings, songs = ours(folder)
-    tf.constant(0)
     started = perf_counter()
-    cache.segments(settings, songs, settings.chunks_per_song, folder / "our_cache")
+    our_segments(settings, songs, folder)
     return perf_counter() - started
+
+
+def our_segments(settings, songs, folder):
+    from spleeter_mod import cache
+
+    chunks = settings.chunks_per_song
+    place = cache.place(settings, songs, chunks, folder / "our_cache")
+    return cache.segments(settings, songs, chunks, place)
 
 
 def compare(folder):
@@ -125,8 +129,8 @@ def compare(folder):
     from spleeter.audio.spectrogram import compute_spectrogram_tf
 
     from benchmarks import stock_spleeter
-    from spleeter_mod import cache, data
     from spleeter_mod.adapter import SoundfileAudioAdapter
+    from spleeter_mod.spectrogram import magnitudes
 
     settings, songs = ours(folder)
     stock_adapter, our_adapter = FFMPEGProcessAudioAdapter(), SoundfileAudioAdapter()
@@ -140,22 +144,19 @@ def compare(folder):
             waveform, _ = stock_adapter.load(*part)
             theirs = compute_spectrogram_tf(tf.constant(waveform), *sizes).numpy()
             waveform, _ = our_adapter.load(*part)
-            found = data.magnitudes(waveform, *sizes, settings.F, settings.T)
+            found = magnitudes(waveform, *sizes, settings.F, settings.T)
             difference = abs(found - theirs[:, : settings.F]).max() / theirs.max()
             spectrograms = max(spectrograms, float(difference))
 
-    chunks = settings.chunks_per_song
     stock = stock_spleeter.stored_segments(stock_spleeter.configuration(folder, folder), folder)
-    prefix = cache.segments(settings, songs, chunks, folder / "our_cache")
-    mine = data.stored_segments(settings, songs, chunks, prefix)
+    mine = our_segments(settings, songs, folder)
     keys = [f"{name}_spectrogram" for name in ("mix", *STEMS)]
     by_path = {sample["mix_path"].numpy(): sample for sample in stock}
     codes = 0
-    for sample in mine:
-        other = by_path.pop(sample["mix_path"].numpy())
-        for key in keys:
-            difference = sample[key].numpy().astype(int) - other[key].numpy()
-            codes = max(codes, int(abs(difference).max()))
+    for number, track in enumerate(songs.tracks):
+        other = by_path.pop(str(track.mixture).encode())
+        for found, key in zip(mine.codes(number), keys, strict=True):
+            codes = max(codes, int(abs(found.astype(int) - other[key].numpy()).max()))
     if by_path:
         sys.exit(f"{len(by_path)} songs are in stock Spleeter's cache alone")
     return {"spectrograms": spectrograms, "codes": codes}

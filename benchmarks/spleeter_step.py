@@ -64,7 +64,8 @@ def train_ours(params, root, made):
     scratch, caches, model = (made / name for name in ("scratch", "caches", "model"))
     scratch.mkdir()
     with stock_spleeter.clocked() as clock:
-        training.train(settings, training.Work(train, valid, scratch, (caches,) * 2, model, model))
+        places = training.cache_places(settings, train, valid, (caches, caches))
+        training.train(settings, training.Work(train, valid, scratch, places, model, model))
     return clock.seconds
 
 

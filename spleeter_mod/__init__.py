@@ -1,7 +1,7 @@
 """Spleeter with a choice of optimizers, schedules and clipping, and reproducible training.
 
 Spleeter itself stays as installed: what differs is subclassed (`model.SpecBuilder`,
-`data.SegmentDataset`, `adapter.SoundfileAudioAdapter`) and handed to `tf.estimator`.
+`adapter.SoundfileAudioAdapter`) and handed to `tf.estimator`.
 """
 
 import os

@@ -101,6 +101,7 @@ class Validation(SessionRunHook):
         self._steps, self._epochs = steps, epochs
         self._validator = validator
         self._checkpoints = checkpoints
+        self._seconds = math.inf if workers() else CHECKPOINT_SECONDS
         self._plateau = None
         schedule = settings.schedule
         if schedule["name"] == "plateau":
@@ -136,7 +137,7 @@ class Validation(SessionRunHook):
             if not math.isfinite(loss):
                 run_context.request_stop()
                 return
-        elif workers() or monotonic() - self._saved_at < CHECKPOINT_SECONDS:
+        elif monotonic() - self._saved_at < self._seconds:
             return
         self._steps.sync()
         self._epochs.sync()

@@ -3,15 +3,12 @@
 import errno
 import logging
 import os
-import re
 from contextlib import contextmanager
 
 import tensorflow as tf
 from spleeter.utils.logging import configure_logger
 
 from spleeter_mod.errors import InputError
-
-UNREADABLE = "cannot be read"  # what `data.Instrument` says of a file, before its name
 
 
 def configure() -> tf.compat.v1.ConfigProto:
@@ -25,7 +22,7 @@ def configure() -> tf.compat.v1.ConfigProto:
 
 
 def be_deterministic() -> None:
-    """From here on the same seed gives the same weights; tf.data calls one function at a time."""
+    """From here on the same seed gives the same weights."""
     if not tf.config.list_physical_devices("GPU"):
         # On a GPU, batch normalisation with fixed statistics has no deterministic gradient,
         # and TensorFlow would refuse to train.
@@ -89,9 +86,3 @@ def explained(folder):
         raise InputError(
             "spleeter", "a network too large for this machine's memory", "smaller batch_size or T"
         ) from error
-    except tf.errors.InvalidArgumentError as error:
-        unreadable = re.search(rf"\[{UNREADABLE}\] \[(.*)\]", str(error))
-        if not unreadable:
-            raise
-        expected = "the audio it had when training began"
-        raise InputError(unreadable[1], "a file that cannot be read", expected) from error

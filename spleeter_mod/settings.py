@@ -138,8 +138,8 @@ class Settings:
 
     @property
     def train_seconds(self) -> float:
-        """The shortest song that can be trained on: T steps of the STFT (see `data.Instrument`)
-        in every chunk."""
+        """The shortest song that can be trained on: T steps of the STFT in every
+        chunk."""
         margin = MARGIN_SECONDS if self.chunks_per_song > 1 else 0.0
         return self.valid_seconds + margin
 

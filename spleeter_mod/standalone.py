@@ -9,12 +9,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from spleeter_mod import cache
+from spleeter_mod import training
 from spleeter_mod.configuration import Configuration
-from spleeter_mod.files import remove
 from spleeter_mod.tracks import SongList
-from spleeter_mod.training import Work
-from spleeter_mod.training import train as train_model
 
 
 def train(
@@ -33,11 +30,14 @@ def train(
     Raises:
         InputError, OSError: as `training.train`.
     """
-    caches = (run.training_cache or scratch / "cache", run.validation_cache or scratch / "cache")
-    folder = scratch / _fingerprint(run, train_list, valid_list)
+    folders = (run.training_cache or scratch / "cache", run.validation_cache or scratch / "cache")
+    caches = training.cache_places(run.settings, train_list, valid_list, folders)
+    folder = scratch / _fingerprint(run.settings, caches)
     folder.mkdir(parents=True, exist_ok=True)
+    places = {"model": run.model_dir, "results": run.model_dir}
+    work = training.Work(train_list, valid_list, folder, caches, **places)
     if "TF_CONFIG" in os.environ:  # its workers are one run
-        _train(run, train_list, valid_list, folder, caches, verbose)
+        _train(run, work, verbose)
         return
     with folder.with_suffix(".lock").open("w") as lock:  # released by the kernel at any death
         try:
@@ -46,27 +46,23 @@ def train(
             print("waiting for the same training in another process", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         folder.mkdir(exist_ok=True)
-        _train(run, train_list, valid_list, folder, caches, verbose)
+        _train(run, work, verbose)
         folder.rmdir()
-        remove(Path(lock.name))
 
 
-def _train(run, train_list, valid_list, folder, caches, verbose):
-    places = {"model": run.model_dir, "results": run.model_dir}
-    train_model(run.settings, Work(train_list, valid_list, folder, caches, **places), verbose)
+def _train(run, work, verbose):
+    training.train(run.settings, work, verbose)
     print(f"the model is in {run.model_dir}", flush=True)
 
 
-def _fingerprint(run, train_list, valid_list):
+def _fingerprint(settings, caches):
     """A hash of all that determines a run: configuration, audio, code and libraries."""
-    settings = run.settings
     code = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         code.update(path.read_bytes())
     content = [
         dataclasses.asdict(settings),
-        cache.key(settings, train_list, settings.chunks_per_song),
-        cache.key(settings, valid_list, 1),
+        [place.name for place in caches],
         code.hexdigest(),
         [version(package) for package in ("tensorflow", "spleeter")],
     ]

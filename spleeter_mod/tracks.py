@@ -32,7 +32,6 @@ class SongList:
     """A CSV list and the songs in it."""
 
     path: Path
-    root: Path  # the folder that the list's paths are relative to
     tracks: list[Track]
 
 
@@ -74,7 +73,7 @@ def read(
                 f"at least {seconds:.3f} s, for T frames",
             )
         tracks.append(Track(mixture, dict(zip(stems, files, strict=True)), frames, duration))
-    return SongList(path, root, tracks)
+    return SongList(path, tracks)
 
 
 def _rows(path, columns):

@@ -26,7 +26,8 @@ def main(arguments=None):
 
     from spleeter_mod import training  # TensorFlow takes its time: after all checks
 
-    caches = (options.scratch.absolute().parent / "cache",) * 2
+    folder = options.scratch.absolute().parent / "cache"
+    caches = training.cache_places(settings, train, valid, (folder, folder))
     training.train(settings, training.Work(train, valid, options.scratch, caches))
 
 

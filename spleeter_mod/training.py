@@ -21,6 +21,8 @@ from spleeter_mod.settings import LOGS, MODEL, RESULTS, Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
 
+VALID_CHUNKS = 1  # of every song
+
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -29,9 +31,25 @@ class Work:
     train: SongList
     valid: SongList
     scratch: Path  # of everything unfinished
-    caches: tuple[Path, Path]  # of the segments to train on and to validate on
+    caches: tuple[Path, Path]  # `cache.place` of the songs to train on and to validate on
     model: Path = MODEL
     results: Path = RESULTS  # may be the same as `model`
+
+
+def cache_places(
+    settings: Settings, train: SongList, valid: SongList, folders: tuple[Path, Path]
+) -> tuple[Path, Path]:
+    """`Work.caches`, in the folders of all caches of songs to train on and to validate on. All
+    songs are read for it.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    train_folder, valid_folder = folders
+    return (
+        cache.place(settings, train, settings.chunks_per_song, train_folder),
+        cache.place(settings, valid, VALID_CHUNKS, valid_folder),
+    )
 
 
 def train(settings: Settings, work: Work, verbose: bool = False) -> None:
@@ -49,10 +67,10 @@ def train(settings: Settings, work: Work, verbose: bool = False) -> None:
         InputError: a file was changed meanwhile, or memory does not suffice.
         OSError: the disk is full.
     """
-    session_config = session.configure()
-    strategy = session.strategy(settings.batch_size)
     checkpoints = work.scratch / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
+    config = _run_config(settings, checkpoints)
+    session.be_deterministic()
     latest = tf.train.latest_checkpoint(str(checkpoints))
     step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
     if step:
@@ -68,7 +86,7 @@ def train(settings: Settings, work: Work, verbose: bool = False) -> None:
             found = f"{len(steps.rows)} whole rows"
             raise InputError(records / "steps.csv", found, f"{expected} up to step {step}")
         if step < settings.steps:
-            _go_on(settings, work, step, records, steps, epochs, strategy, session_config, verbose)
+            _go_on(settings, work, step, records, steps, epochs, config, verbose)
         if not session.is_chief():
             return
     chosen = checkpoint_at(work.scratch / "best", hooks.best_of(epochs.rows)["step"])
@@ -90,22 +108,36 @@ def _records(scratch):
         yield Path(own)
 
 
-def _go_on(settings, work, first_step, records, steps, epochs, strategy, session_config, verbose):
+def _run_config(settings, checkpoints):
+    session_config = session.configure()
+    return tf.estimator.RunConfig(
+        model_dir=str(checkpoints),
+        # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
+        tf_random_seed=settings.seed + 1,
+        session_config=session_config,
+        save_summary_steps=None,
+        save_checkpoints_secs=None,  # `hooks.Validation` saves
+        log_step_count_steps=None,
+        keep_checkpoint_max=2,
+        train_distribute=session.strategy(settings.batch_size),
+    )
+
+
+def _go_on(settings, work, first_step, records, steps, epochs, config, verbose):
     """Train from the last checkpoint to the end."""
     params = dataclasses.asdict(settings) | settings.spleeter()
-    chunks = settings.chunks_per_song
-    stored = cache.segments(settings, work.train, chunks, work.caches[0])
-    stored_valid = cache.segments(settings, work.valid, 1, work.caches[1])
-    session.be_deterministic()  # after the songs are read, which would take twice as long
+    place, valid_place = work.caches
+    segments = cache.segments(settings, work.train, settings.chunks_per_song, place)
+    valid_segments = cache.segments(settings, work.valid, VALID_CHUNKS, valid_place)
 
     def batches(input_context=None):
         share = _share(settings.batch_size, input_context)
-        return training_dataset(settings, work.train, stored, first_step, share)
+        return training_dataset(settings, segments, first_step, share)
 
     def validation_batches():
-        return validation_dataset(settings, work.valid, stored_valid)
+        return validation_dataset(settings, valid_segments)
 
-    validator = Validator(params, validation_batches, session_config, records / "best")
+    validator = Validator(params, validation_batches, config.session_config, records / "best")
     progress = hooks.StepLog(settings, steps, first_step, verbose)
     # Workers can save only together: every one of them does.
     saved = records / "checkpoints"
@@ -121,21 +153,7 @@ def _go_on(settings, work, first_step, records, steps, epochs, strategy, session
             loss=tf.where(tf.math.is_finite(spec.loss), spec.loss, tf.zeros_like(spec.loss)),
         )
 
-    estimator = tf.estimator.Estimator(
-        model,
-        params=params,
-        config=tf.estimator.RunConfig(
-            model_dir=str(work.scratch / "checkpoints"),
-            # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
-            tf_random_seed=settings.seed + 1,
-            session_config=session_config,
-            save_summary_steps=None,
-            save_checkpoints_secs=None,  # `hooks.Validation` saves
-            log_step_count_steps=None,
-            keep_checkpoint_max=2,
-            train_distribute=strategy,
-        ),
-    )
+    estimator = tf.estimator.Estimator(model, params=params, config=config)
     if session.workers():
         with tf.Graph().as_default():  # as the strategy was made, see `session.strategy`
             tf.estimator.train_and_evaluate(

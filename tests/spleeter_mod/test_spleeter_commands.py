@@ -93,7 +93,8 @@ def test_train_resumes_and_writes_a_model_with_its_curves(trained):
     assert float(epochs[0]["train_loss"]) == pytest.approx(sum(steps) / 2, rel=1e-12)
     summary = json.loads((trained.root / "musdb_model" / "train.json").read_text())
     assert (summary["status"], summary["steps"]) == ("completed", STEPS)
-    assert list((trained.root / "scratch" / "spleeter").iterdir()) == []
+    left = (trained.root / "scratch" / "spleeter").iterdir()
+    assert [path.suffix for path in left] == [".lock"]  # another process may be waiting for it
 
 
 def test_the_same_command_again_makes_the_same_model(trained):

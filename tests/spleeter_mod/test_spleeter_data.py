@@ -10,18 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from spleeter.audio.spectrogram import compute_spectrogram_tf
 from spleeter.dataset import DatasetBuilder
 
 from spleeter_mod import cache, settings, tracks
-from spleeter_mod.data import (
-    DrawDataset,
-    Share,
-    magnitudes,
-    stored_segments,
-    training_dataset,
-    validation_dataset,
-)
+from spleeter_mod.adapter import SoundfileAudioAdapter
+from spleeter_mod.data import Share, drawn, training_dataset, validation_dataset
 from spleeter_mod.errors import InputError
 
 MIX = "mix_spectrogram"
@@ -52,11 +45,18 @@ def songs(run):
     return tracks.read(LIST, run.sample_rate)
 
 
+def place(run, chunks=2):
+    return cache.place(run, songs(run), chunks, CACHE)
+
+
+def segments(run, chunks=2):
+    return cache.segments(run, songs(run), chunks, place(run, chunks))
+
+
 def batches(run, first_step=0, count=5, share=None, **changes):
     run = dataclasses.replace(run, **changes)
-    prefix = cache.segments(run, songs(run), run.chunks_per_song, CACHE)
     share = share or Share(run.batch_size)
-    dataset = training_dataset(run, songs(run), prefix, first_step, share)
+    dataset = training_dataset(run, segments(run), first_step, share)
     return [
         {name: array.numpy() for name, array in {**features, **labels}.items()}
         for features, labels in itertools.islice(dataset, count)
@@ -92,16 +92,15 @@ def test_a_crop_is_the_same_of_every_instrument(run):
             np.testing.assert_array_equal(batch[f"{stem}_spectrogram"], batch[MIX])
 
 
-def test_a_pass_is_every_segment_once_in_an_order_of_its_own(run, monkeypatch):
-    def first_frames(self, sample):
-        keys = [f"{instrument}_spectrogram" for instrument in self._instruments]
-        return {**sample, **{key: sample[key][: self._T] for key in keys}}
-
-    monkeypatch.setattr(DrawDataset, "random_time_crop", first_frames)
-    passes = [batch[MIX].sum(axis=(1, 2, 3)) for batch in batches(run, batch_size=6)]
-    assert {tuple(sorted(draws)) for draws in passes} == {tuple(sorted(passes[0]))}
-    assert len(set(passes[0])) == 6
-    assert len({tuple(draws) for draws in passes}) > 1
+def test_a_pass_is_every_segment_once_in_an_order_of_its_own(run):
+    stored = segments(run)
+    draws = [drawn(run, stored, draw) for draw in range(10 * len(stored))]
+    numbers = [tuple(number for number, _ in draws[k : k + 6]) for k in range(0, 60, 6)]
+    assert {tuple(sorted(one_pass)) for one_pass in numbers} == {tuple(range(6))}
+    assert len(set(numbers)) > 5
+    room = max(stored.frames(number) for number in range(6)) - run.T
+    draws = [drawn(run, stored, draw) for draw in range(30 * room)]
+    assert {first for _, first in draws} == set(range(room + 1))
 
 
 def test_workers_share_every_batch(run):
@@ -127,38 +126,30 @@ def test_devices_of_a_worker_take_its_part_in_turns(run):
     assert_equal(found, expected)
 
 
-def stored(run, chunks=2):
-    """What is in the cache of the songs."""
-    prefix = cache.segments(run, songs(run), chunks, CACHE)
-    dataset = stored_segments(run, songs(run), chunks, prefix)
-    return prefix, [{name: value.numpy() for name, value in sample.items()} for sample in dataset]
-
-
 def test_a_cache_is_filled_once_and_kept(run):
-    prefix, samples = stored(run)
-    assert len(samples) == 6
-    files = {path: path.stat().st_mtime_ns for path in prefix.parent.iterdir()}
-    again, _ = stored(run)
-    assert again == prefix
-    assert {path: path.stat().st_mtime_ns for path in prefix.parent.iterdir()} == files
+    stored = segments(run)
+    assert len(stored) == 6
+    times = {path: path.stat().st_mtime_ns for path in place(run).iterdir()}
+    assert segments(run).files == stored.files
+    assert {path: path.stat().st_mtime_ns for path in place(run).iterdir()} == times
     assert sorted(path.suffix for path in CACHE.iterdir()) == ["", ".lock"]
 
 
 def test_another_stft_or_list_is_another_cache(run):
-    first = stored(run)[0]
+    first = place(run)
     others = [
-        stored(dataclasses.replace(run, frame_step=128))[0],
-        stored(dataclasses.replace(run, F=128))[0],
-        stored(dataclasses.replace(run, chunk_seconds=0.7))[0],
-        stored(run, chunks=1)[0],
+        place(dataclasses.replace(run, frame_step=128)),
+        place(dataclasses.replace(run, F=128)),
+        place(dataclasses.replace(run, chunk_seconds=0.7)),
+        place(run, chunks=1),
     ]
     LIST.write_text("\n".join(LIST.read_text().splitlines()[:-1]) + "\n")
-    others.append(stored(run)[0])
+    others.append(place(run))
     assert len({first, *others}) == 6
-    # What is drawn from the segments later is not in the key.
-    assert cache.key(run, songs(run), 2) == cache.key(
-        dataclasses.replace(run, seed=9, batch_size=1), songs(run), 2
-    )
+
+
+def test_what_is_drawn_later_is_not_in_the_key(run):
+    assert place(run) == place(dataclasses.replace(run, seed=9, batch_size=1))
 
 
 def test_changed_audio_under_the_same_name_is_another_cache(run):
@@ -167,46 +158,88 @@ def test_changed_audio_under_the_same_name_is_another_cache(run):
     copy = Path("copy.wav")
     copy.write_bytes(mixture.read_bytes())
     LIST.write_text(LIST.read_text().replace(str(mixture), str(copy)))
-    first, samples = stored(run)
+    first, stored = place(run), segments(run)
     times = copy.stat()
     louder = bytearray(copy.read_bytes())
     louder[-200_000:-100_000] = bytes(100_000)
     copy.write_bytes(louder)
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
-    second, changed = stored(run)
-    assert first != second
-    assert any(
-        not np.array_equal(one[MIX], other[MIX])
-        for one, other in zip(samples, changed, strict=True)
-    )
+    assert first != place(run)
+    changed = segments(run)
+    assert any(not np.array_equal(changed.codes(k), stored.codes(k)) for k in range(len(stored)))
 
 
 def test_the_same_audio_elsewhere_is_the_same_cache(run):
-    first = cache.key(run, songs(run), 2)
+    first = place(run)
     Path("elsewhere").symlink_to("data/music")
     LIST.write_text(LIST.read_text().replace("data/music", "elsewhere"))
-    assert cache.key(run, songs(run), 2) == first
-    away = tracks.SongList(LIST, Path.cwd(), songs(run).tracks)
-    assert cache.key(run, away, 2) == first
+    assert place(run) == first
 
 
 def test_an_unfinished_cache_is_made_again(run):
-    place = CACHE / f"{cache.key(run, songs(run), 2)}.tmp"
-    place.mkdir(parents=True)
-    for name in ("segments_0.index", "segments_0.lockfile"):  # as a killed process leaves them
-        (place / name).touch()
-    assert len(stored(run)[1]) == 6
-    assert not place.exists()
+    unfinished = place(run).with_suffix(".tmp")
+    unfinished.mkdir(parents=True)
+    (unfinished / "000000").touch()  # as a killed process leaves it
+    assert segments(run).frames(0) > 0
+    assert not unfinished.exists()
 
 
 def test_an_unreadable_song_leaves_no_cache(run, monkeypatch):
-    listed = songs(run)
+    listed, where = songs(run), place(run)
     monkeypatch.setattr(
         "soundfile.SoundFile.read", lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
     )
     with pytest.raises(InputError, match=r"mixture\.wav: found a file that cannot be read"):
-        cache.segments(run, listed, 2, CACHE)
+        cache.segments(run, listed, 2, where)
     assert [path.suffix for path in CACHE.iterdir()] == [".lock"]
+
+
+def test_samples_that_are_no_numbers_leave_no_cache(run):
+    mixture = songs(run).tracks[1].mixture
+    samples, rate = soundfile.read(mixture)
+    samples[len(samples) // 2, 1] = np.nan
+    soundfile.write("broken.wav", samples, rate, subtype="FLOAT")
+    LIST.write_text(LIST.read_text().replace(str(mixture), "broken.wav"))
+    with pytest.raises(InputError, match=r"broken\.wav: found samples that are not finite"):
+        segments(run)
+    assert [path.suffix for path in CACHE.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 3])
+def test_chunks_begin_where_spleeters_do(run, chunks):
+    builder = DatasetBuilder(run.spleeter(), None, "", chunk_duration=run.chunk_seconds)
+    for track in songs(run).tracks:
+        # A list of whole seconds is read as integers, which Spleeter's arithmetic refuses.
+        song = tf.data.Dataset.from_tensors({"duration": float(track.duration)})
+        expected = [float(chunk["start"]) for chunk in builder.compute_segments(song, chunks)]
+        assert sorted(cache.starts(track, run.chunk_seconds, chunks)) == pytest.approx(
+            sorted(expected), abs=1e-6
+        )
+
+
+def test_validation_sees_what_spleeters_pipeline_makes(run):
+    """Where T steps of the STFT fit a song; a song where they do not, stock Spleeter leaves out."""
+    builder = DatasetBuilder(
+        run.spleeter(), SoundfileAudioAdapter(), ".", chunk_duration=run.chunk_seconds
+    )
+    stock = builder.build(
+        str(LIST),
+        batch_size=run.batch_size,
+        shuffle=False,
+        random_time_crop=False,
+        infinite_generator=False,
+        n_chunks_per_song=1,
+    )
+    (expected,) = stock
+    (found,) = validation_dataset(run, segments(run, chunks=1))
+    for theirs, ours in zip(expected, found, strict=True):
+        assert theirs.keys() == ours.keys()
+        for name, spectrogram in theirs.items():
+            assert ours[name].shape == spectrogram.shape
+            ratio = 20 * np.log10(ours[name].numpy() / spectrogram.numpy())
+            # Three of 256 steps over 100 dB, where rounding is near the quietest level.
+            assert np.abs(ratio).max() < 1.2
+            assert np.abs(ratio).mean() < 0.01
 
 
 def test_validation_takes_the_middle_and_pads_a_short_song(run):
@@ -216,7 +249,7 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         rows = list(csv.DictReader(file))
     song, _ = soundfile.read(rows[1]["mix_path"], dtype="float32")
     assert 64 * 1024 <= len(song) < 63 * 1024 + 4096
-    dataset = validation_dataset(run, songs(run), cache.segments(run, songs(run), 1, CACHE))
+    dataset = validation_dataset(run, segments(run, chunks=1))
     ((features, _),) = list(dataset)
     found = features[MIX].numpy()
     assert found.shape == (3, 64, 256, 2)
@@ -231,45 +264,5 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         assert np.abs(20 * np.log10(ratio)).max() < 0.5
 
 
-def test_the_spectrograms_are_spleeters(run):
-    waveform, _ = soundfile.read(songs(run).tracks[0].mixture, dtype="float32")
-    expected = compute_spectrogram_tf(
-        tf.constant(waveform),
-        frame_length=4096,
-        frame_step=1024,
-        spec_exponent=1.0,
-        window_exponent=1.0,
-    ).numpy()
-    found = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected))
-    assert found.shape == (*expected.shape[:1], 1024, 2)
-    np.testing.assert_allclose(found, expected[:, :1024], atol=1e-4 * expected.max())
-    longer = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected) + 9)
-    np.testing.assert_array_equal(longer[: len(found)], found)
-    assert not longer[-4:].any()  # silence
-
-
 def test_spleeter_keeps_the_margin_that_lists_are_checked_with():
     assert DatasetBuilder.MARGIN == settings.MARGIN_SECONDS
-
-
-def test_whole_seconds_are_durations_too(run):
-    header, *_, song = LIST.read_text().splitlines()
-    assert song.endswith(",2.0")
-    LIST.write_text(f"{header}\n{song.removesuffix('.0')}\n")
-    run = dataclasses.replace(run, batch_size=1)
-    assert len(batches(run, count=1)) == 1
-
-
-def test_paths_of_a_list_are_relative_to_its_root(run):
-    root = Path("data").absolute()
-    first = batches(run, count=1)
-    relative = LIST.read_text().replace("data/music", "music")
-    # An absolute one stays what it is.
-    head, _, tail = relative.partition("music/train")
-    LIST.write_text(f"{head}{root}/music/train{tail}")
-    listed = tracks.read(LIST, run.sample_rate, root=root)
-    dataset = training_dataset(
-        run, listed, cache.segments(run, listed, 2, Path("other")), 0, Share(run.batch_size)
-    )
-    ((features, _),) = itertools.islice(dataset, 1)
-    np.testing.assert_array_equal(features[MIX].numpy(), first[0][MIX])

@@ -23,7 +23,7 @@ def test_the_menu_is_whole():
 
 @pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
 def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
-    from spleeter_mod.training import Work, train
+    from spleeter_mod.training import Work, cache_places, train
 
     # It cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
     monkeypatch.setattr("spleeter_mod.session.be_deterministic", lambda: None)
@@ -36,7 +36,8 @@ def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, 
     lists = [tracks.read(tracks.LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
     scratch = Path("scratch")
     scratch.mkdir()
-    train(settings, Work(*lists, scratch, (Path("cache"), Path("cache"))))
+    places = cache_places(settings, *lists, (Path("cache"), Path("cache")))
+    train(settings, Work(*lists, scratch, places))
 
     with open("results/spleeter/steps.csv", newline="") as file:
         steps = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

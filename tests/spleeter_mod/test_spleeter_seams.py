@@ -8,15 +8,12 @@ import spleeter.dataset
 import spleeter.model
 import tensorflow as tf
 
-from spleeter_mod import data, model
+from spleeter_mod import model
 from spleeter_mod.adapter import SoundfileAudioAdapter
 from spleeter_mod.settings import STEMS
 
 SUBCLASSES = [
     model.SpecBuilder,
-    data.Instrument,
-    data.SegmentDataset,
-    data.DrawDataset,
     SoundfileAudioAdapter,
 ]
 PARAMS = {
