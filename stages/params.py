@@ -31,6 +31,7 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
+Checksum = Annotated[str, Field(pattern="^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
 class RuleError(ValueError):
@@ -65,11 +66,50 @@ class Excerpt(Strict):
     parts: Parts
 
 
-class Music(Strict):
-    name: Literal["mini"]
+class Zenodo(Strict):
+    record: str
+    checksum: Checksum | None
+
+
+class Archive(Strict):
+    checksum: Checksum | None
+
+
+class _Music(Strict):
     sample_rate: Count
-    excerpt: Excerpt
-    validation_tracks: list[str] = Field(min_length=1)
+    path: str | None
+    url: str | None
+    validation_tracks: Annotated[list[str], Field(min_length=1)] | None
+
+
+class MiniMusic(_Music):
+    name: Literal["mini"]
+    path: None
+    url: None
+    source: Excerpt
+
+
+class Musdb18HQ(_Music):
+    name: Literal["musdb18hq"]
+    url: str
+    source: Zenodo
+
+
+class Musdb18Excerpts(_Music):
+    name: Literal["musdb18_7s"]
+    source: Archive
+
+
+class MusicFolder(_Music):
+    name: Literal["folder"]
+    url: None
+    source: None
+
+    @model_validator(mode="after")
+    def _given(self):
+        if self.path is None:
+            raise RuleError("path", None, "the folder that holds train/ and test/")
+        return self
 
 
 class Voice(Strict):
@@ -83,11 +123,20 @@ class Mixtures(Strict):
     test: Count
 
 
-class Speech(Strict):
-    name: Literal["mini"]
+class Subsets(Strict):
+    train: str
+    valid: str
+    test: str
+
+
+class _Speech(Strict):
     speakers: Annotated[int, Field(ge=2, le=5)]
     sample_rate: Count
     mode: Literal["min", "max"]
+
+
+class MiniSpeech(_Speech):
+    name: Literal["mini"]
     seed: Whole
     mixtures: Mixtures
     voices: dict[str, Voice]
@@ -97,6 +146,56 @@ class Speech(Strict):
         people = len({voice.speaker for voice in self.voices.values()})
         if self.speakers > people:
             raise RuleError("speakers", self.speakers, f"at most {people}, the people in voices")
+        return self
+
+
+class WSJ0Mix(_Speech):
+    name: Literal["wsj0_2mix", "wsj0_3mix", "wsj0_4mix", "wsj0_5mix"]
+    sample_rate: Literal[8000, 16000]
+    corpus: str | None
+    lists: str | None
+    url: str
+
+    @model_validator(mode="after")
+    def _as_named(self):
+        if self.name != f"wsj0_{self.speakers}mix":
+            raise RuleError("speakers", self.speakers, f"as {self.name} has them")
+        return self
+
+    @model_validator(mode="after")
+    def _licensed(self):
+        if self.corpus is None:
+            expected = "your licensed copy of WSJ0 (LDC93S6A), the folder that holds wsj0/si_tr_s"
+            raise RuleError("corpus", None, expected)
+        return self
+
+
+class LibriSpeechMix(_Speech):
+    name: Literal["librispeech_2mix"]
+    sample_rate: Literal[8000, 16000]
+    corpus: str | None
+    url: str
+    subsets: Subsets
+    seed: Whole
+    mixtures: Mixtures
+
+
+class SVoiceDebug(_Speech):
+    name: Literal["svoice_debug"]
+    speakers: Literal[2]
+    sample_rate: Literal[8000]
+    path: str | None
+    url: str
+
+
+class SpeechFolder(_Speech):
+    name: Literal["folder"]
+    path: str | None
+
+    @model_validator(mode="after")
+    def _given(self):
+        if self.path is None:
+            raise RuleError("path", None, "the folder that holds tr/, cv/ and tt/")
         return self
 
 
@@ -268,6 +367,8 @@ class Runtime(Strict):
     name: Literal["local"]
 
 
+Music = MiniMusic | Musdb18HQ | Musdb18Excerpts | MusicFolder
+Speech = MiniSpeech | WSJ0Mix | LibriSpeechMix | SVoiceDebug | SpeechFolder
 Optimizer = Union[tuple(_optimizer(name) for name in HYPERPARAMETERS)]  # noqa: UP007
 Schedule = Constant | Step | Plateau | Exponential | Cosine
 Clipping = NoClipping | NormClipping | ValueClipping | AdaptiveClipping
@@ -278,8 +379,8 @@ class Params(Strict):
 
     seed: Whole
     evaluation: Evaluation
-    music: Music
-    speech: Speech
+    music: Annotated[Music, Discriminator("name")]
+    speech: Annotated[Speech, Discriminator("name")]
     spleeter: Spleeter
     svoice: SVoice
     optimizer: Annotated[Optimizer, Discriminator("name")]
@@ -335,7 +436,8 @@ def _explained(error: dict, values: dict) -> InputError:
         return InputError(".".join([*keys, "name"]), repr(context["tag"]), f"one of {tags}")
     if kind == "value_error" and isinstance(context.get("error"), RuleError):
         key, value, expected = context["error"].args
-        return InputError(".".join([*keys, key]), repr(value), expected)
+        found = "nothing" if value is None else repr(value)
+        return InputError(".".join([*keys, key]), found, expected)
     if kind == "union_tag_not_found":
         return InputError(".".join([*keys, "name"]), "nothing", "a value")
     return InputError(".".join(keys), repr(found), error["msg"].removeprefix("Input should be "))

@@ -13,8 +13,11 @@ import pytest
 from tests.conftest import ROOT, TINY
 
 # The tiny configuration as overrides, on top of every experiment's own.
+TINY_MODELS = [
+    f"{group}.{key}={value}" for group, values in TINY.items() for key, value in values.items()
+]
 OVERRIDES = [
-    *(f"{group}.{key}={value}" for group, values in TINY.items() for key, value in values.items()),
+    *TINY_MODELS,
     "speech.mixtures.train=4",
     "speech.mixtures.valid=2",
     "speech.mixtures.test=2",
@@ -47,9 +50,9 @@ class Repository:
         assert not check or done.returncode == 0, done.stdout
         return done
 
-    def experiment(self, *overrides: str, name: str | None = None, check: bool = True):
+    def experiment(self, *overrides: str, base=OVERRIDES, name: str | None = None, check=True):
         """Runs `dvc exp run` with the tiny configuration and `overrides`."""
-        options = [part for override in (*OVERRIDES, *overrides) for part in ("-S", override)]
+        options = [part for override in (*base, *overrides) for part in ("-S", override)]
         named = ["-n", name] if name else []
         return self("dvc", "exp", "run", *named, *options, check=check)
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,14 @@ GROUPS = {
 }
 
 
+# What has no default: data of one's own.
+GIVEN = {
+    "music=folder": ["music.path=/songs"],
+    "speech=folder": ["speech.path=/mixtures"],
+    **{f"speech=wsj0_{n}mix": ["speech.corpus=/wsj0"] for n in (2, 3, 4, 5)},
+}
+
+
 def composed(*overrides: str) -> dict:
     with initialize_config_dir(str(CONF), version_base=None):
         return OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
@@ -33,7 +42,25 @@ def test_every_choice_of_every_group_is_valid():
     for group, choices in GROUPS.items():
         assert choices, group
         for choice in choices:
-            assert getattr(check(composed(f"{group}={choice}")), group).name == choice
+            given = GIVEN.get(f"{group}={choice}", [])
+            params = check(composed(f"{group}={choice}", *given))
+            assert getattr(params, group).name == choice
+
+
+@pytest.mark.parametrize("choice", GIVEN)
+def test_what_has_no_default_is_asked_for(choice):
+    key = GIVEN[choice][0].partition("=")[0]
+    with pytest.raises(
+        InputError, match=rf"^{key}: found nothing, expected .*the folder that holds"
+    ):
+        check(composed(choice))
+
+
+def test_the_standard_validation_tracks_are_musdbs():
+    path = Path(find_spec("musdb").origin).parent / "configs" / "mus.yaml"
+    expected = yaml.safe_load(path.read_text())["validation_tracks"]
+    for choice in ("musdb18hq", "musdb18_7s"):
+        assert composed(f"music={choice}")["music"]["validation_tracks"] == expected
 
 
 def test_every_optimizer_has_a_file():
@@ -97,7 +124,7 @@ def changed(values: dict, key: str, value) -> dict:
             "speech.speakers: found 5, expected at most 4, the people in voices",
         ),
         ("speech.mode", "mid", "speech.mode: found 'mid', expected 'min' or 'max'"),
-        ("music.excerpt.parts.test", [2.0, 1.0], "music.excerpt.parts.test: found [2.0, 1.0]"),
+        ("music.source.parts.test", [2.0, 1.0], "music.source.parts.test: found [2.0, 1.0]"),
         ("seed", -1, "seed: found -1, expected greater than or equal to 0"),
         ("seeds", 3, "seeds: found 3, expected no such key"),
     ],
