@@ -1,4 +1,4 @@
-"""The one exception for bad input."""
+"""The exceptions for bad input."""
 
 import metrics.errors
 
@@ -13,4 +13,30 @@ class InputError(metrics.errors.InputError):
     """
 
     def __init__(self, where, found: str, expected: str):
-        super().__init__(f"{where}: found {found}, expected {expected}")
+        # The arguments as they are: an exception that a worker raises is made anew of them.
+        super().__init__(where, found, expected)
+
+    def __str__(self) -> str:
+        where, found, expected = self.args
+        return f"{where}: found {found}, expected {expected}"
+
+
+class BadFilesError(InputError):
+    """Several bad files: one line for each of the first ten, and how many more there are.
+
+    Args:
+        errors: at least one, in the order that they are told.
+    """
+
+    def __init__(self, errors: list[InputError]):
+        Exception.__init__(self, errors)
+
+    def __str__(self) -> str:
+        (errors,) = self.args
+        return "\nERROR: ".join(first_ten(errors))
+
+
+def first_ten(errors: list[InputError]) -> list[str]:
+    """A line for each of the first ten errors, and one that counts the rest."""
+    lines = [str(error) for error in errors[:10]]
+    return [*lines, f"and {len(errors) - 10} more"] if len(errors) > 10 else lines
