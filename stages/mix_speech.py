@@ -1,65 +1,237 @@
-"""mix_speech: makes the mixtures by their recipes, in WSJ0-mix's layout.
+"""mix_speech: makes the mixtures by their recipes, on all cores, in WSJ0-mix's layout.
 
-data/speech/mixtures/wav8k/min/{tr,cv,tt}/{mix,s1,s2,…}/<name>.wav
+data/speech/mixtures/wav8k/min/{tr,cv,tt}/{mix,s1,s2,…}/<name>.wav, where other toolkits look for
+them. Mixtures that are ready only take their place there.
+
+Until all are made they lie in the scratch folder, under a hash of everything that determines them,
+with the checksums of each that is finished. Interrupted, the next run makes what is missing.
 """
 
-from pathlib import Path
+import hashlib
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
-import soundfile
+import numpy as np
+import scipy
 from scipy.signal import resample_poly
 
 from metrics.progress import progress
-from stages.audio import inspect, write_pcm16
-from stages.errors import InputError
+from stages import librispeech, wsj0
+from stages.audio import pcm16
+from stages.corpus import INDEX, read_index, read_utterance
+from stages.errors import BadFilesError, InputError
 from stages.fetch_speech import CORPUS, RECIPES, SPEECH
-from stages.outputs import directory
-from stages.params import Speech, load
+from stages.files import writing
+from stages.launch import scratch_root
+from stages.lock import lock
+from stages.outputs import adopt, directory
+from stages.params import LibriSpeechMix, Speech, SpeechFolder, SVoiceDebug, WSJ0Mix, load
 from stages.run import run
-from stages.wsj0mix import SPLITS, list_name, mix, read_levels, read_recipes, split_folder
+from stages.workers import on_all_cores
+from stages.wsj0mix import (
+    LEVELS,
+    SPLITS,
+    Recipe,
+    folders,
+    list_name,
+    mix,
+    read_levels,
+    read_recipes,
+    split_folder,
+)
 
 MIXTURES = SPEECH / "mixtures"
+MOST_ERRORS = 10  # bad utterances, before mixing stops
+CODE = ("audio.py", "corpus.py", "mix_speech.py", "sphere.py", "wsj0mix.py")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One mixture to be made."""
+
+    recipe: Recipe
+    utterances: tuple[Path, ...]
+    sizes: tuple[int | None, ...]  # bytes, as the corpus's index has them
+    levels: tuple[float, ...]
+    sample_rate: int  # Hz
+    mode: str
+    folder: Path  # of the split
+    made: tuple[int, ...] | None  # the checksums of its files, if it is finished
+
+    @property
+    def files(self) -> list[Path]:
+        names = folders(len(self.utterances))
+        return [self.folder / name / self.recipe.name for name in names]
 
 
 def main() -> None:
-    mix_all(load().speech, CORPUS, RECIPES, MIXTURES)
+    make(load().speech, CORPUS, RECIPES, MIXTURES)
 
 
-def mix_all(speech: Speech, corpus: Path, recipes: Path, target: Path) -> None:
-    """Mixes every recipe of every split.
+def make(
+    speech: Speech, corpus: Path, recipes: Path, target: Path, workers: int | None = None
+) -> None:
+    """Makes every mixture of every split; the same bytes whatever the number of workers.
 
     Raises:
-        InputError: a bad list, an utterance without a level, or a corpus file that is missing,
-            cut short, silent or not mono.
+        InputError: a bad list, an utterance without a level, or utterances that are missing, cut
+            short, silent, changed, or not mono. The mixtures without them are kept for the next
+            run.
     """
-    levels = read_levels(recipes / "activlev.txt")
+    if isinstance(speech, SVoiceDebug | SpeechFolder):
+        _place(speech, corpus, target)
+    else:
+        _mix_all(speech, corpus, recipes, target, workers)
+
+
+def _place(speech: Speech, ready: Path, target: Path) -> None:
     with directory(target) as root:
-        for split in SPLITS:
-            path = recipes / list_name(speech.speakers, split)
+        for split, name in SPLITS.items():
             folder = split_folder(root, speech.sample_rate, speech.mode, split)
-            for recipe in progress(read_recipes(path, speech.speakers), f"mix {split}", "mixture"):
-                sources = [_read(corpus / name, speech.sample_rate) for name in recipe.sources]
-                level = [_level(levels, name.stem, recipes) for name in recipe.sources]
-                mixture, scaled = mix(sources, level, [float(s) for s in recipe.snrs], speech.mode)
-                write_pcm16(folder / "mix" / recipe.name, mixture, speech.sample_rate)
-                for number, source in enumerate(scaled, 1):
-                    write_pcm16(folder / f"s{number}" / recipe.name, source, speech.sample_rate)
+            shutil.copytree(ready / name, folder, copy_function=_link)
 
 
-def _read(path: Path, sample_rate: int):
-    """An utterance (samples,) at `sample_rate`."""
-    info = inspect(path)
-    if info.channels != 1:
-        raise InputError(path, f"{info.channels} channels", "mono")
-    samples, _ = soundfile.read(path)
-    if info.sample_rate != sample_rate:
-        samples = resample_poly(samples, sample_rate, info.sample_rate)
-    return samples
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(os.path.realpath(source), target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
-def _level(levels: dict[str, float], name: str, recipes: Path) -> float:
-    if name not in levels:
-        raise InputError(recipes / "activlev.txt", f"no level of {name}", "one per utterance")
-    return levels[name]
+def _mix_all(speech, corpus, recipes, target, workers) -> None:
+    root = _corpus_folder(speech, corpus)
+    with _unfinished(_fingerprint(speech, corpus, recipes)) as scratch:
+        journal = scratch / "journal.txt"
+        jobs = _jobs(speech, root, corpus, recipes, scratch / "mixtures", _read_journal(journal))
+        for folder in {job.folder for job in jobs}:
+            for name in folders(speech.speakers):
+                (folder / name).mkdir(parents=True, exist_ok=True)
+        errors: dict[str, InputError] = {}
+        with journal.open("a") as table, closing(on_all_cores(_make, jobs, workers)) as results:
+            for job, result in zip(progress(jobs, "mix_speech", "mixture"), results, strict=False):
+                if isinstance(result, InputError):
+                    errors.setdefault(str(result), result)
+                    if len(errors) == MOST_ERRORS:
+                        break
+                elif result != job.made:
+                    print(job.folder.name, job.recipe.name, *result, file=table, flush=True)
+        if errors:
+            raise BadFilesError(list(errors.values()))
+        adopt(scratch / "mixtures", target)
+
+
+def _corpus_folder(speech: Speech, corpus: Path) -> Path:
+    if isinstance(speech, WSJ0Mix):
+        return wsj0.corpus_folder(speech)
+    return librispeech.corpus_folder(speech) if isinstance(speech, LibriSpeechMix) else corpus
+
+
+def _jobs(speech, root, corpus, recipes, target, made) -> list[Job]:
+    levels = read_levels(recipes / LEVELS)
+    index = read_index(corpus / INDEX) if (corpus / INDEX).is_file() else {}
+    indexed = {path.with_suffix(""): path for path in index}
+    jobs = []
+    for split in SPLITS:
+        folder = split_folder(target, speech.sample_rate, speech.mode, split)
+        for recipe in read_recipes(recipes / list_name(speech.speakers, split), speech.speakers):
+            names = [indexed.get(name.with_suffix(""), name) for name in recipe.sources]
+            jobs.append(
+                Job(
+                    recipe,
+                    tuple(root / name for name in names),
+                    tuple(index.get(name) for name in names),
+                    tuple(_level(levels, name, recipes) for name in names),
+                    speech.sample_rate,
+                    speech.mode,
+                    folder,
+                    made.get((folder.name, recipe.name)),
+                )
+            )
+    return jobs
+
+
+def _level(levels: dict[str, float], name: PurePosixPath, recipes: Path) -> float:
+    if name.stem not in levels:
+        raise InputError(recipes / LEVELS, f"no level of {name.stem}", "one per utterance")
+    return levels[name.stem]
+
+
+def _make(job: Job) -> tuple[int, ...] | InputError:
+    """Mixes, unless it is done and intact. Returns the checksums of the files, or what is wrong
+    with an utterance."""
+    if job.made is not None and _checksums(job.files) == job.made:
+        return job.made
+    try:
+        sources = [
+            _resampled(path, size, job.sample_rate)
+            for path, size in zip(job.utterances, job.sizes, strict=True)
+        ]
+    except InputError as error:
+        return error
+    snrs = [float(snr) for snr in job.recipe.snrs]
+    mixture, scaled = mix(sources, job.levels, snrs, job.mode)
+    contents = [pcm16(samples, job.sample_rate) for samples in (mixture, *scaled)]
+    for path, content in zip(job.files, contents, strict=True):
+        with writing(path) as stream:
+            stream.write(content)
+    return tuple(zlib.crc32(content) for content in contents)
+
+
+def _resampled(path: Path, size: int | None, sample_rate: int) -> np.ndarray:
+    """An utterance (samples,) at `sample_rate`, by the filter that Matlab's `resample` has too: a
+    Kaiser window of β = 5 over ten zero crossings to a side."""
+    samples, rate = read_utterance(path)
+    found = path.stat().st_size
+    if size not in (None, found):
+        raise InputError(path, f"{found} bytes", f"{size} as in {CORPUS / INDEX}")
+    return samples if rate == sample_rate else resample_poly(samples, sample_rate, rate)
+
+
+def _checksums(paths: list[Path]) -> tuple[int, ...]:
+    return tuple(zlib.crc32(path.read_bytes()) if path.is_file() else -1 for path in paths)
+
+
+def _read_journal(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
+    """What is finished: split and file name → checksums. The last line may be half written; it is
+    cut off."""
+    text = path.read_text() if path.is_file() else ""
+    lines = text[: text.rfind("\n") + 1]
+    path.write_text(lines)
+    fields = (line.split() for line in lines.splitlines())
+    return {(split, name): tuple(map(int, sums)) for split, name, *sums in fields}
+
+
+@contextmanager
+def _unfinished(fingerprint: str) -> Iterator[Path]:
+    """The folder of the unfinished mixtures, held by one process at a time and removed at the
+    end."""
+    folder = scratch_root() / "mix_speech" / fingerprint
+    with lock(folder.with_suffix(".lock"), "the same mixtures"):
+        folder.mkdir(exist_ok=True)
+        yield folder
+        shutil.rmtree(folder)
+
+
+def _fingerprint(speech: Speech, corpus: Path, recipes: Path) -> str:
+    """A hash of all that determines the mixtures: settings, utterances, recipes and code."""
+    digest = hashlib.sha256()
+    settings = [speech.speakers, speech.sample_rate, speech.mode, np.__version__, scipy.__version__]
+    digest.update(json.dumps(settings).encode())
+    code = [Path(__file__).with_name(name) for name in CODE]
+    for path in [*_files(corpus), *_files(recipes), *code]:
+        digest.update(f"\0{path.name}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

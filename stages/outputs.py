@@ -40,3 +40,17 @@ def write(path: Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def adopt(folder: Path, path: Path) -> None:
+    """A finished folder becomes `path`, from wherever it was made; until then an older `path` stays
+    as it was. If this fails or is killed, `folder` is still there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_dev == path.parent.stat().st_dev:
+        if path.exists():
+            shutil.rmtree(path)
+        folder.rename(path)
+        return
+    with directory(path) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+    shutil.rmtree(folder)

@@ -16,6 +16,7 @@ from scipy.signal import lfilter
 
 from stages.errors import InputError
 
+LEVELS = "activlev.txt"  # the name of the levels list, beside the recipe lists
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
 PEAK = 0.9
 
@@ -29,8 +30,10 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The mixture's file name: utterances and levels joined, as the originals are."""
-        parts = (f"{path.stem}_{snr}" for path, snr in zip(self.sources, self.snrs, strict=True))
+        """The mixture's file name: utterances and levels joined, as the originals are, with levels
+        to five digits (Matlab's `num2str`; the lists for four and five speakers have more)."""
+        snrs = (f"{float(snr):.5g}" for snr in self.snrs)
+        parts = (f"{path.stem}_{snr}" for path, snr in zip(self.sources, snrs, strict=True))
         return "_".join(parts) + ".wav"
 
     def __str__(self) -> str:
@@ -47,20 +50,30 @@ def split_folder(root: Path, sample_rate: int, mode: str, split: str) -> Path:
     return root / f"wav{sample_rate // 1000}k" / mode / SPLITS[split]
 
 
+def folders(speakers: int) -> tuple[str, ...]:
+    """The folders of a split: the mixtures', and that of each source."""
+    return ("mix", *(f"s{n}" for n in range(1, speakers + 1)))
+
+
 def read_recipes(path: Path, speakers: int) -> list[Recipe]:
     """Reads a recipe list.
 
     Raises:
-        InputError: the file is missing or empty, or a line is not as described above.
+        InputError: the file is missing or empty, a line is not as described above, or two make the
+            same file.
     """
-    recipes = []
+    recipes = {}
     for number, line in enumerate(_lines(path), 1):
         fields = line.split()
         if len(fields) != 2 * speakers or not all(_is_number(snr) for snr in fields[1::2]):
             raise InputError(f"{path}:{number}", repr(line), f"{speakers} × `path snr`")
-        sources = tuple(PurePosixPath(field) for field in fields[::2])
-        recipes.append(Recipe(sources, tuple(fields[1::2])))
-    return recipes
+        recipe = Recipe(tuple(PurePosixPath(name) for name in fields[::2]), tuple(fields[1::2]))
+        if any(name.is_absolute() or ".." in name.parts for name in recipe.sources):
+            raise InputError(f"{path}:{number}", repr(line), "paths in the corpus")
+        if recipe.name in recipes:
+            raise InputError(f"{path}:{number}", f"{recipe.name} again", "each mixture once")
+        recipes[recipe.name] = recipe
+    return list(recipes.values())
 
 
 def read_levels(path: Path) -> dict[str, float]:

@@ -8,24 +8,21 @@ import shutil
 import sys
 from pathlib import Path
 
-from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech, params
-from stages.params import Mixtures
+import yaml
+
+from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech
 
 
 def main(root: Path) -> None:
-    loaded = params.load()
-    music = loaded.music
-    speech = loaded.speech.model_copy(update={"mixtures": Mixtures(train=6, valid=2, test=2)})
-    prompts = fetch_speech.read_prompts(fetch_speech.PROMPTS)
+    params = yaml.safe_load(Path("params.yaml").read_text())
+    params["speech"]["mixtures"] = {"train": 6, "valid": 2, "test": 2}
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
+    shutil.copytree("conf/speech", root / "conf" / "speech")
     os.chdir(root)  # the lists' paths are relative to their workspace
-    fetch_music.fetch(music, fetch_music.MUSIC)
-    csv_music.write_lists(music, fetch_music.MUSIC, csv_music.LISTS)
-    fetch_speech.fetch(speech, prompts, fetch_speech.CORPUS)
-    fetch_speech.write_recipes(speech, fetch_speech.CORPUS, fetch_speech.RECIPES)
-    mix_speech.mix_all(speech, fetch_speech.CORPUS, fetch_speech.RECIPES, mix_speech.MIXTURES)
-    csv_speech.write_lists(speech, mix_speech.MIXTURES, csv_speech.LISTS)
+    Path("params.yaml").write_text(yaml.safe_dump(params))
+    for stage in (fetch_music, csv_music, fetch_speech, mix_speech, csv_speech):
+        stage.main()
 
 
 if __name__ == "__main__":

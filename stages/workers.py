@@ -1,0 +1,68 @@
+"""Work on all cores."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from stages.errors import InputError
+
+IN_FLIGHT = 8  # items per worker: enough to keep it busy, few enough to hold in memory
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """The cores that this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
+def on_all_cores(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """Yields `function(item)` of every item, in their order, whatever the number of workers.
+
+    Items are taken as they are worked on, so that there may be any number of them. The function's
+    exceptions are raised here. However this process ends, so do the workers.
+
+    Args:
+        function: of a module, so that it has a name in the workers.
+        workers: processes; None is one per core.
+
+    Raises:
+        InputError: a worker was killed.
+    """
+    workers = workers or cores()
+    # Forked, a worker starts at once: nothing is imported again.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare)
+    pending = deque()
+    try:
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) == IN_FLIGHT * workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    except BrokenProcessPool:
+        found = "one that was killed (out of memory?)"
+        raise InputError("worker processes", found, "all of them to finish") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    """In a new worker: signals are for the main process, whose end is also the worker's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
