@@ -1,6 +1,6 @@
 """fetch_music: the songs and their stems, in MUSDB18-HQ's layout.
 
-data/music/{train,test}/<track>/{mixture,vocals,drums,bass,other}.wav, 44.1 kHz stereo,
+data/music/{train,test}/<song>/{mixture,vocals,drums,bass,other}.wav, 44.1 kHz stereo,
 as `musdb.DB(root, is_wav=True)` reads it.
 """
 
@@ -8,15 +8,15 @@ import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from stages.audio import write_pcm16
+from stages import musdb18, musdb_folder
 from stages.errors import InputError
+from stages.given import given
 from stages.outputs import directory
-from stages.params import Music, load
+from stages.params import MiniMusic, Musdb18HQ, Music, MusicFolder, load
 from stages.run import run
+from stages.stems import decode, write_song
 
 MUSIC = Path("data/music")
-# The order of the streams in a STEMS file: https://www.native-instruments.com/en/specials/stems
-STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 
 
 def main() -> None:
@@ -24,38 +24,60 @@ def main() -> None:
 
 
 def fetch(music: Music, target: Path) -> None:
-    """Cuts the excerpt that the stempeg package ships into one track per split.
+    """Puts the chosen songs into the folder `target`.
+
+    Raises:
+        InputError: they cannot be had, or are not what they should be.
+    """
+    if isinstance(music, MiniMusic):
+        cut_excerpt(music, target)
+        return
+    copy = _copy(music)
+    if copy is not None and copy.is_dir() and isinstance(music, (MusicFolder, Musdb18HQ)):
+        musdb_folder.copy(musdb_folder.find(copy, copy), target)
+    elif isinstance(music, Musdb18HQ):
+        musdb18.fetch_full(music, copy, target)
+    else:
+        musdb18.fetch_excerpts(music, copy, target)
+
+
+def _copy(music: Music) -> Path | None:
+    """What is on this machine already, as the user says."""
+    if music.path is None:
+        return None
+    path = given(music.path)
+    archives = not isinstance(music, MusicFolder)
+    if not (path.is_dir() or (archives and path.is_file())):
+        found = f"nothing at {path}" if not path.exists() else f"the file {path}"
+        choice = ", or the zip" if archives else ""
+        raise InputError("music.path", found, f"the folder that holds train/ and test/{choice}")
+    return path
+
+
+def cut_excerpt(music: MiniMusic, target: Path) -> None:
+    """Cuts the excerpt that the stempeg package ships into one song per split.
 
     Raises:
         InputError: the excerpt is not the one expected, or too short for its parts.
     """
-    with as_file(files("stempeg") / "data" / music.excerpt.file) as source:
+    excerpt = music.source
+    with as_file(files("stempeg") / "data" / excerpt.file) as source:
         if not source.is_file():
             raise InputError(source, "no such file", "the excerpt in the stempeg package")
         sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
-        if sha256 != music.excerpt.sha256:
-            raise InputError(source, f"sha256 {sha256}", music.excerpt.sha256)
-        stems, sample_rate = _decode(source)
-    if sample_rate != music.sample_rate:
-        raise InputError(source, f"{sample_rate} Hz", f"{music.sample_rate}, music.sample_rate")
-    title = music.excerpt.file.removesuffix(".stem.mp4")
+        if sha256 != excerpt.sha256:
+            raise InputError(source, f"sha256 {sha256}", excerpt.sha256)
+        stems = decode(source, music.sample_rate)
+    title = excerpt.file.removesuffix(".stem.mp4")
     with directory(target) as root:
-        seconds = stems.shape[1] / sample_rate
-        for part, (start, end) in music.excerpt.parts:
+        seconds = stems.shape[1] / music.sample_rate
+        for part, (start, end) in excerpt.parts:
             if end > seconds:
-                key = f"music.excerpt.parts.{part}"
+                key = f"music.source.parts.{part}"
                 raise InputError(key, f"{end} s", f"at most {seconds:.2f} s")
             folder = root / ("test" if part == "test" else "train") / f"{title} ({part})"
-            cut = slice(round(start * sample_rate), round(end * sample_rate))
-            for name, samples in zip(STREAMS, stems, strict=True):
-                write_pcm16(folder / f"{name}.wav", samples[cut], sample_rate)
-
-
-def _decode(source: Path):
-    """All streams of a STEMS file: (sources, samples, channels), and the sample rate in Hz."""
-    import stempeg  # refuses to import without ffmpeg, so not before it is needed
-
-    return stempeg.read_stems(str(source), stem_id=None)
+            cut = slice(round(start * music.sample_rate), round(end * music.sample_rate))
+            write_song(folder, stems[:, cut], music.sample_rate)
 
 
 if __name__ == "__main__":
