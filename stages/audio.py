@@ -1,5 +1,6 @@
 """Reading WAV files with clear errors."""
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import soundfile
 
 from stages.errors import InputError
+from stages.files import writing
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ def inspect(path: Path) -> Info:
             size = stream.seek(0, 2)
     except FileNotFoundError:
         raise InputError(path, "no such file", "a WAV file") from None
+    except OSError as error:
+        raise InputError(path, error.strerror.lower(), "a WAV file") from None
     # libsndfile reads a cut file without a word, as a shorter one.
     if len(header) == 8 and header[:4] == b"RIFF":
         declared = struct.unpack("<I", header[4:])[0] + 8
@@ -63,9 +67,17 @@ def expect(path: Path, **expected: int) -> Info:
     return info
 
 
-def write_pcm16(path: Path, samples: np.ndarray, sample_rate: int) -> None:
-    """Writes `samples` of shape (samples,) or (samples, channels) as 16-bit WAV: 2^15·x rounded,
-    cut off at the largest 16-bit values."""
+def pcm16(samples: np.ndarray, sample_rate: int) -> bytes:
+    """A 16-bit WAV file of `samples` (samples,) or (samples, channels): 2^15·x rounded, cut off at
+    the largest 16-bit values."""
     scaled = np.clip(np.rint(samples * 2**15), -(2**15), 2**15 - 1)
+    content = io.BytesIO()
+    soundfile.write(content, scaled.astype(np.int16), sample_rate, subtype="PCM_16", format="WAV")
+    return content.getvalue()
+
+
+def write_pcm16(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+    """Writes what `pcm16` makes of `samples`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, scaled.astype(np.int16), sample_rate, subtype="PCM_16")
+    with writing(path) as stream:
+        stream.write(pcm16(samples, sample_rate))

@@ -1,18 +1,26 @@
-"""csv_music: checks the songs and lists them in Spleeter's CSV format, one file per split."""
+"""csv_music: checks the songs and lists them in Spleeter's CSV format, one file per split.
+
+The checks are those of `stages.checks`. A mixture that is not nearly the sum of its stems, and a
+silent stem, are told but not refused: a mixture may have been mastered after its stems were saved
+(which holds for a few songs of MUSDB18-HQ), lossy coding adds to the difference (-19 to -23 dB in
+the embedded excerpt, which was AAC), and a song may have no vocals. A difference of more than
+-10 dB is neither's, rather a missing or foreign stem.
+"""
 
 from pathlib import Path
 
 import pandas as pd
 
-from stages.audio import expect, inspect
+from stages.checks import Mixture, Rules, check, summary
 from stages.errors import InputError
 from stages.fetch_music import MUSIC
 from stages.outputs import directory
-from stages.params import Music, load
+from stages.params import Musdb18Excerpts, Music, load
 from stages.run import run
 
 LISTS = Path("data/csv/music")
 TARGETS = ("vocals", "drums", "bass", "other")
+LARGEST_DIFFERENCE = -10.0  # dB
 
 
 def main() -> None:
@@ -20,47 +28,59 @@ def main() -> None:
 
 
 def write_lists(music: Music, source: Path, target: Path) -> None:
-    """One row per track: mix_path,vocals_path,drums_path,bass_path,other_path,duration (seconds).
+    """Checks every file and writes, per split, one row per song: mix_path, vocals_path,
+    drums_path, bass_path, other_path, duration (seconds). Prints a summary.
 
     Raises:
-        InputError: a split without tracks, or a file that is missing, cut short, or differs from
-            its mixture in length, sample rate or channels.
+        InputError: a split without songs, or a bad file (`stages.checks`).
     """
     splits = _splits(music, source)
+    songs = [
+        Mixture(split, song / "mixture.wav", tuple(song / f"{name}.wav" for name in TARGETS))
+        for split, some in splits.items()
+        for song in some
+    ]
+    rules = Rules(music.sample_rate, 2, LARGEST_DIFFERENCE, mixed_by_program=False)
+    checked = check(songs, rules, "csv_music", "song")
+    frame = pd.DataFrame(
+        {
+            "mix_path": song.path,
+            **{f"{path.stem}_path": path for path in song.sources},
+            "duration": one.samples / music.sample_rate,
+        }
+        for song, one in zip(songs, checked, strict=True)
+    )
     with directory(target) as folder:
-        for split, tracks in splits.items():
-            rows = [_row(track, music.sample_rate) for track in tracks]
-            pd.DataFrame(rows).to_csv(folder / f"{split}.csv", index=False)
+        for split in splits:
+            rows = frame[[song.split == split for song in songs]]
+            rows.to_csv(folder / f"{split}.csv", index=False)
+    print(summary(songs, checked, rules, "song"))
 
 
 def _splits(music: Music, source: Path) -> dict[str, list[Path]]:
-    train, test = (_tracks(source / name) for name in ("train", "test"))
-    for name in music.validation_tracks:
-        if source / "train" / name not in train:
+    """The songs of each split, by name. Without `validation_tracks` the last tenth of the train
+    folder's, and at least one, validate."""
+    train, test = (_songs(source / name) for name in ("train", "test"))
+    if music.validation_tracks is None:
+        valid = train[-max(1, len(train) // 10) :]
+    else:
+        valid = [song for song in train if song.name in music.validation_tracks]
+        missing = set(music.validation_tracks) - {song.name for song in valid}
+        # The excerpts are not of all songs.
+        if missing and not (isinstance(music, Musdb18Excerpts) and valid):
+            name = next(name for name in music.validation_tracks if name in missing)
             raise InputError(source / "train" / name, "no such track", "a validation track")
-    valid = [track for track in train if track.name in music.validation_tracks]
-    rest = [track for track in train if track not in valid]
+    rest = [song for song in train if song not in valid]
     if not rest:
         raise InputError(source / "train", "only validation tracks", "tracks to train on")
     return {"train": rest, "valid": valid, "test": test}
 
 
-def _tracks(folder: Path) -> list[Path]:
-    tracks = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    if not tracks:
+def _songs(folder: Path) -> list[Path]:
+    songs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    if not songs:
         raise InputError(folder, "no tracks", "a folder per track")
-    return tracks
-
-
-def _row(track: Path, sample_rate: int) -> dict:
-    mixture = track / "mixture.wav"
-    info = inspect(mixture)
-    expected = {"sample_rate": sample_rate, "channels": 2, "samples": info.samples}
-    row = {"mix_path": mixture}
-    for name in ("mixture", *TARGETS):
-        expect(track / f"{name}.wav", **expected)
-    row |= {f"{name}_path": track / f"{name}.wav" for name in TARGETS}
-    return row | {"duration": info.seconds}
+    return songs
 
 
 if __name__ == "__main__":
