@@ -16,7 +16,7 @@ import hashlib
 import math
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -87,9 +87,9 @@ def check(mixtures: Sequence[Mixture], rules: Rules, stage: str, unit: str) -> l
     Raises:
         BadFilesError: the bad files, in the order of the mixtures.
     """
-    results = on_all_cores(partial(check_mixture, rules=rules), mixtures)
-    # Progress counts the mixtures as their results come.
-    checked = [one for _, one in zip(progress(mixtures, stage, unit), results, strict=True)]
+    with closing(on_all_cores(partial(check_mixture, rules=rules), mixtures)) as results:
+        # Progress counts the mixtures as their results come.
+        checked = [one for _, one in zip(progress(mixtures, stage, unit), results, strict=True)]
     errors = [error for one in checked for error in one.errors]
     if not rules.same_splits:
         errors += _duplicates(mixtures, checked)

@@ -21,7 +21,7 @@ from stages.mix_speech import MIXTURES
 from stages.outputs import directory
 from stages.params import Speech, SVoiceDebug, load
 from stages.run import run
-from stages.wsj0mix import SPLITS, split_folder
+from stages.wsj0mix import SPLITS, folders, split_folder
 
 LISTS = Path("data/csv/speech")
 LARGEST_DIFFERENCE = -40.0  # dB
@@ -71,7 +71,7 @@ def _mixtures(speech: Speech, source: Path, split: str) -> list[Mixture]:
     paths = sorted((root / "mix").glob("*.wav"))
     if not paths:
         raise InputError(root / "mix", "no WAV files", "mixtures")
-    sources = [root / f"s{number}" for number in range(1, speech.speakers + 1)]
+    sources = [root / name for name in folders(speech.speakers)[1:]]
     return [Mixture(split, path, tuple(s / path.name for s in sources)) for path in paths]
 
 
