@@ -63,7 +63,9 @@ def write_lists(speech: Speech, source: Path, target: Path) -> None:
             rows.to_csv(folder / f"{split}.csv", index=False)
     print(summary(mixtures, checked, rules, "mixture"))
     if studys:
-        print("As the study had them: the same mixtures in each split, with noise in no source.")
+        print(
+            "As the study had them: all splits hold the same mixtures, and these hold noise as well."
+        )
 
 
 def _mixtures(speech: Speech, source: Path, split: str) -> list[Mixture]:

@@ -302,7 +302,7 @@ def test_the_studys_mixtures_are_let_through_as_they_are(data, capsys):
     csv_speech.write_lists(studys, folder, csv_speech.LISTS)
     frames = [pd.read_csv(csv_speech.LISTS / f"{split}.csv") for split in SPLITS]
     assert [len(frame) for frame in frames] == [8, 8, 8]
-    assert "the same mixtures in each split" in capsys.readouterr().out
+    assert "all splits hold the same mixtures" in capsys.readouterr().out
     with pytest.raises(InputError) as caught:
         csv_speech.write_lists(
             chosen("speech", "folder", path=str(STUDYS)), folder, csv_speech.LISTS
