@@ -47,7 +47,7 @@ def download(url: str, checksum: str | None = None, expected: str = "the file") 
     Raises:
         InputError: it cannot be had, or is another file, or needs more room than there is.
     """
-    _refuse_credentials(url)
+    _refuse_credentials(url, expected)
     folder = scratch_root() / "downloads" / hashlib.sha256(url.encode()).hexdigest()[:16]
     file = _File(folder / file_name(url))
     with lock(folder.with_suffix(".lock"), shown(url)):
@@ -69,7 +69,7 @@ def discard(path: Path) -> None:
 
 def text(url: str, expected: str = "a text file") -> str:
     """A small text file (UTF-8), with the same patience and errors as `download`."""
-    _refuse_credentials(url)
+    _refuse_credentials(url, expected)
     content = bytearray()
 
     def attempt() -> None:
@@ -216,14 +216,14 @@ def _go_on(session: _Session, url: str, file: _File, expected: str) -> None:
         if validator := notes["etag"] or notes["last_modified"]:
             headers["If-Range"] = validator
     with _answer(session, url, headers, expected) as response:
-        if response.status_code == 416 and _total(response) == have:
-            file.note(bytes=have)
-            return
         if response.status_code == 200:
             have = 0
         elif not _continues(response, have, notes):
             file.part.unlink()
             raise _TryAgainError("another part than asked for, so from the start", wait=0)
+        elif response.status_code == 416:  # there is no more
+            file.note(bytes=have)
+            return
         total = _total(response)
         with writing(file.part, "ab" if have else "wb") as stream:
             if not have:
@@ -242,16 +242,14 @@ def _go_on(session: _Session, url: str, file: _File, expected: str) -> None:
 
 
 def _continues(response: requests.Response, have: int, notes: dict) -> bool:
-    """Whether an answer is the rest of the file that we have a part of."""
-    if response.status_code != 206 or _first(response) != have:
+    """Whether a partial answer (or that there is no more) goes with the part that we have."""
+    known, total, now = notes["bytes"], _total(response), _validators(response)
+    reached = total if response.status_code == 416 else _first(response)
+    if reached != have or (None not in (known, total) and known != total):
         return False
-    known, found = notes["bytes"], _total(response)
-    now = _validators(response)
-    same = [now[name] == notes[name] for name in now if now[name] and notes[name]]
-    if known is not None and found is not None and found != known:
-        return False
-    # Without a validator on both sides, an equal size is the least to ask for.
-    return all(same) and (bool(same) or (known is not None and found == known))
+    compared = [now[name] == notes[name] for name in now if now[name] and notes[name]]
+    # Where neither has a version to compare, the size must at least be the same.
+    return all(compared) and (bool(compared) or (known is not None and known == total))
 
 
 def _validators(response: requests.Response) -> dict[str, str | None]:
@@ -354,6 +352,11 @@ def _reason(error: BaseException) -> str:
     return reason
 
 
-def _refuse_credentials(url: str) -> None:
-    if "@" in urlsplit(url).netloc:
+def _refuse_credentials(url: str, expected: str) -> None:
+    try:
+        credentials = "@" in urlsplit(url).netloc
+    except ValueError:
+        bare = url.rpartition("@")[2].partition("?")[0]
+        raise InputError(bare, "no address that can be asked", expected) from None
+    if credentials:
         raise InputError(shown(url), "a user name in the address", "none: none is ever sent")
