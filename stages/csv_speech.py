@@ -39,13 +39,13 @@ def write_lists(speech: Speech, source: Path, target: Path) -> None:
         InputError: a split without mixtures, or a bad file (`stages.checks`).
     """
     mixtures = [mixture for split in SPLITS for mixture in _mixtures(speech, source, split)]
-    studys = isinstance(speech, SVoiceDebug)
+    studied = isinstance(speech, SVoiceDebug)
     rules = Rules(
         speech.sample_rate,
         channels=1,
-        largest_difference=math.inf if studys else LARGEST_DIFFERENCE,
+        largest_difference=math.inf if studied else LARGEST_DIFFERENCE,
         mixed_by_program=True,
-        same_splits=studys,
+        same_splits=studied,
     )
     checked = check(mixtures, rules, "csv_speech", "mixture")
     frame = pd.DataFrame(
@@ -62,10 +62,8 @@ def write_lists(speech: Speech, source: Path, target: Path) -> None:
             rows = frame[[mixture.split == split for mixture in mixtures]]
             rows.to_csv(folder / f"{split}.csv", index=False)
     print(summary(mixtures, checked, rules, "mixture"))
-    if studys:
-        print(
-            "As the study had them: all splits hold the same mixtures, and these hold noise as well."
-        )
+    if studied:
+        print("As the study had them: all splits hold the same mixtures, which are noisy.")
 
 
 def _mixtures(speech: Speech, source: Path, split: str) -> list[Mixture]:
