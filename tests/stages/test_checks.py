@@ -258,7 +258,7 @@ def test_ten_bad_files_are_told_and_the_rest_counted(song, tmp_path, capsys):
         folder = shutil.copytree(song.path.parent, tmp_path / f"{number:02}")
         (folder / STEMS[number % 4]).with_suffix(".wav").unlink()
         sources = tuple(folder / path.name for path in song.sources)
-        songs.append(Mixture("train", folder / "mixture.wav", sources))
+        songs.append(Mixture(("train", "test")[number % 2], folder / "mixture.wav", sources))
     with pytest.raises(BadFilesError) as caught:
         check(songs, MUSIC, "test", "song")
     lines = str(caught.value).splitlines()
