@@ -3,8 +3,10 @@
 data/speech/mixtures/wav8k/min/{tr,cv,tt}/{mix,s1,s2,…}/<name>.wav, where other toolkits look for
 them. Mixtures that are ready only take their place there.
 
-Until all are made they lie in the scratch folder, under a hash of everything that determines them,
-with the checksums of each that is finished. Interrupted, the next run makes what is missing.
+Until all are made they lie in the scratch folder, under a hash of the recipes, the settings and the
+code. A journal there has a line for each that is finished: its split and name, what its utterances
+were then, and the checksums of its files. Interrupted, the next run makes what is missing or is no
+longer so.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import scipy
+import soundfile
 from scipy.signal import resample_poly
 
 from metrics.progress import progress
@@ -33,6 +36,7 @@ from stages.lock import lock
 from stages.outputs import adopt, directory
 from stages.params import LibriSpeechMix, Speech, SpeechFolder, SVoiceDebug, WSJ0Mix, load
 from stages.run import run
+from stages.sphere import is_sphere
 from stages.workers import on_all_cores
 from stages.wsj0mix import (
     LEVELS,
@@ -62,7 +66,8 @@ class Job:
     sample_rate: int  # Hz
     mode: str
     folder: Path  # of the split
-    made: tuple[int, ...] | None  # the checksums of its files, if it is finished
+    decoded: Path  # a folder for what is decoded once: each utterance is in several mixtures
+    made: tuple[int, ...] | None  # what the journal has of it
 
     @property
     def files(self) -> list[Path]:
@@ -81,8 +86,7 @@ def make(
 
     Raises:
         InputError: a bad list, an utterance without a level, or utterances that are missing, cut
-            short, silent, changed, or not mono. The mixtures without them are kept for the next
-            run.
+            short, changed, or not mono. The mixtures without them are kept for the next run.
     """
     if isinstance(speech, SVoiceDebug | SpeechFolder):
         _place(speech, corpus, target)
@@ -106,9 +110,11 @@ def _link(source: str, target: str) -> None:
 
 def _mix_all(speech, corpus, recipes, target, workers) -> None:
     root = _corpus_folder(speech, corpus)
-    with _unfinished(_fingerprint(speech, corpus, recipes)) as scratch:
+    with _unfinished(_fingerprint(speech, recipes)) as scratch:
         journal = scratch / "journal.txt"
-        jobs = _jobs(speech, root, corpus, recipes, scratch / "mixtures", _read_journal(journal))
+        jobs = _jobs(speech, root, corpus, recipes, scratch, _read_journal(journal))
+        shutil.rmtree(scratch / "decoded", ignore_errors=True)  # nobody knows whether it is intact
+        (scratch / "decoded").mkdir()
         for folder in {job.folder for job in jobs}:
             for name in folders(speech.speakers):
                 (folder / name).mkdir(parents=True, exist_ok=True)
@@ -132,13 +138,13 @@ def _corpus_folder(speech: Speech, corpus: Path) -> Path:
     return librispeech.corpus_folder(speech) if isinstance(speech, LibriSpeechMix) else corpus
 
 
-def _jobs(speech, root, corpus, recipes, target, made) -> list[Job]:
+def _jobs(speech, root, corpus, recipes, scratch, made) -> list[Job]:
     levels = read_levels(recipes / LEVELS)
     index = read_index(corpus / INDEX) if (corpus / INDEX).is_file() else {}
     indexed = {path.with_suffix(""): path for path in index}
     jobs = []
     for split in SPLITS:
-        folder = split_folder(target, speech.sample_rate, speech.mode, split)
+        folder = split_folder(scratch / "mixtures", speech.sample_rate, speech.mode, split)
         for recipe in read_recipes(recipes / list_name(speech.speakers, split), speech.speakers):
             names = [indexed.get(name.with_suffix(""), name) for name in recipe.sources]
             jobs.append(
@@ -150,6 +156,7 @@ def _jobs(speech, root, corpus, recipes, target, made) -> list[Job]:
                     speech.sample_rate,
                     speech.mode,
                     folder,
+                    scratch / "decoded",
                     made.get((folder.name, recipe.name)),
                 )
             )
@@ -163,13 +170,14 @@ def _level(levels: dict[str, float], name: PurePosixPath, recipes: Path) -> floa
 
 
 def _make(job: Job) -> tuple[int, ...] | InputError:
-    """Mixes, unless it is done and intact. Returns the checksums of the files, or what is wrong
+    """Mixes, unless it is done and intact. Returns its numbers for the journal, or what is wrong
     with an utterance."""
-    if job.made is not None and _checksums(job.files) == job.made:
-        return job.made
     try:
+        before = _state(job.utterances)
+        if job.made == (before, *_checksums(job.files)):
+            return job.made
         sources = [
-            _resampled(path, size, job.sample_rate)
+            _resampled(path, size, job)
             for path, size in zip(job.utterances, job.sizes, strict=True)
         ]
     except InputError as error:
@@ -180,17 +188,42 @@ def _make(job: Job) -> tuple[int, ...] | InputError:
     for path, content in zip(job.files, contents, strict=True):
         with writing(path) as stream:
             stream.write(content)
-    return tuple(zlib.crc32(content) for content in contents)
+    return before, *(zlib.crc32(content) for content in contents)
 
 
-def _resampled(path: Path, size: int | None, sample_rate: int) -> np.ndarray:
-    """An utterance (samples,) at `sample_rate`, by the filter that Matlab's `resample` has too: a
-    Kaiser window of β = 5 over ten zero crossings to a side."""
-    samples, rate = read_utterance(path)
+def _state(utterances: tuple[Path, ...]) -> int:
+    """A number that is another when a file has changed: of sizes and times."""
+    try:
+        files = [(str(path), path.stat()) for path in utterances]
+    except FileNotFoundError as error:
+        raise InputError(error.filename, "no such file", "an utterance of the corpus") from None
+    return zlib.crc32(repr([(name, s.st_size, s.st_mtime_ns) for name, s in files]).encode())
+
+
+def _resampled(path: Path, size: int | None, job: Job) -> np.ndarray:
+    """An utterance (samples,) at the mixture's rate, by the filter that Matlab's `resample` has
+    too: a Kaiser window of β = 5 over ten zero crossings to a side."""
     found = path.stat().st_size
     if size not in (None, found):
-        raise InputError(path, f"{found} bytes", f"{size} as in {CORPUS / INDEX}")
-    return samples if rate == sample_rate else resample_poly(samples, sample_rate, rate)
+        expected = f"{size} as listed (`dvc repro -f -s fetch_speech` lists it anew)"
+        raise InputError(path, f"{found} bytes", expected)
+    samples, rate = _read(path, job.decoded)
+    return samples if rate == job.sample_rate else resample_poly(samples, job.sample_rate, rate)
+
+
+def _read(path: Path, decoded: Path) -> tuple[np.ndarray, int]:
+    """An utterance (samples,) and its rate in Hz. To decode a SPHERE file takes a program, and ten
+    times as long as to mix it."""
+    if not is_sphere(path):
+        return read_utterance(path)
+    kept = decoded / f"{hashlib.sha256(str(path).encode()).hexdigest()}.wav"
+    if not kept.is_file():
+        samples, rate = read_utterance(path)
+        own = kept.with_suffix(f".{os.getpid()}")  # another worker may need it at the same time
+        with writing(own) as stream:
+            stream.write(pcm16(samples, rate))
+        own.replace(kept)
+    return soundfile.read(kept)
 
 
 def _checksums(paths: list[Path]) -> tuple[int, ...]:
@@ -198,13 +231,13 @@ def _checksums(paths: list[Path]) -> tuple[int, ...]:
 
 
 def _read_journal(path: Path) -> dict[tuple[str, str], tuple[int, ...]]:
-    """What is finished: split and file name → checksums. The last line may be half written; it is
+    """What is finished: split and file name → its numbers. The last line may be half written; it is
     cut off."""
     text = path.read_text() if path.is_file() else ""
     lines = text[: text.rfind("\n") + 1]
     path.write_text(lines)
     fields = (line.split() for line in lines.splitlines())
-    return {(split, name): tuple(map(int, sums)) for split, name, *sums in fields}
+    return {(split, name): tuple(map(int, numbers)) for split, name, *numbers in fields}
 
 
 @contextmanager
@@ -218,20 +251,15 @@ def _unfinished(fingerprint: str) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _fingerprint(speech: Speech, corpus: Path, recipes: Path) -> str:
-    """A hash of all that determines the mixtures: settings, utterances, recipes and code."""
-    digest = hashlib.sha256()
+def _fingerprint(speech: Speech, recipes: Path) -> str:
+    """A hash of the recipes and levels, the settings, and the code with its libraries."""
     settings = [speech.speakers, speech.sample_rate, speech.mode, np.__version__, scipy.__version__]
-    digest.update(json.dumps(settings).encode())
+    digest = hashlib.sha256(json.dumps(settings).encode())
+    lists = [list_name(speech.speakers, split) for split in SPLITS]
     code = [Path(__file__).with_name(name) for name in CODE]
-    for path in [*_files(corpus), *_files(recipes), *code]:
-        digest.update(f"\0{path.name}\0".encode())
+    for path in [*(recipes / name for name in (*lists, LEVELS)), *code]:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

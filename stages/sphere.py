@@ -51,9 +51,11 @@ def _header(path: Path) -> dict[str, str]:
 
 
 def _decoded(path: Path) -> bytes:
-    command = ["ffmpeg", "-v", "error", "-nostdin", "-f", "nistsphere", "-i", f"file:{path}"]
+    command = ["ffmpeg", "-v", "error", "-nostdin", "-threads", "1", "-f", "nistsphere"]
     try:
-        done = subprocess.run([*command, "-f", "s16le", "-"], capture_output=True)
+        done = subprocess.run(
+            [*command, "-i", f"file:{path}", "-f", "s16le", "-"], capture_output=True
+        )
     except FileNotFoundError:
         raise InputError("ffmpeg", "no such program", "it, to decode SPHERE files") from None
     if done.returncode:
