@@ -55,7 +55,7 @@ def download(url: str, checksum: str | None = None, expected: str = "the file") 
         if file.whole.exists() and not file.is_verified(checksum):
             file.remove()
         if not file.whole.exists():
-            with _session() as session:
+            with _Session() as session:
                 _persist(url, lambda: _go_on(session, url, file, expected), file.size, expected)
             _verify(url, file, checksum)
     return file.whole
@@ -64,6 +64,14 @@ def download(url: str, checksum: str | None = None, expected: str = "the file") 
 def discard(path: Path) -> None:
     """Removes a downloaded file and what belongs to it."""
     _File(path).remove()
+    path.parent.rmdir()
+
+
+def take(path: Path, target: Path) -> None:
+    """Moves a downloaded file to where it is used, and removes what belongs to it."""
+    # First the notes, so that a kill leaves none behind: without them the file is verified again.
+    _File(path).forget()
+    path.replace(target)
     path.parent.rmdir()
 
 
@@ -78,7 +86,7 @@ def text(url: str, expected: str = "a text file") -> str:
             for block in _blocks(response):
                 content.extend(block)
 
-    with _session() as session:
+    with _Session() as session:
         _persist(url, attempt, lambda: 0, expected)
     try:
         return content.decode()
@@ -134,9 +142,6 @@ class _Session(requests.Session):
         """After a redirect there are no credentials either."""
 
 
-_session = _Session
-
-
 class _File:
     """A file under its own name, its part, and the notes on it."""
 
@@ -168,9 +173,13 @@ class _File:
         self.note(checksum=checksum)
         return True
 
+    def forget(self) -> None:
+        self._notes.unlink(missing_ok=True)
+
     def remove(self) -> None:
-        for path in (self.whole, self.part, self._notes):
+        for path in (self.whole, self.part):
             path.unlink(missing_ok=True)
+        self.forget()
 
 
 def _verify(url: str, file: _File, checksum: str | None) -> None:

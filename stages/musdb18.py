@@ -18,7 +18,7 @@ import yaml
 
 from metrics.progress import progress
 from stages import musdb_folder, outputs
-from stages.download import digest, discard, download, file_name, shown, text
+from stages.download import digest, download, file_name, shown, take, text
 from stages.errors import InputError
 from stages.launch import scratch_root
 from stages.lock import lock
@@ -157,8 +157,7 @@ def _archive(work: Path, url: str, checksum: str | None) -> tuple[Path, str]:
     details = {"url": shown(url), "checksum": known, "bytes": fetched.stat().st_size}
     source = json.dumps(details, indent=2) + "\n"
     outputs.write(note, source)
-    fetched.replace(archive)
-    discard(fetched)
+    take(fetched, archive)
     return archive, source
 
 

@@ -105,7 +105,7 @@ def _unpack_tar(archive: Path, target: Path) -> None:
                     raise InputError(archive, found, "files and folders")
                 else:
                     paths.append(path)
-                    if not path.is_file() or path.stat().st_size != member.size:
+                    if not _has_size(path, member.size):
                         source = opened.extractfile(member)
                         _write(archive, source, target, path, lambda _: None, sync=False)
                 progress.add(raw.tell() - read)
@@ -170,8 +170,12 @@ def _require_plain(archive: Path, member: zipfile.ZipInfo) -> None:
         raise InputError(archive, found, "files and folders")
 
 
+def _has_size(path: Path, size: int) -> bool:
+    return os.path.isfile(path) and path.stat().st_size == size  # false for impossible names
+
+
 def _is_there(path: Path, member: zipfile.ZipInfo) -> bool:
-    if not path.is_file() or path.stat().st_size != member.file_size:
+    if not _has_size(path, member.file_size):
         return False
     crc = 0
     with path.open("rb") as stream:
