@@ -5,7 +5,6 @@ working directory, and ends with its exit code.
 """
 
 import argparse
-import fcntl
 import hashlib
 import json
 import signal
@@ -18,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from stages.environments import PACKAGES, interpreter
+from stages.lock import lock
 from stages.params import PATH as PARAMS
 from stages.params import load
 from stages.run import run
@@ -59,13 +59,7 @@ def _run(command: list, module: str) -> int:
 def _scratch(model: str) -> Iterator[Path]:
     """The folder for this run's unfinished training, held by one launcher at a time."""
     folder = scratch_root() / model / fingerprint(f"train_{model}")
-    folder.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:  # released by the kernel at any death
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"{model}: waiting for the same training in another process", file=sys.stderr)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock(folder.with_suffix(".lock"), f"the same training of {model}"):
         folder.mkdir(exist_ok=True)
         yield folder
 
