@@ -51,6 +51,7 @@ from stages.wsj0mix import (
 )
 
 MIXTURES = SPEECH / "mixtures"
+BATCH = 8  # mixtures that a worker gets at once
 MOST_ERRORS = 10  # bad utterances, before mixing stops
 CODE = ("audio.py", "corpus.py", "mix_speech.py", "sphere.py", "wsj0mix.py")
 
@@ -119,7 +120,8 @@ def _mix_all(speech, corpus, recipes, target, workers) -> None:
             for name in folders(speech.speakers):
                 (folder / name).mkdir(parents=True, exist_ok=True)
         errors: dict[str, InputError] = {}
-        with journal.open("a") as table, closing(on_all_cores(_make, jobs, workers)) as results:
+        results = on_all_cores(_make, jobs, workers, BATCH)
+        with journal.open("a") as table, closing(results):
             for job, result in zip(progress(jobs, "mix_speech", "mixture"), results, strict=False):
                 if isinstance(result, InputError):
                     errors.setdefault(str(result), result)

@@ -96,7 +96,10 @@ def write_levels(root: Path, utterances: Iterable[PurePosixPath], folder: Path) 
     """
     names = list(utterances)
     paths = (root / name for name in names)
-    with (folder / "activlev.txt").open("w") as table, closing(on_all_cores(_level, paths)) as all_:
+    with (
+        (folder / "activlev.txt").open("w") as table,
+        closing(on_all_cores(_level, paths, batch=8)) as all_,
+    ):
         for name, level in zip(progress(names, "speech levels", "utterance"), all_, strict=False):
             table.write(f"{name.stem} {level:.16e}\n")
 

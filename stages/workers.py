@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 from typing import TypeVar
 
 from stages.errors import InputError
 
-IN_FLIGHT = 8  # items per worker: enough to keep it busy, few enough to hold in memory
+IN_FLIGHT = 4  # batches per worker: enough to keep it busy, few enough to hold in memory
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -24,7 +25,10 @@ def cores() -> int:
 
 
 def on_all_cores(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int | None = None,
+    batch: int = 1,
 ) -> Iterator[Result]:
     """Yields `function(item)` of every item, in their order, whatever the number of workers.
 
@@ -34,6 +38,7 @@ def on_all_cores(
     Args:
         function: of a module, so that it has a name in the workers.
         workers: processes; None is one per core.
+        batch: items that a worker gets at once; more than one where they take milliseconds.
 
     Raises:
         InputError: a worker was killed.
@@ -43,17 +48,22 @@ def on_all_cores(
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare)
     pending = deque()
     try:
-        for item in items:
-            pending.append(pool.submit(function, item))
+        items = iter(items)
+        while some := list(islice(items, batch)):
+            pending.append(pool.submit(_each, function, some))
             if len(pending) == IN_FLIGHT * workers:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         while pending:
-            yield pending.popleft().result()
+            yield from pending.popleft().result()
     except BrokenProcessPool:
         found = "one that was killed (out of memory?)"
         raise InputError("worker processes", found, "all of them to finish") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def _prepare() -> None:

@@ -377,6 +377,15 @@ def test_another_setting_starts_afresh(make):
     assert len(written(root)) == 3 * 300
 
 
+def every_recipe(root):
+    paths = [root / RECIPES / f"mix_2_spk_{split}.txt" for split in SPLITS.values()]
+    return [recipe for path in paths for recipe in read_recipes(path, 2)]
+
+
+def utterance_files(root):
+    return [path for path in (root / "corpus").rglob("*") if path.is_file()]
+
+
 def damaged(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])

@@ -25,10 +25,23 @@ def test_recipes_are_read_as_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "named"),
+    [("1.914640538743294", "1.9146"), ("0.079969", "0.079969"), ("-0.05971234", "-0.059712")],
+)
+def test_levels_have_five_digits_in_file_names(written, named):
+    """As Matlab's num2str has them; the lists for four and five speakers have all they can."""
+    recipe = Recipe((PurePosixPath("x/a.wav"), PurePosixPath("x/b.wav")), (written, "0"))
+    assert recipe.name == f"a_{named}_b_0.wav"
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("a.wav 1 b.wav -1\na.wav 1\n", "list.txt:2: found 'a.wav 1', expected 2 × `path snr`"),
         ("a.wav one b.wav -1\n", "list.txt:1: found"),
+        ("../a.wav 1 b.wav -1\n", "list.txt:1: found '../a.wav 1 b.wav -1', expected paths in the"),
+        ("/a.wav 1 b.wav -1\n", "list.txt:1: found '/a.wav 1 b.wav -1', expected paths in the"),
+        ("a.wav 1 b.wav -1\n" * 2, "list.txt:2: found a_1_b_-1.wav again, expected each mixture"),
         ("\n", "no lines"),
         (None, "no such file"),
     ],
@@ -104,6 +117,8 @@ def test_the_original_lists_are_read_whole():
     for split, count in counts.items():
         recipes = read_recipes(REAL_LISTS / f"mix_2_spk_{split}.txt", speakers=2)
         assert len(recipes) == count
-        assert isinstance(recipes[0], Recipe)
+        for recipe in recipes:  # the names that the originals have
+            pairs = zip(recipe.sources, recipe.snrs, strict=True)
+            assert recipe.name == "_".join(f"{path.stem}_{snr}" for path, snr in pairs) + ".wav"
     for path in (REAL_LISTS / "activlev").iterdir():
         assert len(read_levels(path)) == len(path.read_text().split()) // 2

@@ -1,0 +1,114 @@
+"""Mixtures per second of mix_speech, against a plain loop over the same operations.
+
+    .venv/pipeline/bin/python -m benchmarks.mix_speech
+
+Recipes like WSJ0-2mix's over a stand-in corpus, both made for it: noise and tones of 2 to 8 s as
+16 kHz WAV. `loop` reads, resamples, mixes and writes one mixture after the other in one process;
+`mix_speech` is the stage as DVC runs it, with all its checks and what it notes for a resume, after
+Python has started. `ratio` is against the loop over as many mixtures; all files are compared.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from time import perf_counter
+
+import soundfile
+from scipy.signal import resample_poly
+
+from stages import mix_speech
+from stages.audio import write_pcm16
+from stages.corpus import find, write_index
+from stages.params import Mixtures, WSJ0Mix
+from stages.recipes import draw_recipes, utterances_of, write_levels, write_recipes
+from stages.workers import cores
+from stages.wsj0mix import SPLITS, list_name, mix, read_levels, read_recipes, split_folder
+from tests.stages import standin
+
+SPEAKERS, UTTERANCES = 20, 10  # of the corpus, and of each speaker
+SAMPLE_RATE = 8000
+
+
+def prepare(mixtures):
+    """Fills the working directory. → the settings of speech"""
+    pool = {
+        f"{speaker:03d}": [
+            PurePosixPath(f"wsj0/si_tr_s/{speaker:03d}/{speaker:03d}{n:05d}.wav")
+            for n in range(UTTERANCES)
+        ]
+        for speaker in range(SPEAKERS)
+    }
+    for name in (name for names in pool.values() for name in names):
+        path = Path("corpus", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(standin.wav(standin.utterance(str(name))))
+    counts = Mixtures(train=mixtures - 2, valid=1, test=1)
+    people = {speaker: speaker for speaker in pool}
+    drawn = draw_recipes(dict.fromkeys(SPLITS, pool), people, counts, 2, random.Random(0))
+    lists = Path("recipes")
+    lists.mkdir(exist_ok=True)
+    Path("index").mkdir(exist_ok=True)
+    write_recipes(drawn, 2, lists)
+    write_levels(Path("corpus"), utterances_of(drawn), lists)
+    write_index(find(Path("corpus"), utterances_of(drawn)), Path("index"))
+    settings = {"name": "wsj0_2mix", "speakers": 2, "sample_rate": SAMPLE_RATE, "mode": "min"}
+    return WSJ0Mix(**settings, corpus=str(Path("corpus").absolute()), lists=None, url="")
+
+
+def loop(target):
+    levels = read_levels(Path("recipes/activlev.txt"))
+    for split in SPLITS:
+        folder = split_folder(target, SAMPLE_RATE, "min", split)
+        for recipe in read_recipes(Path("recipes", list_name(2, split)), 2):
+            sources = []
+            for name in recipe.sources:
+                samples, rate = soundfile.read(Path("corpus", name))
+                sources.append(resample_poly(samples, SAMPLE_RATE, rate))
+            level = [levels[name.stem] for name in recipe.sources]
+            mixture, scaled = mix(sources, level, [float(snr) for snr in recipe.snrs], "min")
+            write_pcm16(folder / "mix" / recipe.name, mixture, SAMPLE_RATE)
+            for number, source in enumerate(scaled, 1):
+                write_pcm16(folder / f"s{number}" / recipe.name, source, SAMPLE_RATE)
+
+
+def content(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.wav")}
+
+
+def timed(function, *arguments):
+    started = perf_counter()
+    function(*arguments)
+    return perf_counter() - started
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--mixtures", type=int, default=1000, help="N; 2 N are measured as well")
+    options = parser.parse_args()
+    print(f"{cores()} cores")
+    print(f"{'':12}{'mixtures':>10}{'s':>8}{'per s':>8}{'ratio':>7}")
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        for mixtures in (options.mixtures, 2 * options.mixtures):
+            speech = prepare(mixtures)
+            plain = timed(loop, Path("loop"))
+            row("loop", mixtures, plain, plain)
+            arguments = speech, Path("index"), Path("recipes"), Path("stage")
+            row("mix_speech", mixtures, timed(mix_speech.make, *arguments), plain)
+            assert content(Path("loop")) == content(Path("stage"))
+            shutil.rmtree("loop")
+        os.chdir("/")
+
+
+def row(name, mixtures, seconds, plain):
+    print(f"{name:12}{mixtures:10}{seconds:8.1f}{mixtures / seconds:8.1f}", end="")
+    print(f"{plain / seconds:7.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
