@@ -19,12 +19,12 @@ from time import perf_counter
 import soundfile
 from scipy.signal import resample_poly
 
+from metrics.workers import cores
 from stages import mix_speech
 from stages.audio import write_pcm16
 from stages.corpus import find, write_index
 from stages.params import Mixtures, WSJ0Mix
 from stages.recipes import draw_recipes, utterances_of, write_levels, write_recipes
-from stages.workers import cores
 from stages.wsj0mix import SPLITS, list_name, mix, read_levels, read_recipes, split_folder
 from tests.stages import standin
 

@@ -23,11 +23,11 @@ class Form(NamedTuple):
 def read_form(path: Path) -> Form:
     """The form of an audio file, from its header. Raises `InputError`."""
     if not path.is_file():
-        raise InputError(f"{path}: found no such file, expected audio")
+        raise InputError(path, "no such file", "audio")
     try:
         header = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: found {_reason(error)}, expected audio") from error
+        raise InputError(path, _reason(error), "audio") from error
     return Form(header.frames, header.samplerate, header.channels)
 
 
@@ -39,14 +39,14 @@ def read(path: Path, form: Form, start: int = 0, stop: int | None = None) -> np.
     """
     found = read_form(path)
     if found != form:
-        raise InputError(f"{path}: found {found}, expected {form}, as its mixture")
+        raise InputError(path, found, f"{form}, as its mixture")
     stop = form.samples if stop is None else stop
     try:
         samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float64", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: found {_reason(error)}, expected audio") from error
+        raise InputError(path, _reason(error), "audio") from error
     if len(samples) != stop - start:
-        raise InputError(f"{path}: found {start + len(samples)} samples, expected {stop}")
+        raise InputError(path, f"{start + len(samples)} samples", stop)
     return samples
 
 

@@ -76,7 +76,8 @@ def _mixture_form(root: Path, track: dict) -> audio.Form:
     form = audio.read_form(path)
     if abs(form.samples / form.sample_rate - track["duration"]) > DURATION_TOLERANCE:
         raise InputError(
-            f"{path}: found {form.samples / form.sample_rate:g} s, "
-            f"expected {track['duration']:g} s as in {root / MUSIC_TEST}"
+            path,
+            f"{form.samples / form.sample_rate:g} s",
+            f"{track['duration']:g} s as in {root / MUSIC_TEST}",
         )
     return form

@@ -29,7 +29,7 @@ def score_speech(root: Path) -> pd.DataFrame:
         path = root / item["mix_path"]
         form = audio.Form(int(item["length"]), int(item["sample_rate"]), 1)
         if (found := audio.read_form(path)) != form:
-            raise InputError(f"{path}: found {found}, expected {form} as in {root / SPEECH_TEST}")
+            raise InputError(path, found, f"{form} as in {root / SPEECH_TEST}")
         scores = score_speakers(
             np.stack([audio.read(root / item[f"{name}_path"], form)[:, 0] for name in names]),
             np.stack([audio.read(estimates / name / item["file"], form)[:, 0] for name in names]),

@@ -73,7 +73,7 @@ def _get(content: dict, path: Path, key: str):
     try:
         return content[key]
     except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: found no {key}, expected one") from error
+        raise InputError(path, f"no {key}", "one") from error
 
 
 if __name__ == "__main__":

@@ -45,10 +45,10 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: found no such file, expected a CSV") from error
+        raise InputError(path, "no such file", "a CSV") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: found unreadable data ({reason}), expected a CSV") from error
+        raise InputError(path, f"unreadable data ({reason})", "a CSV") from error
 
 
 def read_results(path: Path, columns: list[str]) -> pd.DataFrame:
@@ -71,11 +71,11 @@ def read_json(path: Path) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: found no such file, expected a JSON object") from error
+        raise InputError(path, "no such file", "a JSON object") from error
     except ValueError as error:
-        raise InputError(f"{path}: found {error}, expected a JSON object") from error
+        raise InputError(path, error, "a JSON object") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path}: found a {type(content).__name__}, expected a JSON object")
+        raise InputError(path, f"a {type(content).__name__}", "a JSON object")
     return content
 
 
@@ -83,16 +83,14 @@ def _require_columns(frame: pd.DataFrame, columns: list[str], path: Path) -> Non
     """Raises `InputError` naming the columns that the table at `path` lacks."""
     missing = [column for column in columns if column not in frame]
     if missing:
-        raise InputError(
-            f"{path}: found the columns {', '.join(frame)}, expected {', '.join(missing)} too"
-        )
+        raise InputError(path, f"the columns {', '.join(frame)}", f"{', '.join(missing)} too")
 
 
 def _read_list(path: Path, paths: list[str], numbers: list[str]) -> pd.DataFrame:
     frame = _read_table(path)
     _require_columns(frame, [*paths, *numbers], path)
     if frame.empty:
-        raise InputError(f"{path}: found no rows, expected at least one item")
+        raise InputError(path, "no rows", "at least one item")
     for column in frame:
         if column in numbers:
             good = pd.to_numeric(frame[column], errors="coerce").notna()
@@ -109,13 +107,11 @@ def _require_cells(
     if not good.all():
         row = int(good.to_numpy().argmin())
         found = frame[column].iloc[row]
-        raise InputError(
-            f"{path}: found {found!r} in column {column} of row {row + 1}, expected {expected}"
-        )
+        raise InputError(path, f"{found!r} in column {column} of row {row + 1}", expected)
 
 
 def _distinct(frame: pd.DataFrame, column: str, path: Path) -> pd.DataFrame:
     repeated = frame[column][frame[column].duplicated()]
     if not repeated.empty:
-        raise InputError(f"{path}: found the {column} {repeated.iloc[0]} twice, expected it once")
+        raise InputError(path, f"the {column} {repeated.iloc[0]} twice", "it once")
     return frame

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.files import writing
 
 

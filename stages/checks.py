@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from metrics.errors import BadFilesError, InputError, first_ten
 from metrics.progress import progress
+from metrics.workers import on_all_cores
 from stages.audio import expect
-from stages.errors import BadFilesError, InputError, first_ten
-from stages.workers import on_all_cores
 
 BLOCK = 2**16  # samples of each file that are in memory at a time
 SILENCE = 10 ** (-90 / 20)

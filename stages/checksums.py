@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from stages.errors import InputError
+from metrics.errors import InputError
 
 
 def read_checksums(text: str) -> dict[str, str]:

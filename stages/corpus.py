@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import soundfile
 
+from metrics.errors import BadFilesError, InputError
 from stages.audio import inspect
-from stages.errors import BadFilesError, InputError
 from stages.sphere import is_sphere, read_sphere
 
 INDEX = "index.csv"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from metrics.errors import InputError
 from stages.checks import Mixture, Rules, check, summary
-from stages.errors import InputError
 from stages.fetch_music import MUSIC
 from stages.outputs import directory
 from stages.params import Musdb18Excerpts, Music, load

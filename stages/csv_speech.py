@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from metrics.errors import InputError
 from stages.checks import Mixture, Rules, check, summary
-from stages.errors import InputError
 from stages.mix_speech import MIXTURES
 from stages.outputs import directory
 from stages.params import Speech, SVoiceDebug, load

@@ -23,8 +23,8 @@ import urllib3
 from requests import exceptions
 from tqdm import tqdm
 
+from metrics.errors import InputError
 from stages import outputs
-from stages.errors import InputError
 from stages.files import writing
 from stages.launch import scratch_root
 from stages.lock import lock

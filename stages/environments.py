@@ -10,8 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from metrics.errors import InputError
 from stages import outputs
-from stages.errors import InputError
 from stages.params import load
 from stages.run import run
 

@@ -8,8 +8,8 @@ import hashlib
 from importlib.resources import as_file, files
 from pathlib import Path
 
+from metrics.errors import InputError
 from stages import musdb18, musdb_folder
-from stages.errors import InputError
 from stages.given import given
 from stages.outputs import directory
 from stages.params import MiniMusic, Musdb18HQ, Music, MusicFolder, load

@@ -4,11 +4,11 @@ import random
 from itertools import combinations
 from pathlib import Path, PurePosixPath
 
+from metrics.errors import InputError
 from stages import outputs
 from stages.checksums import read_checksums
 from stages.corpus import find, write_index
 from stages.download import discard, download, text
-from stages.errors import InputError
 from stages.given import given
 from stages.launch import scratch_root
 from stages.lock import lock

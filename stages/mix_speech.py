@@ -24,11 +24,12 @@ import scipy
 import soundfile
 from scipy.signal import resample_poly
 
+from metrics.errors import BadFilesError, InputError
 from metrics.progress import progress
+from metrics.workers import on_all_cores
 from stages import librispeech, wsj0
 from stages.audio import pcm16
 from stages.corpus import INDEX, read_index, read_utterance
-from stages.errors import BadFilesError, InputError
 from stages.fetch_speech import CORPUS, RECIPES, SPEECH
 from stages.files import writing
 from stages.launch import scratch_root
@@ -37,7 +38,6 @@ from stages.outputs import adopt, directory
 from stages.params import LibriSpeechMix, Speech, SpeechFolder, SVoiceDebug, WSJ0Mix, load
 from stages.run import run
 from stages.sphere import is_sphere
-from stages.workers import on_all_cores
 from stages.wsj0mix import (
     LEVELS,
     SPLITS,

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import yaml
 
+from metrics.errors import InputError
 from metrics.progress import progress
+from metrics.workers import on_all_cores
 from stages import musdb_folder, outputs
 from stages.download import digest, download, file_name, shown, take, text
-from stages.errors import InputError
 from stages.launch import scratch_root
 from stages.lock import lock
 from stages.params import Musdb18Excerpts, Musdb18HQ
 from stages.stems import decode, write_song
 from stages.unpack import unpack
-from stages.workers import on_all_cores
 
 ARCHIVE = "musdb18hq.zip"  # what the record calls it
 SOURCE = "source.json"

@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from metrics.errors import InputError
 from metrics.progress import progress
-from stages.errors import InputError
 from stages.files import writing
 from stages.outputs import directory
 

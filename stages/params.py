@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from stages.errors import InputError
+from metrics.errors import InputError
 
 PATH = Path("params.yaml")
 

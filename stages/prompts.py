@@ -6,9 +6,9 @@ import subprocess
 import tempfile
 from pathlib import Path, PurePosixPath
 
+from metrics.errors import InputError
 from metrics.progress import progress
 from stages.checksums import check_sha256, read_checksums
-from stages.errors import InputError
 from stages.outputs import directory
 from stages.params import MiniSpeech
 from stages.recipes import Pool, draw_recipes, utterances_of, write_levels, write_recipes

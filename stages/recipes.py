@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path, PurePosixPath
 
+from metrics.errors import InputError
 from metrics.progress import progress
+from metrics.workers import on_all_cores
 from stages.corpus import read_utterance
-from stages.errors import InputError
 from stages.params import Mixtures
-from stages.workers import on_all_cores
 from stages.wsj0mix import Recipe, active_level, list_name
 
 LARGEST_SNR = 2.5  # dB, as in WSJ0-mix: one source up, the other down by as much

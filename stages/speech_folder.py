@@ -3,8 +3,8 @@
 import shutil
 from pathlib import Path
 
+from metrics.errors import BadFilesError, InputError
 from metrics.progress import progress
-from stages.errors import BadFilesError, InputError
 from stages.given import given
 from stages.outputs import directory
 from stages.params import SpeechFolder

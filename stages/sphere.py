@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.errors import InputError
+from metrics.errors import InputError
 
 MAGIC = b"NIST_1A\n"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from metrics.errors import InputError
 from stages.audio import write_pcm16
-from stages.errors import InputError
 
 # The order of the streams in a STEMS file: https://www.native-instruments.com/en/specials/stems
 STREAMS = ("mixture", "drums", "bass", "other", "vocals")

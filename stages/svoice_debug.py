@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from metrics.errors import InputError
 from metrics.progress import progress
 from stages.checksums import check_sha256, read_checksums
 from stages.download import discard, download
-from stages.errors import InputError
 from stages.given import given
 from stages.outputs import directory
 from stages.params import SVoiceDebug

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.files import writing
 from stages.progress import ByteProgress
 

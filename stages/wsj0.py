@@ -6,10 +6,10 @@ scripts used them.
 
 from pathlib import Path
 
+from metrics.errors import InputError
 from stages.checksums import check_sha256, list_sha256, read_checksums
 from stages.corpus import find, write_index
 from stages.download import discard, download
-from stages.errors import InputError
 from stages.given import given
 from stages.outputs import directory
 from stages.params import WSJ0Mix

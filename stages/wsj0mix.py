@@ -14,7 +14,7 @@ import numpy as np
 from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter
 
-from stages.errors import InputError
+from metrics.errors import InputError
 
 LEVELS = "activlev.txt"  # the name of the levels list, beside the recipe lists
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}

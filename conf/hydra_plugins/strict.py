@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.params import check
 
 

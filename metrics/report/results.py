@@ -89,9 +89,9 @@ def _read_params(path: Path) -> dict:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{path}: found {reason}, expected YAML") from error
+        raise InputError(path, reason, "YAML") from error
     if not isinstance(params, dict):
-        raise InputError(f"{path}: found a {type(params).__name__}, expected a mapping")
+        raise InputError(path, f"a {type(params).__name__}", "a mapping")
     return params
 
 

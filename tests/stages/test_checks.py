@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from metrics.errors import BadFilesError
 from stages.checks import BLOCK, Mixture, Rules, check, check_mixture
-from stages.errors import BadFilesError
 from tests.conftest import TEST_DATA
 
 SONG = TEST_DATA / "data/music/test/The Easton Ellises - Falcon 69 (test)"

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import yaml
 
+from metrics.errors import InputError
 from stages import csv_music, csv_speech, fetch_music, mix_speech, params
-from stages.errors import InputError
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from metrics.errors import InputError
 from stages import fetch_music, params, prompts
-from stages.errors import InputError
 from stages.wsj0mix import read_levels, read_recipes, split_folder
 from tests.conftest import ROOT, TEST_DATA
 

@@ -12,8 +12,8 @@ from email.utils import formatdate
 
 import pytest
 
+from metrics.errors import InputError
 from stages import download, progress
-from stages.errors import InputError
 from tests.conftest import ROOT
 from tests.stages.disks import grow, small_disk
 from tests.stages.server import Served, Server

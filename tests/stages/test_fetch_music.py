@@ -20,8 +20,8 @@ import pytest
 import soundfile
 import yaml
 
+from metrics.errors import InputError
 from stages import fetch_music, musdb18, params
-from stages.errors import InputError
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages.disks import grow, small_disk
 from tests.stages.server import Served, Server

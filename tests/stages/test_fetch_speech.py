@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import yaml
 
+from metrics.errors import InputError
 from stages import fetch_speech, prompts, recipes
-from stages.errors import InputError
 from stages.fetch_speech import CORPUS, RECIPES
 from stages.launch import scratch_root
 from stages.params import Mixtures, load

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from metrics.errors import InputError
 from stages import environments, launch
-from stages.errors import InputError
 from tests.conftest import ROOT
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from metrics.errors import InputError
 from stages import mix_speech
 from stages.corpus import read_utterance, write_index
-from stages.errors import InputError
 from stages.fetch_speech import CORPUS, RECIPES
 from stages.mix_speech import MIXTURES
 from stages.params import SpeechFolder, load

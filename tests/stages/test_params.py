@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.params import HYPERPARAMETERS, check, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -46,7 +46,7 @@ def stage(folder, body: str) -> subprocess.CompletedProcess:
 
 
 def test_bad_input_is_one_line(tmp_path):
-    done = stage(tmp_path, "from stages.errors import InputError\nraise InputError('f', 'a', 'b')")
+    done = stage(tmp_path, "from metrics.errors import InputError\nraise InputError('f', 'a', 'b')")
     assert (done.returncode, done.stderr) == (1, "ERROR: f: found a, expected b\n")
 
 
@@ -98,7 +98,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_there(full_disk, body):
 STAGE = """
 from pathlib import Path
 from stages import outputs
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.run import run
 
 def main():

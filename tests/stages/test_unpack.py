@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.unpack import unpack
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages.disks import grow, small_disk

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from stages.errors import InputError
+from metrics.errors import InputError
 from stages.wsj0mix import Recipe, active_level, mix, read_levels, read_recipes
 from tests.conftest import TEST_DATA
 

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
-from stages.errors import InputError
+from metrics.errors import InputError
 
 IN_FLIGHT = 4  # batches per worker: enough to keep it busy, few enough to hold in memory
 
