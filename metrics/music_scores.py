@@ -9,75 +9,143 @@ from metrics import audio
 from metrics.bsseval import bss_eval
 from metrics.errors import InputError
 from metrics.numbers import finite_or_none
-from metrics.progress import progress
+from metrics.score_all import Item, Unfinished, score_all
 from metrics.workspace import BSS_METRICS, MUSIC_TEST, SPLEETER, TARGETS, read_music_list
 
 DURATION_TOLERANCE = 0.01  # s; lists may round
 
 
-def score_music(root: Path, window_seconds: float, hop_seconds: float) -> pd.DataFrame:
+def score_music(
+    root: Path,
+    window_seconds: float,
+    hop_seconds: float,
+    kept: Unfinished,
+    workers: int | None = None,
+) -> pd.DataFrame:
     """Scores every track of the music test list under `root`.
 
-    Returns one row per track × target: `track, target, SDR, SIR, SAR, ISR` (dB, the median over
-    the frames that are not NaN; NaN if there are none), `frames`, `nan_frames`. When a frame is
-    NaN: `metrics.bsseval`.
-    Raises: `InputError` for a missing or unreadable file, or one unlike its mixture.
+    Returns one row per track × target × frame: `track, target, time` (s, where the frame starts),
+    `SDR, SIR, SAR, ISR` (dB). When they are NaN or infinite: `metrics.bsseval`.
+    Raises: `BadFilesError` for tracks with a missing or unreadable file, or one unlike its mixture,
+    after the others were scored and kept; `InputError` for a bad list.
     """
-    tracks = read_music_list(root / MUSIC_TEST).to_dict("records")
-    rows = []
-    for track in progress(tracks, "scoring music", "track"):
-        form = _mixture_form(root, track)
-        estimates = root / SPLEETER / "estimates" / track["track"]
-        scores = bss_eval(
-            np.stack([audio.read(root / track[f"{target}_path"], form) for target in TARGETS]),
-            np.stack([audio.read(estimates / f"{target}.wav", form) for target in TARGETS]),
-            form.sample_rate,
-            window_seconds,
-            hop_seconds,
+    listed = root / MUSIC_TEST
+    tracks = read_music_list(listed).to_dict("records")
+    items = [
+        Item(
+            _files(root, track),
+            (track["duration"], str(listed), window_seconds, hop_seconds),
         )
-        for source, target in enumerate(TARGETS):
-            frames = {metric: getattr(scores, metric)[source] for metric in BSS_METRICS}
-            rows.append(
-                {
-                    "track": track["track"],
-                    "target": target,
-                    **{metric: median(values) for metric, values in frames.items()},
-                    "frames": frames["SDR"].size,
-                    "nan_frames": int(np.isnan(frames["SDR"]).sum()),
-                }
-            )
-    return pd.DataFrame(rows)
+        for track in tracks
+    ]
+    results = score_all(_score, items, kept, "scoring music", "track", workers)
+    return pd.DataFrame(
+        [
+            {
+                "track": track["track"],
+                "target": target,
+                "time": frame * hop_seconds,
+                **{metric: scores[metric][source][frame] for metric in BSS_METRICS},
+            }
+            for track, scores in zip(tracks, results, strict=True)
+            for source, target in enumerate(TARGETS)
+            for frame in range(len(scores["SDR"][source]))
+        ]
+    )
 
 
-def aggregate_music(scores: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """`{metric: {target: median over tracks, …, "mean": mean over targets}}` in dB.
+def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
+    """One row per track × target: `track, target, SDR, SIR, SAR, ISR` (dB, the median over the
+    frames where it is finite; NaN if there are none), `frames`, `nan_frames` (those whose SDR is
+    not finite).
 
-    Tracks whose score is NaN are left out of the median. None: no finite value.
+    `museval` leaves the same frames out: it writes infinities as NaN.
     """
-    aggregate = {}
-    for metric in BSS_METRICS:
-        medians = {
-            target: median(scores.loc[scores["target"] == target, metric]) for target in TARGETS
-        }
-        medians["mean"] = sum(medians.values()) / len(TARGETS)
-        aggregate[metric] = {name: finite_or_none(value) for name, value in medians.items()}
-    return aggregate
+    return pd.DataFrame(
+        [
+            {
+                "track": track,
+                "target": target,
+                **{metric: median(rows[metric]) for metric in BSS_METRICS},
+                "frames": len(rows),
+                "nan_frames": int((~np.isfinite(rows["SDR"])).sum()),
+            }
+            for (track, target), rows in frames.groupby(["track", "target"], sort=False)
+        ]
+    )
+
+
+def aggregate_music(scores: pd.DataFrame) -> dict[str, dict | int]:
+    """What `scores.json` holds, of the rows of `music_by_track`, in dB; None: no finite value.
+
+    `{metric: {target: median over tracks, …, "mean": mean over targets}}`, as the SiSEC campaigns
+    aggregate; the same under `mean_over_tracks` with the mean instead of that median; and under
+    `tracks`, `frames` and `nan_frames` how many there are, frames by target. Tracks whose score is
+    NaN are left out.
+    """
+    by_target = scores.groupby("target")
+    return {
+        **_over_tracks(by_target, median),
+        "mean_over_tracks": _over_tracks(by_target, mean),
+        "tracks": int(scores["track"].nunique()),
+        **{
+            count: {target: int(by_target[count].sum()[target]) for target in TARGETS}
+            for count in ("frames", "nan_frames")
+        },
+    }
 
 
 def median(values) -> float:
-    """The median of the values that are not NaN; NaN if there are none."""
-    values = np.asarray(values, dtype=np.float64)
-    values = values[~np.isnan(values)]
+    """The median of the values that are finite; NaN if there are none."""
+    values = _finite(values)
     return float(np.median(values)) if values.size else float("nan")
 
 
-def _mixture_form(root: Path, track: dict) -> audio.Form:
-    path = root / track["mix_path"]
-    form = audio.read_form(path)
-    if abs(form.samples / form.sample_rate - track["duration"]) > DURATION_TOLERANCE:
-        raise InputError(
-            path,
-            f"{form.samples / form.sample_rate:g} s",
-            f"{track['duration']:g} s as in {root / MUSIC_TEST}",
-        )
-    return form
+def mean(values) -> float:
+    """The mean of the values that are finite; NaN if there are none."""
+    values = _finite(values)
+    return float(np.mean(values)) if values.size else float("nan")
+
+
+def _finite(values) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    return values[np.isfinite(values)]
+
+
+def _over_tracks(by_target, over) -> dict[str, dict[str, float | None]]:
+    aggregate = {}
+    for metric in BSS_METRICS:
+        values = {target: over(by_target.get_group(target)[metric]) for target in TARGETS}
+        values["mean"] = sum(values.values()) / len(TARGETS)
+        aggregate[metric] = {name: finite_or_none(value) for name, value in values.items()}
+    return aggregate
+
+
+def _files(root: Path, track: dict) -> tuple[Path, ...]:
+    """The mixture, the references, the estimates."""
+    estimates = root / SPLEETER / "estimates" / track["track"]
+    return (
+        root / track["mix_path"],
+        *(root / track[f"{target}_path"] for target in TARGETS),
+        *(estimates / f"{target}.wav" for target in TARGETS),
+    )
+
+
+def _score(
+    files: tuple[Path, ...],
+    threads: int,
+    duration: float,
+    listed: str,
+    window_seconds: float,
+    hop_seconds: float,
+) -> dict[str, list]:
+    """`{metric: [[dB of a frame, …] of a target, …]}`."""
+    mixture, *stems = files
+    form = audio.read_form(mixture)
+    if abs(form.samples / form.sample_rate - duration) > DURATION_TOLERANCE:
+        found = f"{form.samples / form.sample_rate:g} s"
+        raise InputError(mixture, found, f"{duration:g} s as in {listed}")
+    signals = np.stack([audio.read(path, form) for path in stems])
+    references, estimates = np.split(signals, 2)
+    scores = bss_eval(references, estimates, form.sample_rate, window_seconds, hop_seconds, threads)
+    return {metric: getattr(scores, metric).tolist() for metric in BSS_METRICS}

@@ -14,12 +14,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from metrics.sdr import sdr
+
 
 class SpeakerScores(NamedTuple):
     """One value per speaker, in the order of the references."""
 
     si_snr: np.ndarray  # dB
     si_snr_improvement: np.ndarray  # dB over the mixture
+    sdr_improvement: np.ndarray  # dB over the mixture
     order: np.ndarray  # index of the estimate matched to each reference
 
 
@@ -48,11 +51,13 @@ def si_snr(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
 def score_speakers(
     references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray
 ) -> SpeakerScores:
-    """SI-SNR and its improvement over the mixture under the best permutation of the estimates.
+    """SI-SNR, and its and the SDR's improvement over the mixture, under the best permutation of the
+    estimates.
 
     references, estimates: `(speakers, samples)`; mixture: `(samples,)`.
     The best permutation has the largest sum of SI-SNR over the speakers; silent references have
-    no say in it. The improvement is SI-SNR(reference, estimate) - SI-SNR(reference, mixture).
+    no say in it, and have no scores (NaN). The improvement is SI-SNR(reference, estimate) -
+    SI-SNR(reference, mixture), and so for `metrics.sdr`.
     """
     if np.shape(references) != np.shape(estimates):
         raise ValueError(f"references {np.shape(references)}, estimates {np.shape(estimates)}")
@@ -62,7 +67,14 @@ def score_speakers(
     gains = np.nan_to_num(pairs, nan=0.0, posinf=1e3, neginf=-1e3)
     speakers, order = linear_sum_assignment(gains, maximize=True)
     scores = pairs[speakers, order]
-    return SpeakerScores(scores, scores - si_snr(references, mixture), order)
+    sdrs = np.array(
+        [sdr(s, [estimates[i], mixture]) for s, i in zip(references, order, strict=True)]
+    )
+    sdrs[np.isnan(scores)] = np.nan
+    with np.errstate(invalid="ignore"):
+        return SpeakerScores(
+            scores, scores - si_snr(references, mixture), sdrs[:, 0] - sdrs[:, 1], order
+        )
 
 
 def _constant(signal: np.ndarray) -> np.ndarray:

@@ -5,7 +5,14 @@ import sys
 from pathlib import Path
 
 from metrics.errors import InputError
-from metrics.workspace import BSS_METRICS, SPLEETER, SVOICE, read_json
+from metrics.workspace import (
+    BSS_METRICS,
+    PERCEPTUAL_METRICS,
+    SPEECH_METRICS,
+    SPLEETER,
+    SVOICE,
+    read_json,
+)
 
 UNDEFINED = "undefined"  # no finite value
 
@@ -17,7 +24,7 @@ def render(root: Path) -> str:
     """
     blocks = [
         _block("Spleeter, music", root, SPLEETER, _bss_rows),
-        _block("SVoice, speech", root, SVOICE, _si_snr_rows),
+        _block("SVoice, speech", root, SVOICE, _speech_rows),
     ]
     return "\n\n".join(blocks)
 
@@ -51,15 +58,23 @@ def _bss_rows(scores: dict, path: Path) -> list[str]:
     for target in columns[0]:
         values = [_get(column, path, target) for column in columns]
         lines.append(f"{target:<12}" + "".join(_number(value) for value in values))
-    return lines
+    frames, undefined = (_get(scores, path, key) for key in ("frames", "nan_frames"))
+    undefined = f"{sum(undefined.values())} of {sum(frames.values())}"
+    return [
+        *lines,
+        f"{'tracks':<22}{_get(scores, path, 'tracks'):>10}",
+        f"{'NaN frames':<22}{undefined:>10}",
+    ]
 
 
-def _si_snr_rows(scores: dict, path: Path) -> list[str]:
+def _speech_rows(scores: dict, path: Path) -> list[str]:
+    perceptual = [(key, name) for key, name in PERCEPTUAL_METRICS.items() if key in scores]
     return [
         "mean, dB",
-        f"{'SI-SNR':<22}{_number(_get(scores, path, 'si_snr'))}",
-        f"{'SI-SNR improvement':<22}{_number(_get(scores, path, 'si_snr_improvement'))}",
+        *(f"{name:<22}{_number(_get(scores, path, key))}" for key, name in SPEECH_METRICS.items()),
+        *(f"{name:<22}{_number(scores[key])}" for key, name in perceptual),
         f"{'mixtures':<22}{_get(scores, path, 'mixtures'):>10}",
+        f"{'silent references':<22}{_get(scores, path, 'silent_references'):>10}",
     ]
 
 

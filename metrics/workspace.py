@@ -10,6 +10,12 @@ from metrics.errors import InputError
 
 TARGETS = ("vocals", "drums", "bass", "other")
 BSS_METRICS = ("SDR", "SIR", "SAR", "ISR")
+SPEECH_METRICS = {  # dB; column: name
+    "si_snr": "SI-SNR",
+    "si_snr_improvement": "SI-SNR improvement",
+    "sdr_improvement": "SDR improvement",
+}
+PERCEPTUAL_METRICS = {"pesq": "PESQ", "stoi": "STOI"}  # where they are wanted
 
 MUSIC_TEST = Path("data/csv/music/test.csv")
 SPEECH_TEST = Path("data/csv/speech/test.csv")

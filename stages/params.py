@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from metrics.errors import InputError
+from metrics.perception import PESQ_MODES
 
 PATH = Path("params.yaml")
 
@@ -361,6 +362,8 @@ class AdaptiveClipping(Strict):
 class Evaluation(Strict):
     window_seconds: Positive
     hop_seconds: Positive
+    pesq: bool
+    stoi: bool
 
 
 class Runtime(Strict):
@@ -387,6 +390,13 @@ class Params(Strict):
     schedule: Annotated[Schedule, Discriminator("name")]
     clipping: Annotated[Clipping, Discriminator("name")]
     runtime: Runtime
+
+    @model_validator(mode="after")
+    def _measurable(self):
+        rate = self.speech.sample_rate
+        if self.evaluation.pesq and rate not in PESQ_MODES:
+            raise RuleError("evaluation.pesq", True, f"false, as speech.sample_rate is {rate}")
+        return self
 
 
 def check(values: dict) -> Params:

@@ -9,6 +9,7 @@ import yaml
 from metrics.errors import InputError
 from metrics.workspace import (
     BSS_METRICS,
+    SPEECH_METRICS,
     SPLEETER,
     SVOICE,
     read_json,
@@ -72,7 +73,7 @@ class Workspace:
             _read_model(
                 root,
                 SVOICE,
-                ["mixture", "speaker", "estimate", "si_snr", "si_snr_improvement"],
+                ["mixture", "speaker", "estimate", *SPEECH_METRICS],
                 key="svoice",
                 title="SVoice",
                 task="speech, several speakers",

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from metrics.report.figure import figure
 from metrics.report.markup import details, missing, number, plural, source, table
 from metrics.report.results import Model, Workspace
-from metrics.workspace import BSS_METRICS
+from metrics.workspace import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
 
 MARGIN = "Measured on the test set, in dB. Higher is better everywhere."
 FEW = 8  # items up to which a table says more than a distribution
@@ -46,8 +46,8 @@ def _music(model: Model) -> str:
     if silent:
         parts.append(
             f"<p>{silent:,} of {int(scores['frames'].sum()):,} values, one per frame and stem, "
-            "are undefined: a reference or an estimate is silent there. The medians leave them "
-            "out.</p>"
+            "are undefined or infinite: a reference or an estimate is silent there, or the "
+            "estimate is the reference. The medians leave them out, as museval does.</p>"
         )
     rows = [
         [
@@ -108,7 +108,10 @@ def _music_distribution(model: Model) -> str:
 
 def _speech(model: Model) -> str:
     parts = []
-    names = {"si_snr": "SI-SNR", "si_snr_improvement": "SI-SNR improvement"}
+    there = () if model.scores is None else model.scores
+    perceptual = {key: name for key, name in PERCEPTUAL_METRICS.items() if key in there}
+    names = SPEECH_METRICS | perceptual
+    unit = f"dB, but {' and '.join(perceptual.values())}" if perceptual else "dB"
     if model.aggregate is None:
         parts.append(missing(model.results / "scores.json", "scores"))
     else:
@@ -123,7 +126,9 @@ def _speech(model: Model) -> str:
             paths.append(model.results / "scores.csv")
         count = model.aggregate.get("mixtures")
         over = plural(count, "mixture") if count else "the mixtures"
-        parts.append(table(head, rows, f"Over {over} and their speakers, best permutation (dB)"))
+        parts.append(
+            table(head, rows, f"Over {over} and their speakers, best permutation ({unit})")
+        )
         parts.append(source(*paths))
     if model.scores is None:
         parts.append(missing(model.results / "scores.csv", "scores per mixture"))
@@ -137,7 +142,7 @@ def _speech(model: Model) -> str:
         _items(
             ["mixture", "speaker", "estimate", *names.values()],
             rows,
-            "Scores per mixture and speaker, with the estimate matched to the speaker (dB)",
+            f"Scores per mixture and speaker, with the estimate matched to the speaker ({unit})",
             model,
             scores["mixture"].nunique(),
             "mixture",

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from metrics.music_scores import aggregate_music, score_music
+from metrics.music_scores import aggregate_music, music_by_track, score_music
+from metrics.score_all import Unfinished
 from metrics.speech_scores import aggregate_speech, score_speech
 from tests.metrics.files import (
     MUSIC_SECONDS,
@@ -57,6 +58,14 @@ def speech(workspace):
     return workspace
 
 
+@pytest.fixture
+def kept(tmp_path):
+    """Where unfinished scores lie."""
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    return Unfinished(folder)
+
+
 @pytest.fixture(scope="session")
 def known_scores():
     """The scores of the fixtures' estimates, computed by the first test that needs them."""
@@ -64,7 +73,7 @@ def known_scores():
 
 
 @pytest.fixture
-def finished(music, speech, known_scores):
+def finished(music, speech, known_scores, kept):
     """The workspace as a whole run leaves it: trained, separated, scored."""
     root = music.root
     for model in ("spleeter", "svoice"):
@@ -72,8 +81,8 @@ def finished(music, speech, known_scores):
         environment = {"interpreter": "3.11.7", "packages": {model: "2.4.2"}}
         (root / f"results/{model}/environment.json").write_text(json.dumps(environment))
     if not known_scores:
-        known_scores["music"] = score_music(root, 0.25, 0.25)
-        known_scores["speech"] = score_speech(root)
+        known_scores["music"] = music_by_track(score_music(root, 0.25, 0.25, kept))
+        known_scores["speech"] = score_speech(root, kept)
     scores = known_scores["music"]
     write_scores(root, "spleeter", scores, aggregate_music(scores))
     scores = known_scores["speech"]

@@ -8,14 +8,14 @@ import pytest
 import soundfile
 
 from metrics.errors import InputError
-from metrics.music_scores import aggregate_music, score_music
+from metrics.music_scores import aggregate_music, music_by_track, score_music
 from tests.metrics.files import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write
 
 RATE = 44100
 FIRST = "results/spleeter/estimates/First (live)"
 
 
-def test_rows_and_aggregate_are_museval_medians(music):
+def test_rows_and_aggregate_are_museval_medians(music, kept):
     from museval.metrics import bss_eval as museval_bss_eval
 
     silent = music.root / FIRST / "bass.wav"
@@ -23,7 +23,10 @@ def test_rows_and_aggregate_are_museval_medians(music):
     samples[: RATE // 4] = 0  # the first of two windows
     write(silent, samples, RATE)
 
-    scores = score_music(music.root, window_seconds=0.25, hop_seconds=0.25)
+    frames = score_music(music.root, 0.25, 0.25, kept)
+    assert list(frames) == ["track", "target", "time", "SDR", "SIR", "SAR", "ISR"]
+    assert list(frames["time"]) == [0.0, 0.25] * 8
+    scores = music_by_track(frames)
 
     expected = []
     for item in read_list(music.root, "music"):
@@ -41,11 +44,17 @@ def test_rows_and_aggregate_are_museval_medians(music):
             medians = [np.nanmedian(values[index]) for values in (sdr, sir, sar, isr)]
             expected.append([track, target, *medians, 2, int(np.isnan(sdr[index]).sum())])
     columns = ["track", "target", "SDR", "SIR", "SAR", "ISR", "frames", "nan_frames"]
-    pd.testing.assert_frame_equal(scores, pd.DataFrame(expected, columns=columns), check_exact=True)
+    pd.testing.assert_frame_equal(
+        scores, pd.DataFrame(expected, columns=columns), rtol=0, atol=1e-6
+    )
     assert list(scores["nan_frames"]) == [1, 1, 1, 1, 0, 0, 0, 0]
 
     aggregate = aggregate_music(scores)
-    assert list(aggregate) == ["SDR", "SIR", "SAR", "ISR"]
+    counts = ["tracks", "frames", "nan_frames"]
+    assert list(aggregate) == ["SDR", "SIR", "SAR", "ISR", "mean_over_tracks", *counts]
+    assert aggregate["tracks"] == 2
+    assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
+    assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 1)
     drums = scores[scores["target"] == "drums"]["SDR"]
     assert aggregate["SDR"]["drums"] == pytest.approx(drums.mean())  # of two: also the median
     assert aggregate["SDR"]["mean"] == pytest.approx(
@@ -54,24 +63,42 @@ def test_rows_and_aggregate_are_museval_medians(music):
     json.dumps(aggregate, allow_nan=False)
 
 
-def test_aggregate_takes_the_median_over_tracks_and_writes_null_for_nothing():
+def test_aggregate_is_over_tracks_and_null_for_nothing():
     scores = pd.DataFrame(
         [
             {"track": track, "target": target, **dict.fromkeys(["SIR", "SAR", "ISR"], 1.0)}
-            | {"SDR": value}
+            | {"SDR": value, "frames": 3, "nan_frames": int(np.isnan(value))}
             for target, values in {
                 "vocals": [1.0, 2.0, 9.0],
                 "drums": [np.nan, 4.0, 6.0],
                 "bass": [np.nan, np.nan, np.nan],
-                "other": [1.0, np.inf, np.inf],
+                "other": [1.0, 2.0, 4.5],
             }.items()
             for track, value in zip("abc", values, strict=True)
         ]
     )
     aggregate = aggregate_music(scores)
-    expected = {"vocals": 2.0, "drums": 5.0, "bass": None, "other": None, "mean": None}
+    expected = {"vocals": 2.0, "drums": 5.0, "bass": None, "other": 2.0, "mean": None}
     assert aggregate["SDR"] == expected
     assert aggregate["SIR"] == dict.fromkeys([*TARGETS, "mean"], 1.0)
+    expected = {"vocals": 4.0, "drums": 5.0, "bass": None, "other": 2.5, "mean": None}
+    assert aggregate["mean_over_tracks"]["SDR"] == expected
+    assert aggregate["tracks"] == 3
+    assert aggregate["nan_frames"] == {"vocals": 0, "drums": 1, "bass": 3, "other": 0}
+
+
+def test_frames_that_are_not_finite_are_left_out_and_counted():
+    frames = pd.DataFrame(
+        {
+            "track": "a",
+            "target": "vocals",
+            "time": range(5),
+            "SDR": [np.inf, 1.0, np.nan, 3.0, -np.inf],
+            **{metric: [1.0, 2.0, np.nan, 4.0, np.inf] for metric in ("SIR", "SAR", "ISR")},
+        }
+    )
+    (row,) = music_by_track(frames).to_dict("records")
+    assert (row["SDR"], row["SIR"], row["frames"], row["nan_frames"]) == (2.0, 2.0, 5, 3)
 
 
 def missing_estimate(root):
@@ -175,16 +202,16 @@ def track_twice(root):
         track_twice,
     ],
 )
-def test_bad_input_is_one_line_naming_the_file(music, spoil):
+def test_bad_input_is_one_line_naming_the_file(music, kept, spoil):
     message = spoil(music.root)
     with pytest.raises(InputError, match=message) as caught:
-        score_music(music.root, 0.25, 0.25)
+        score_music(music.root, 0.25, 0.25, kept)
     assert "\n" not in str(caught.value)
 
 
-def test_progress_without_a_terminal_is_plain_lines(music, capsys, monkeypatch):
+def test_progress_without_a_terminal_is_plain_lines(music, kept, capsys, monkeypatch):
     monkeypatch.setattr("metrics.music_scores.bss_eval", lambda references, *_: _zeros(references))
-    score_music(music.root, 0.25, 0.25)
+    score_music(music.root, 0.25, 0.25, kept)
     assert capsys.readouterr().err.splitlines() == [
         "scoring music: 2 of 2 tracks",
     ]

@@ -9,13 +9,15 @@ import pytest
 import soundfile
 
 from metrics.errors import InputError
+from metrics.sdr import sdr
 from metrics.si_snr import si_snr
 from metrics.speech_scores import aggregate_speech, score_speech
+from metrics.workspace import SPEECH_METRICS
 from tests.metrics.files import read_list, rewrite_list, write
 
 
-def test_rows_and_aggregate(speech):
-    scores = score_speech(speech.root)
+def test_rows_and_aggregate(speech, kept):
+    scores = score_speech(speech.root, kept)
 
     expected = []
     for index, item in enumerate(read_list(speech.root, "speech")):
@@ -27,8 +29,9 @@ def test_rows_and_aggregate(speech):
             estimate, _ = soundfile.read(speech.root / f"results/svoice/estimates/{matched}/{name}")
             score = float(si_snr(reference, estimate))
             gain = score - float(si_snr(reference, mixture))
-            expected.append([name.removesuffix(".wav"), speaker, matched, score, gain])
-    columns = ["mixture", "speaker", "estimate", "si_snr", "si_snr_improvement"]
+            sdr_gain = float(np.subtract(*sdr(reference, [estimate, mixture])))
+            expected.append([name.removesuffix(".wav"), speaker, matched, score, gain, sdr_gain])
+    columns = ["mixture", "speaker", "estimate", *SPEECH_METRICS]
     pd.testing.assert_frame_equal(scores, pd.DataFrame(expected, columns=columns))
     assert (scores["si_snr_improvement"] > 5).all()
 
@@ -36,16 +39,18 @@ def test_rows_and_aggregate(speech):
     assert aggregate == {
         "si_snr": pytest.approx(np.mean([row[3] for row in expected])),
         "si_snr_improvement": pytest.approx(np.mean([row[4] for row in expected])),
+        "sdr_improvement": pytest.approx(np.mean([row[5] for row in expected])),
         "mixtures": 2,
+        "silent_references": 0,
     }
     json.dumps(aggregate, allow_nan=False)
 
 
-def test_silent_reference_is_left_out_of_the_mean_and_a_silent_estimate_is_not(speech):
+def test_silent_reference_is_left_out_of_the_mean_and_a_silent_estimate_is_not(speech, kept):
     item = read_list(speech.root, "speech")[0]
     write(speech.root / "data/own/silence.wav", np.zeros(item["length"]), item["sample_rate"])
     rewrite_list(speech.root, "speech", s2_path="data/own/silence.wav")
-    scores = score_speech(speech.root)
+    scores = score_speech(speech.root, kept)
     assert np.isnan(scores["si_snr"]).tolist() == [False, True, False, False]
     assert aggregate_speech(scores)["si_snr"] == pytest.approx(scores["si_snr"].dropna().mean())
 
@@ -53,11 +58,15 @@ def test_silent_reference_is_left_out_of_the_mean_and_a_silent_estimate_is_not(s
     estimate = speech.root / "results/svoice/estimates/s1" / name
     samples, rate = soundfile.read(estimate)
     write(estimate, 0 * samples, rate)
-    aggregate = aggregate_speech(score_speech(speech.root))
-    assert aggregate == {"si_snr": None, "si_snr_improvement": None, "mixtures": 2}
+    aggregate = aggregate_speech(score_speech(speech.root, kept))
+    assert aggregate == {
+        **dict.fromkeys(SPEECH_METRICS),
+        "mixtures": 2,
+        "silent_references": 1,
+    }
 
 
-def test_three_speakers(speech):
+def test_three_speakers(speech, kept):
     """As many speakers as the list has sources of."""
     item = read_list(speech.root, "speech")[0]
     third = np.random.default_rng(0).normal(size=item["length"]) / 10
@@ -71,7 +80,7 @@ def test_three_speakers(speech):
     ):
         samples, _ = soundfile.read(speech.root / path)
         write(speech.root / f"results/svoice/estimates/{folder}/a.wav", samples + mixture / 9, rate)
-    scores = score_speech(speech.root)
+    scores = score_speech(speech.root, kept)
     assert list(scores["speaker"]) == ["s1", "s2", "s3"]
     assert list(scores["estimate"]) == ["s3", "s1", "s2"]
 
@@ -104,11 +113,11 @@ def mixture_unlike_the_list(root):
 
 
 def unreadable_mixture(root):
-    path = root / "data/own/broken.wav"
+    path = root / "data/own" / Path(read_list(root, "speech")[0]["mix_path"]).name
     path.parent.mkdir()
     path.write_bytes(b"RIFF....")
-    rewrite_list(root, "speech", mix_path="data/own/broken.wav")
-    return r"broken.wav: found unreadable data"
+    rewrite_list(root, "speech", mix_path=str(path.relative_to(root)))
+    return rf"own/{path.name}: found unreadable data"
 
 
 def list_without_sources(root):
@@ -135,8 +144,8 @@ def mixture_twice(root):
         mixture_twice,
     ],
 )
-def test_bad_input_is_one_line_naming_the_file(speech, spoil):
+def test_bad_input_is_one_line_naming_the_file(speech, kept, spoil):
     message = spoil(speech.root)
     with pytest.raises(InputError, match=message) as caught:
-        score_speech(speech.root)
+        score_speech(speech.root, kept)
     assert "\n" not in str(caught.value)

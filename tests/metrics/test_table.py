@@ -21,10 +21,21 @@ TRAIN = {
     "parameters": 1000,
 }
 MUSIC = {
-    metric: {"vocals": 1.234, "drums": 2.0, "bass": -3.5, "other": None, "mean": None}
-    for metric in ("SDR", "SIR", "SAR", "ISR")
+    **{
+        metric: {"vocals": 1.234, "drums": 2.0, "bass": -3.5, "other": None, "mean": None}
+        for metric in ("SDR", "SIR", "SAR", "ISR")
+    },
+    "tracks": 50,
+    "frames": dict.fromkeys(["vocals", "drums", "bass", "other"], 3000),
+    "nan_frames": {"vocals": 120, "drums": 120, "bass": 130, "other": 120},
 }
-SPEECH = {"si_snr": 3.211, "si_snr_improvement": 3.009, "mixtures": 8}
+SPEECH = {
+    "si_snr": 3.211,
+    "si_snr_improvement": 3.009,
+    "sdr_improvement": 3.5,
+    "mixtures": 8,
+    "silent_references": 1,
+}
 
 
 def write(root, model, train=None, scores=None):
@@ -53,6 +64,8 @@ drums             2.00      2.00      2.00      2.00
 bass             -3.50     -3.50     -3.50     -3.50
 other        undefined undefined undefined undefined
 mean         undefined undefined undefined undefined
+tracks                        50
+NaN frames            490 of 12000
   from results/spleeter/scores.json
 
 SVoice, speech
@@ -65,7 +78,9 @@ best validation loss   undefined
 mean, dB
 SI-SNR                      3.21
 SI-SNR improvement          3.01
+SDR improvement             3.50
 mixtures                       8
+silent references              1
   from results/svoice/scores.json"""
     assert render(tmp_path) == expected
 

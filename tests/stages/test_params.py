@@ -136,6 +136,15 @@ def test_a_bad_value_is_named_with_what_is_allowed(key, value, message):
     assert "\n" not in str(caught.value)
 
 
+def test_pesq_is_only_for_the_rates_it_knows():
+    wanted = changed(composed(), "evaluation.pesq", True)
+    assert check(wanted).evaluation.pesq
+    with pytest.raises(InputError) as caught:
+        check(changed(wanted, "speech.sample_rate", 11025))
+    expected = "expected false, as speech.sample_rate is 11025"
+    assert str(caught.value) == f"evaluation.pesq: found True, {expected}"
+
+
 def test_a_missing_key_is_named():
     values = composed()
     del values["optimizer"]["svoice"]["lr"]

@@ -1,0 +1,52 @@
+"""Signal-to-distortion ratio of separated speakers, in dB, as WSJ0-mix papers report it.
+
+That of BSS Eval version 3 (Vincent, Gribonval, Févotte, "Performance measurement in blind audio
+source separation", IEEE TASLP 14(4), 2006; `bss_eval_sources` of `mir_eval`): what a filter of 512
+taps on the reference s can make of the estimate e counts as signal, the rest as distortion. With r
+the autocorrelation of s, R its Toeplitz matrix and c the correlation of s with e, all over the lags
+0 to 511, the energies are
+
+    signal = c' R⁻¹ c        SDR = 10 log10( signal / (|e|² - signal) )
+
+(Scheibler, "SDR – Medium Rare with Fast Computations", ICASSP 2022). Means are not removed. BSS
+Eval version 4 has another SDR, which takes a filtered or scaled reference for distortion.
+"""
+
+import numpy as np
+import scipy.fft
+import scipy.linalg
+
+TAPS = 512
+
+
+def sdr(reference: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """SDR in dB of each of the estimates `(n, samples)` against `reference` `(samples,)`, to
+    `(n,)`.
+
+    NaN where the reference is silent (0): there is nothing to find. Minus infinity where an
+    estimate is silent or has non-finite samples: nothing was found.
+    """
+    reference = np.asarray(reference, dtype=np.float64)
+    estimates = np.asarray(estimates, dtype=np.float64)
+    if not reference.any():
+        return np.full(len(estimates), np.nan)
+    estimates = np.where(np.isfinite(estimates).all(axis=-1, keepdims=True), estimates, 0.0)
+    length = scipy.fft.next_fast_len(reference.size + TAPS, real=True)
+    spectrum = scipy.fft.rfft(reference, length)
+    spectra = np.concatenate([spectrum[None], scipy.fft.rfft(estimates, length)])
+    lags = scipy.fft.irfft(spectrum.conj() * spectra, length)[:, :TAPS]
+    autocorrelation, correlations = lags[0], lags[1:]
+    filters = _solve(scipy.linalg.toeplitz(autocorrelation), correlations.T).T
+    signal = (filters * correlations).sum(axis=-1)
+    energy = (estimates**2).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Rounding may leave an estimate that is all signal less than nothing of distortion.
+        ratio = 10 * np.log10(signal / np.maximum(energy - signal, 0))
+    return np.where(energy == 0, -np.inf, ratio)
+
+
+def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:  # a reference of a few tones
+        return np.linalg.lstsq(matrix, right, rcond=None)[0]

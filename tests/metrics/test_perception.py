@@ -1,0 +1,69 @@
+"""PESQ and STOI on real voices, and what is said where PESQ is not installed."""
+
+import sys
+from importlib.metadata import PackageNotFoundError
+
+import numpy as np
+import pytest
+import soundfile
+
+from metrics import perception
+from metrics.errors import InputError
+from metrics.score_all import unfinished
+from metrics.speech_scores import aggregate_speech, score_speech
+from tests.metrics.files import read_list
+
+
+@pytest.fixture
+def voice(workspace):
+    """8 kHz, some seconds."""
+    item = max(read_list(workspace.root, "speech"), key=lambda item: item["length"])
+    return soundfile.read(workspace.root / item["s1_path"])[0]
+
+
+def noisy(voice, level):
+    return voice + level * np.std(voice) * np.random.default_rng(0).normal(size=voice.size)
+
+
+def test_stoi_falls_with_noise_and_is_none_for_silence(voice):
+    scores = [perception.stoi(voice, noisy(voice, level), 8000) for level in (0, 0.3, 3)]
+    assert scores[0] == pytest.approx(1)
+    assert 1 > scores[1] > scores[2] > 0
+    assert np.isnan(perception.stoi(0 * voice, voice, 8000))
+    assert np.isnan(perception.stoi(voice, 0 * voice, 8000))
+    assert np.isnan(perception.stoi(voice, np.nan * voice, 8000))
+
+
+def test_pesq_falls_with_noise_and_is_none_for_silence(voice):
+    pytest.importorskip("pesq", reason="docker/requirements/pipeline-speech.txt is optional")
+    scores = [perception.pesq(voice, noisy(voice, level), 8000) for level in (0, 0.1, 1)]
+    assert 4.6 > scores[0] > scores[1] > scores[2] >= 1
+    assert np.isnan(perception.pesq(0 * voice, voice, 8000))
+    assert np.isnan(perception.pesq(voice, 0 * voice, 8000))
+    assert np.isnan(perception.pesq(voice[:100], voice[:100], 8000))
+
+
+def test_wanted_measures_are_columns_and_means(speech, tmp_path):
+    with unfinished(tmp_path / "unfinished") as kept:
+        scores = score_speech(speech.root, kept, stoi=True)
+        again = score_speech(speech.root, kept)
+    assert list(scores)[-1] == "stoi" and "stoi" not in again
+    assert scores["stoi"].between(0, 1).all()
+    assert aggregate_speech(scores)["stoi"] == pytest.approx(scores["stoi"].mean())
+
+
+def test_without_its_library_pesq_is_one_line_before_anything_is_scored(speech, kept, monkeypatch):
+    def not_installed(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(perception, "version", not_installed)
+    with pytest.raises(InputError, match="found no package pesq, expected it") as caught:
+        score_speech(speech.root, kept, pesq=True)
+    assert "\n" not in str(caught.value)
+    assert not list(kept.folder.iterdir())
+
+
+def test_libraries_are_imported_only_where_they_are_wanted(speech, kept, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    assert len(score_speech(speech.root, kept)) == 4
