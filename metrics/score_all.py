@@ -62,14 +62,12 @@ def score_all(
     batch: int = 1,
 ) -> list:
     """`score(files, threads, *settings)` of every item, in their order, the same whatever the
-    number of workers.
-
-    Each worker has one thread, and where there are more cores than items its share of them: a
-    number that does not depend on the workers, because the last digits depend on it.
+    number of workers. There are no more threads than cores.
 
     Args:
         score: a function of a module. It returns what JSON can hold, raises `InputError` for a bad
-            file, and needs no names: items of equal audio have the same result.
+            file, and needs no names: items of equal audio have the same result. `threads` are those
+            that it may use, one unless there are more cores than items; they must change no digit.
         description, unit: for the progress, as `scoring music` and `track`.
         workers, batch: as `on_all_cores` takes them.
 
@@ -78,9 +76,9 @@ def score_all(
     """
     threads = max(1, cores() // len(items))
     workers = min(workers or cores(), len(items))
-    work = partial(_kept_or_scored, score, threads, _about(score, threads), kept.folder)
+    work = partial(_kept_or_scored, score, threads, _about(score), kept.folder)
     results, errors, before = [], [], 0
-    with closing(on_all_cores(work, items, workers, batch, threads)) as found:
+    with closing(on_all_cores(work, items, workers, batch)) as found:
         for _, result in zip(progress(items, description, unit), found, strict=True):
             if isinstance(result, InputError):
                 errors.append(result)
@@ -111,10 +109,10 @@ def _kept_or_scored(score, threads: int, about: str, folder: Path, item: Item):
     return path, new, scores
 
 
-def _about(score: Callable, threads: int) -> str:
+def _about(score: Callable) -> str:
     """What determines the scores beside the item: the code of this package and its libraries."""
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
-    digest = hashlib.sha256(repr([score.__qualname__, threads, libraries]).encode())
+    digest = hashlib.sha256(repr([score.__module__, libraries]).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

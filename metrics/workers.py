@@ -31,7 +31,6 @@ def on_all_cores(
     items: Iterable[Item],
     workers: int | None = None,
     batch: int = 1,
-    threads: int | None = None,
 ) -> Iterator[Result]:
     """Yields `function(item)` of every item, in their order, whatever the number of workers.
 
@@ -42,14 +41,13 @@ def on_all_cores(
         function: of a module, so that it has a name in the workers.
         workers: processes; None is one per core.
         batch: items that a worker gets at once; more than one where they take milliseconds.
-        threads: of the BLAS library in each worker; None leaves it as it is.
 
     Raises:
         InputError: a worker was killed.
     """
     workers = workers or cores()
     # Forked, a worker starts at once: nothing is imported again.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare, (threads,))
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare)
     pending = deque()
     try:
         items = iter(items)
@@ -70,13 +68,12 @@ def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]
     return [function(item) for item in items]
 
 
-def _prepare(threads: int | None) -> None:
+def _prepare() -> None:
     """In a new worker: signals are for the main process, whose end is also the worker's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if threads is not None:
-        threadpool_limits(threads)
+    threadpool_limits(1)  # of BLAS, whose last digits depend on it; a worker is one core's work
 
 
 def _end_with_parent() -> None:

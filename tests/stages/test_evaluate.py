@@ -67,6 +67,10 @@ def written(root, model="spleeter"):
     return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
 
+def on_one_core(stage):
+    return ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0))), *command(stage)]
+
+
 def test_the_same_bytes_whatever_the_number_of_workers(tracks):
     evaluate_spleeter.evaluate(EVALUATION, workers=1)
     one = written(tracks)
@@ -77,6 +81,16 @@ def test_the_same_bytes_whatever_the_number_of_workers(tracks):
     evaluate_spleeter.evaluate(EVALUATION, workers=3)
     assert written(tracks) == one
     assert not list((tracks / KEPT).iterdir())
+
+
+def test_the_same_bytes_for_one_track_with_one_core_and_with_all(tracks):
+    """Whose cores then share the work on it."""
+    listed = tracks / "data/csv/music/test.csv"
+    pd.read_csv(listed).head(1).to_csv(listed, index=False)
+    subprocess.run(on_one_core("evaluate_spleeter"), cwd=tracks, env=environment(), check=True)
+    one = written(tracks)
+    evaluate_spleeter.evaluate(EVALUATION)
+    assert written(tracks) == one
 
 
 def test_bad_tracks_are_named_and_the_others_kept(tracks):
@@ -120,12 +134,8 @@ def test_more_than_ten_bad_tracks_are_counted(tracks):
 
 
 def test_killed_and_started_again_it_scores_no_track_twice(tracks):
-    core = min(os.sched_getaffinity(0))  # one, so that tracks are finished one by one
-    process = subprocess.Popen(
-        ["taskset", "--cpu-list", str(core), *command("evaluate_spleeter")],
-        cwd=tracks,
-        env=environment(),
-        stderr=subprocess.PIPE,
+    process = subprocess.Popen(  # tracks are finished one by one
+        on_one_core("evaluate_spleeter"), cwd=tracks, env=environment(), stderr=subprocess.PIPE
     )
     for _ in range(3000):
         finished = list((tracks / KEPT).glob("*.json"))
