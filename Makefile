@@ -70,7 +70,7 @@ format: .venv/pipeline/requirements.sha256 ## mend style
 # torch's wheel pins its CUDA libraries itself: see svoice.in.
 lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and 3.11
 	test -x .venv/lock/bin/uv || { $(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv==0.13.9; }
-	for name in $(VENVS); do \
+	for name in $(VENVS) pipeline-speech; do \
 		.venv/lock/bin/uv pip compile -q --universal --python-version 3.10 --annotation-style line \
 			--custom-compile-command "make lock" docker/requirements/$$name.in \
 			| sed -E '/^(nvidia-|cuda-|triton)/d' > docker/requirements/$$name.new; \
