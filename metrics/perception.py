@@ -1,6 +1,7 @@
 """PESQ and STOI of separated speakers, by their libraries: how a voice sounds, how well it is
 understood."""
 
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -45,13 +46,19 @@ def pesq(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float
 def stoi(reference: np.ndarray, estimate: np.ndarray, sample_rate: int) -> float:
     """STOI of an estimate `(samples,)` (Taal, Hendriks, Heusdens, Jensen, IEEE TASLP 19(7), 2011).
 
-    NaN where the reference or the estimate is silent or has non-finite samples.
+    NaN where the reference or the estimate is silent, has non-finite samples, or is too short: less
+    than 0.4 s without its silence.
     """
     from pystoi import stoi
 
     if not (_heard(reference) and _heard(estimate)):
         return float("nan")
-    return float(stoi(reference, estimate, sample_rate))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # how the library says that it is too short
+        try:
+            return float(stoi(reference, estimate, sample_rate))
+        except RuntimeWarning:
+            return float("nan")
 
 
 def _heard(signal: np.ndarray) -> bool:

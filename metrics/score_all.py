@@ -102,8 +102,9 @@ def _kept_or_scored(score, threads: int, about: str, folder: Path, item: Item):
         path = folder / f"{_key(about, item)}.json"
         scores = _read(path)
         if new := scores is None:
-            _write(path, score(item.files, threads, *item.settings))
-            scores = _read(path)
+            text = json.dumps(score(item.files, threads, *item.settings))
+            _write(path, text)
+            scores = json.loads(text)  # in the same form as those from before
     except InputError as error:
         return error
     return path, new, scores
@@ -142,9 +143,9 @@ def _read(path: Path):
         return None
 
 
-def _write(path: Path, scores) -> None:
+def _write(path: Path, text: str) -> None:
     own = path.with_suffix(f".{os.getpid()}")  # another process may score the same
-    own.write_text(json.dumps(scores))
+    own.write_text(text)
     own.replace(path)
 
 

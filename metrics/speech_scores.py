@@ -70,7 +70,7 @@ def aggregate_speech(scores: pd.DataFrame) -> dict[str, float | int | None]:
     `silent_references`, how many rows have no SI-SNR (NaN) because there was nothing to find.
 
     Those are left out of the means; an estimate that found nothing (minus infinity) leaves no mean
-    in dB. None: no finite value.
+    in dB. PESQ and STOI are over the rows that have one. None: no finite value.
     """
     metrics = [column for column in scores if column not in ("mixture", "speaker", "estimate")]
     return {

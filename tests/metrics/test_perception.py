@@ -32,6 +32,7 @@ def test_stoi_falls_with_noise_and_is_none_for_silence(voice):
     assert np.isnan(perception.stoi(0 * voice, voice, 8000))
     assert np.isnan(perception.stoi(voice, 0 * voice, 8000))
     assert np.isnan(perception.stoi(voice, np.nan * voice, 8000))
+    assert np.isnan(perception.stoi(voice[:2000], voice[:2000], 8000))
 
 
 def test_pesq_falls_with_noise_and_is_none_for_silence(voice):

@@ -1,0 +1,57 @@
+"""Work on all cores: in order, no more threads than cores, and an end whatever happens."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from metrics.errors import InputError
+from metrics.workers import cores, on_all_cores
+
+
+def blas_threads(_):
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return [library["num_threads"] for library in threadpool_info()]
+
+
+def square(number):
+    return number**2
+
+
+def refuse(number):
+    raise InputError("number", number, "another")
+
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_each_worker_has_one_blas_thread():
+    before = blas_threads(None)
+    (inside,) = on_all_cores(blas_threads, [None])
+    assert inside and set(inside) == {1}
+    assert blas_threads(None) == before
+
+
+@pytest.mark.parametrize(("workers", "batch"), [(1, 1), (3, 1), (2, 7), (None, 2)])
+def test_results_come_in_the_order_of_the_items(workers, batch):
+    squares = on_all_cores(square, iter(range(50)), workers, batch)
+    assert list(squares) == [number**2 for number in range(50)]
+
+
+def test_an_error_keeps_its_parts():
+    with pytest.raises(InputError) as caught:
+        list(on_all_cores(refuse, [3]))
+    assert str(caught.value) == "number: found 3, expected another"
+
+
+def test_a_killed_worker_is_one_line():
+    with pytest.raises(InputError, match="one that was killed") as caught:
+        list(on_all_cores(die, [None]))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cores_are_those_that_this_process_may_use():
+    assert cores() == len(os.sched_getaffinity(0))
