@@ -98,7 +98,9 @@ def killed_halfway(tracks: int) -> int:
 
 
 def said(done: subprocess.CompletedProcess) -> str:
-    return "; ".join(line for line in done.stderr.splitlines() if " of " in line or "ERROR" in line)
+    words = ("ERROR: ", "scored before", "kept for the next run")
+    lines = done.stderr.splitlines()
+    return "; ".join(line for line in lines if any(word in line for word in words))
 
 
 def main() -> None:
