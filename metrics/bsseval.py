@@ -21,11 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
-import scipy.linalg
+
+from metrics import toeplitz
 
 TAPS = 512  # of a distortion filter
-TRANSFORM = 8192  # samples of a transform, about: what a core's cache holds
-PIECE = 1 << 17  # samples that a thread takes at a time
+TRANSFORM = 4096  # samples of a transform, about
+PIECE = 1 << 15  # samples that a thread takes at a time, about: what a core's cache holds
 
 
 class BssEval(NamedTuple):
@@ -90,7 +91,7 @@ def bss_eval_samples(
             return BssEval(*np.full((4, sources, len(starts)), np.nan))
         filters = _filters(among, across, channels)
         energies, heard = _energies(references, estimates, filters, starts, window, pool)
-    scored = np.isfinite(across).all(axis=(0, 2)).reshape(sources, channels).all(axis=1)
+    scored = np.isfinite(across).all(axis=(0, 1)).reshape(sources, channels).all(axis=1)
     valid = scored[:, None] & heard.all(axis=(0, 1))
     # The order of the sums is that of the formulas above, |s|² and |own|² and |all|² once each.
     reference, distortion, spatial, own, interference, everything, artifacts = energies
@@ -107,25 +108,25 @@ def _correlations(references, estimates, pool):
     """With p a channel of any reference, counted through `(sources, channels)`, and lags 0 to 511:
     sum over n of p[n - lag] q[n], with q a channel of any reference, and of any estimate.
 
-    Returns: two arrays `(p, q, lags)`.
+    Returns: two arrays `(lags, p, q)`.
     """
     samples = references.shape[1]
     step, size, count = _blocks(samples)
-    together = max(1, PIECE // step)  # blocks
+    blocks = max(1, PIECE // step)
 
     @np.errstate(invalid="ignore")  # an estimate may hold anything
-    def spectra(first):
-        start, stop = first * step, min(first + together, count) * step
-        past = _cut(references, start - TAPS + 1, stop, 0, samples)
-        now = np.concatenate([past[TAPS - 1 :], _cut(estimates, start, stop, 0, samples)], axis=1)
-        past = scipy.fft.rfft(_overlapping(past, step, size), axis=0)
-        now = scipy.fft.rfft(now.reshape(-1, step, now.shape[1]).swapaxes(0, 1), n=size, axis=0)
+    def spectra(block):
+        begin, end = block * step, min(block + blocks, count) * step
+        past = _cut(references, [0], samples, begin - TAPS + 1, end)
+        now = np.concatenate([past[..., TAPS - 1 :], _cut(estimates, [0], samples, begin, end)])
+        past = _by_frequency(scipy.fft.rfft(_overlapping(past, step, size)))
+        now = _by_frequency(scipy.fft.rfft(now.reshape(len(now), -1, step), n=size))
         return np.conjugate(past, out=past).swapaxes(1, 2) @ now
 
     # Added up in the order of the pieces, so that the number of threads changes nothing.
-    total = sum(pool.map(spectra, range(0, count, together)))
+    total = sum(pool.map(spectra, range(0, count, blocks)))
     lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[TAPS - 1 :: -1]
-    return np.split(np.moveaxis(lags, 0, 2), 2, axis=1)
+    return np.split(lags, 2, axis=2)
 
 
 def _filters(among, across, channels):
@@ -135,55 +136,26 @@ def _filters(among, across, channels):
     filters from p to its projection, first on the channels of its own reference alone (so 0 where
     p is of another), then on all.
     """
-    signals = len(among)
+    signals = among.shape[1]
+    blocks = among.swapaxes(1, 2).copy()
+    blocks[0] += np.finfo(float).eps * np.eye(signals)  # as museval does
     filters = np.zeros((TAPS, signals, 2, signals))
-    for first in range(0, signals, channels):
-        own = slice(first, first + channels)
-        filters[:, own, 0, own] = _least_squares(among[own, own], across[own, own])
-    filters[:, :, 1] = _least_squares(among, across)
+    filters[:, :, 1] = toeplitz.solve(blocks[None], across[None])[0]
+
+    def own(audio):
+        by_source = audio.reshape(TAPS, signals // channels, channels, -1, channels)
+        return np.einsum("kscsd->skcd", by_source)
+
+    own(filters[:, :, 0])[:] = toeplitz.solve(own(blocks), own(across))
     return filters.reshape(TAPS, signals, 2 * signals)
 
 
-def _least_squares(among, across):
-    """`(p, p, lags)` and `(p, q, lags)` → `(lags, p, q)`."""
-    signals = len(among)
-    right = across.swapaxes(1, 2).reshape(signals * TAPS, -1)
-    try:
-        factor = scipy.linalg.cho_factor(_gram(among).T, overwrite_a=True, check_finite=False)
-        solved = scipy.linalg.cho_solve(factor, right, check_finite=False)
-    except np.linalg.LinAlgError:
-        solved = _any_solution(_gram(among).T, right)
-    return solved.reshape(signals, TAPS, -1).swapaxes(0, 1)
-
-
-def _any_solution(gram, right):
-    """Of singular equations, as of a stem that is there twice or has two equal channels. Any will
-    do, since all of them give the same projection: it has zeros for what depends on the others.
-    """
-    tolerance = len(gram) * np.finfo(float).eps * gram.diagonal().max()
-    factor, order, rank, _ = scipy.linalg.lapack.dpstrf(gram, tol=tolerance, overwrite_a=True)
-    chosen = order[:rank] - 1
-    solved = np.zeros_like(right)
-    solved[chosen] = scipy.linalg.cho_solve(
-        (factor[:rank, :rank], False), right[chosen], check_finite=False
-    )
-    return solved
-
-
-def _gram(among):
-    """The matrix of the equations, `(p × lags, p × lags)`: blocks of Toeplitz matrices."""
-    signals = len(among)
-    lags = np.concatenate([among.swapaxes(0, 1)[:, :, :0:-1], among], axis=2)  # from -511 to 511
-    blocks = np.lib.stride_tricks.sliding_window_view(lags, TAPS, axis=2)[..., ::-1]
-    gram = np.array(blocks.swapaxes(1, 2)).reshape(signals * TAPS, signals * TAPS)
-    gram.flat[:: len(gram) + 1] += np.finfo(float).eps
-    return gram
-
-
 def _energies(references, estimates, filters, starts, window, pool):
-    """Energies `(6, sources, windows)`, in the order of the module's formulas."""
+    """Of every window the energies in the module's formulas, `(7, sources, windows)`: |s|²,
+    |s - e|², |own - s|², |own|², |all - own|², |all|², |e - all|². And where references and
+    estimates are not silent, `(2, sources, windows)`.
+    """
     sources, _, channels = references.shape
-    signals = sources * channels
     step, size, count = _blocks(window + TAPS - 1)
     spectra = scipy.fft.rfft(filters, n=size, axis=0)
     blocks = min(count, max(1, PIECE // step))
@@ -198,44 +170,24 @@ def _energies(references, estimates, filters, starts, window, pool):
     def measure(piece):
         chosen, block = piece
         begin, end = block * step, min(block + blocks, count) * step
-        reference, estimate = (
-            np.stack(
-                [
-                    _cut(audio, start + begin - past, start + end, start, start + window)
-                    for start in starts[chosen]
-                ],
-                axis=1,
-            )
-            for audio, past in ((references, TAPS - 1), (estimates, 0))
+        past = _cut(references, starts[chosen], window, begin - TAPS + 1, end)
+        spectrum = _by_frequency(scipy.fft.rfft(_overlapping(past, step, size)))
+        projected = scipy.fft.irfft((spectrum @ spectra).T, n=size)[..., TAPS - 1 :]
+        shape = (sources, channels, len(starts[chosen]), -1, step)
+        reference = past[..., TAPS - 1 :].reshape(shape)
+        estimate = _cut(estimates, starts[chosen], window, begin, end).reshape(shape)
+        own, everything = projected.reshape(2, *shape)
+        differences = (
+            (reference, None),
+            (reference, estimate),
+            (own, reference),
+            (own, None),
+            (everything, own),
+            (everything, None),
+            (estimate, everything),
         )
-        spectrum = scipy.fft.rfft(_overlapping(reference, step, size), axis=0)
-        shape = spectrum.shape
-        projected = spectrum.reshape(len(spectrum), -1, signals) @ spectra
-        projected = scipy.fft.irfft(projected, n=size, axis=0)[TAPS - 1 :]
-        projected = projected.reshape(step, *shape[1:3], 2, signals)
-        own, everything = projected[..., 0, :], projected[..., 1, :]
-        reference, estimate = (
-            # (blocks × step, windows, signals) → (step, blocks, windows, signals)
-            audio.reshape(-1, step, *audio.shape[1:]).swapaxes(0, 1)
-            for audio in (reference[TAPS - 1 :], estimate)
-        )
-        parts = (
-            reference,
-            reference - estimate,
-            own - reference,
-            own,
-            everything - own,
-            everything,
-            estimate - everything,
-        )
-        energies = np.stack([np.einsum("tbws,tbws->sw", part, part) for part in parts])
-        energies = energies.reshape(len(parts), sources, channels, -1).sum(axis=2)
-        heard = np.stack(
-            [
-                np.any(audio.reshape(*audio.shape[:-1], sources, channels).sum(-1), axis=(0, 1)).T
-                for audio in (reference, estimate)
-            ]
-        )
+        energies = [_energy(one if other is None else one - other) for one, other in differences]
+        heard = [audio.sum(axis=1).any(axis=(2, 3)) for audio in (reference, estimate)]
         return energies, heard
 
     energies = np.zeros((7, sources, len(starts)))
@@ -244,6 +196,11 @@ def _energies(references, estimates, filters, starts, window, pool):
         energies[:, :, chosen] += more
         heard[:, :, chosen] |= sound
     return energies, heard
+
+
+def _energy(audio):
+    """`(sources, channels, windows, blocks, step)` → `(sources, windows)`"""
+    return np.vecdot(audio, audio).sum(axis=(1, 3))
 
 
 def _blocks(length):
@@ -257,20 +214,28 @@ def _blocks(length):
     return step, size, -(-length // step)
 
 
-def _overlapping(audio, step, size):
-    """`(511 + blocks × step, ...)` → a view `(size, blocks, ...)`."""
-    views = np.lib.stride_tricks.sliding_window_view(audio, size, axis=0)[::step]
-    return np.moveaxis(views, -1, 0)
-
-
-def _cut(audio, start, stop, low, high):
-    """Samples start to stop of `(sources, samples, channels)`, zeros outside low to high, as
-    float64 `(stop - start, sources × channels)`."""
+def _cut(audio, starts, window, begin, end):
+    """Of windows of `(sources, samples, channels)` the samples from begin to end, counted from the
+    window's start, with zeros outside of it: float64 `(sources × channels, windows, samples)`."""
     sources, _, channels = audio.shape
-    cut = np.zeros((stop - start, sources, channels))
-    inner = slice(max(start, low), min(stop, high))
-    cut[inner.start - start : max(inner.stop, inner.start) - start] = audio[:, inner].swapaxes(0, 1)
-    return cut.reshape(stop - start, -1)
+    cut = np.zeros((sources, channels, len(starts), end - begin))
+    low = max(begin, 0)
+    high = max(min(end, window), low)
+    for number, start in enumerate(starts):
+        inner = audio[:, start + low : start + high].swapaxes(1, 2)
+        cut[:, :, number, low - begin : high - begin] = inner
+    return cut.reshape(sources * channels, len(starts), -1)
+
+
+def _overlapping(audio, step, size):
+    """`(signals, windows, 511 + blocks × step)` → a view `(signals, windows, blocks, size)`"""
+    return np.lib.stride_tricks.sliding_window_view(audio, size, axis=2)[:, :, ::step]
+
+
+def _by_frequency(spectra):
+    """`(signals, ..., frequencies)` → `(frequencies, ..., signals)`, the middle made one axis"""
+    signals, *_, frequencies = spectra.shape
+    return np.ascontiguousarray(spectra.reshape(signals, -1, frequencies).T)
 
 
 def _decibels(above, below):
