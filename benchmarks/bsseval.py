@@ -6,8 +6,8 @@ Scored are four stereo stems, one window a second, as MUSDB18 is: the embedded s
 test-data` makes) over and over, each stem each time at another level and from another place on, so
 that nothing repeats; the vocals are silent at first. The estimates are the stems with some of the
 others, a filter and noise. Each function has a process of its own; what it takes to import them is
-not counted. `peak GB` is the most memory the process held at any time. `largest difference` is that
-of any window in which museval's ratio is finite, in dB.
+not counted. `CPU s` are those of all its threads together, `peak GB` is the most memory the process
+held at any time. `largest difference` is that of any window in which museval's ratio is finite.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import soundfile
@@ -77,16 +77,16 @@ VARIANTS = {"museval": museval, "ours": ours}
 
 
 def measure(variant, folder):
-    """In a process of its own. → seconds, peak memory in GB; the ratios in a file"""
+    """In a process of its own. → seconds, CPU seconds, peak memory in GB; the ratios in a file"""
     signals = (np.load(folder / f"{name}.npy") for name in ("references", "estimates"))
     function, arguments = VARIANTS[variant](*signals)
-    started = perf_counter()
+    started, worked = perf_counter(), process_time()
     ratios = function(*arguments)[: len(METRICS)]
-    seconds = perf_counter() - started
+    seconds, worked = perf_counter() - started, process_time() - worked
     np.save(folder / f"{variant}.npy", ratios)
     with open("/proc/self/status") as status:
         (peak,) = (int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
-    return {"seconds": seconds, "peak": peak / 1e9}
+    return {"seconds": seconds, "worked": worked, "peak": peak / 1e9}
 
 
 def differences(folder):
@@ -110,7 +110,7 @@ def main():
         print(json.dumps(measure(options.variant, options.folder)))
         return
     print(f"4 stereo stems, windows of 1 s, {len(os.sched_getaffinity(0))} CPU cores")
-    print(f"{'song s':>7}  {'':9}{'seconds':>8}{'ratio':>7}{'peak GB':>9}", flush=True)
+    print(f"{'song s':>7}  {'':9}{'seconds':>8}{'ratio':>7}{'CPU s':>8}{'peak GB':>9}", flush=True)
     alike = True
     for seconds in options.seconds:
         with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +122,7 @@ def main():
                 theirs = theirs or result["seconds"]
                 ratio = theirs / result["seconds"]
                 print(f"{seconds:7g}  {variant:9}{result['seconds']:8.2f}", end="")
-                print(f"{ratio:7.1f}{result['peak']:9.2f}", flush=True)
+                print(f"{ratio:7.1f}{result['worked']:8.2f}{result['peak']:9.2f}", flush=True)
             largest, same = differences(Path(folder))
         each = ", ".join(f"{m} {value:.1e}" for m, value in zip(METRICS, largest, strict=True))
         print(f"{'':9}largest difference, dB: {each}; NaN {'the same' if same else 'DIFFERENT'}")

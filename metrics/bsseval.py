@@ -15,7 +15,9 @@ Source: Stöter, Liutkus, Ito, "The 2018 Signal Separation Evaluation Campaign",
 "Performance measurement in blind audio source separation", IEEE TASLP 14(4), 2006.
 """
 
+import math
 import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from metrics import toeplitz
 TAPS = 512  # of a distortion filter
 TRANSFORM = 4096  # samples of a transform, about
 PIECE = 1 << 15  # samples that a thread takes at a time, about: what a core's cache holds
+PARTS = 16  # of the signal, each summed up by one thread
 
 
 class BssEval(NamedTuple):
@@ -73,8 +76,9 @@ def bss_eval_samples(
     a reference all of them. A ratio to nothing, as the SDR of an estimate equal to its reference,
     is infinite (`museval` gives some 300 dB for it, from rounding).
 
-    Memory beside the arguments, in bytes, whatever the lengths of signal and windows, with
-    P = sources × channels: some 8 (512 P)² for the equations.
+    Memory beside the arguments, whatever the lengths of signal and windows, with P = sources ×
+    channels: at most 1.1 MB P² for the equations (2.1 MB P² where they are singular) or, if more,
+    4 MB P for each thread and 1.1 MB P²; for four stereo stems 70 to 140 MB.
     Raises: `ValueError` for arguments of the wrong shape or range.
     """
     references, estimates = np.asarray(references), np.asarray(estimates)
@@ -110,21 +114,37 @@ def _correlations(references, estimates, pool):
 
     Returns: two arrays `(lags, p, q)`.
     """
-    samples = references.shape[1]
+    sources, samples, channels = references.shape
+    signals = sources * channels
     step, size, count = _blocks(samples)
     blocks = max(1, PIECE // step)
+    share = max(blocks, -(-count // PARTS))
+    shape = (size // 2 + 1, signals, 2 * signals)
+    empty = _Reused().empty
 
     @np.errstate(invalid="ignore")  # an estimate may hold anything
-    def spectra(block):
-        begin, end = block * step, min(block + blocks, count) * step
-        past = _cut(references, [0], samples, begin - TAPS + 1, end)
-        now = np.concatenate([past[..., TAPS - 1 :], _cut(estimates, [0], samples, begin, end)])
-        past = _by_frequency(scipy.fft.rfft(_overlapping(past, step, size)))
-        now = _by_frequency(scipy.fft.rfft(now.reshape(len(now), -1, step), n=size))
-        return np.conjugate(past, out=past).swapaxes(1, 2) @ now
+    def spectra(first):
+        total = np.zeros(shape, complex)
+        last = min(first + share, count)
+        for block in range(first, last, blocks):
+            begin, end = block * step, min(block + blocks, last) * step
+            past = empty("past", signals, 1, TAPS - 1 + end - begin)
+            now = empty("now", 2, signals, 1, end - begin)
+            _cut(references, [0], samples, begin - TAPS + 1, out=past)
+            _cut(estimates, [0], samples, begin, out=now[1])
+            now[0] = past[..., TAPS - 1 :]
+            now = now.reshape(2 * signals, 1, -1, step)
+            past = _spectra(_overlapping(past, step, size), size, "spectra of past", empty)
+            now = _spectra(now, size, "spectra of now", empty)
+            np.conjugate(past, out=past)
+            products = empty("products", *shape, dtype=complex)
+            total += np.matmul(past.swapaxes(1, 2), now, out=products)
+        return total
 
-    # Added up in the order of the pieces, so that the number of threads changes nothing.
-    total = sum(pool.map(spectra, range(0, count, blocks)))
+    # Always the same parts in the same order, so that the number of threads changes nothing.
+    total = np.zeros(shape, complex)
+    for part in pool.map(spectra, range(0, count, share)):
+        total += part
     lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[TAPS - 1 :: -1]
     return np.split(lags, 2, axis=2)
 
@@ -156,8 +176,9 @@ def _energies(references, estimates, filters, starts, window, pool):
     estimates are not silent, `(2, sources, windows)`.
     """
     sources, _, channels = references.shape
+    signals = sources * channels
     step, size, count = _blocks(window + TAPS - 1)
-    spectra = scipy.fft.rfft(filters, n=size, axis=0)
+    filter_spectra = scipy.fft.rfft(filters, n=size, axis=0)
     blocks = min(count, max(1, PIECE // step))
     windows = max(1, PIECE // (count * step))
     pieces = [
@@ -165,18 +186,21 @@ def _energies(references, estimates, filters, starts, window, pool):
         for first in range(0, len(starts), windows)
         for block in range(0, count, blocks)
     ]
+    empty = _Reused().empty
 
     @np.errstate(invalid="ignore")
     def measure(piece):
         chosen, block = piece
         begin, end = block * step, min(block + blocks, count) * step
-        past = _cut(references, starts[chosen], window, begin - TAPS + 1, end)
-        spectrum = _by_frequency(scipy.fft.rfft(_overlapping(past, step, size)))
-        projected = scipy.fft.irfft((spectrum @ spectra).T, n=size)[..., TAPS - 1 :]
+        past = empty("past", signals, len(starts[chosen]), TAPS - 1 + end - begin)
+        estimate = empty("estimate", *past.shape[:2], end - begin)
+        _cut(references, starts[chosen], window, begin - TAPS + 1, out=past)
+        _cut(estimates, starts[chosen], window, begin, out=estimate)
+        past_spectra = _spectra(_overlapping(past, step, size), size, "spectra", empty)
+        projections = _projections(past_spectra, filter_spectra, size, empty)[..., TAPS - 1 :]
         shape = (sources, channels, len(starts[chosen]), -1, step)
-        reference = past[..., TAPS - 1 :].reshape(shape)
-        estimate = _cut(estimates, starts[chosen], window, begin, end).reshape(shape)
-        own, everything = projected.reshape(2, *shape)
+        reference, estimate = past[..., TAPS - 1 :].reshape(shape), estimate.reshape(shape)
+        own, everything = projections.reshape(2, *shape)
         differences = (
             (reference, None),
             (reference, estimate),
@@ -186,7 +210,11 @@ def _energies(references, estimates, filters, starts, window, pool):
             (everything, None),
             (estimate, everything),
         )
-        energies = [_energy(one if other is None else one - other) for one, other in differences]
+        difference = empty("difference", *own.shape)
+        energies = [
+            _energy(one if other is None else np.subtract(one, other, out=difference))
+            for one, other in differences
+        ]
         heard = [audio.sum(axis=1).any(axis=(2, 3)) for audio in (reference, estimate)]
         return energies, heard
 
@@ -214,17 +242,33 @@ def _blocks(length):
     return step, size, -(-length // step)
 
 
-def _cut(audio, starts, window, begin, end):
-    """Of windows of `(sources, samples, channels)` the samples from begin to end, counted from the
-    window's start, with zeros outside of it: float64 `(sources × channels, windows, samples)`."""
-    sources, _, channels = audio.shape
-    cut = np.zeros((sources, channels, len(starts), end - begin))
+class _Reused(threading.local):
+    """Arrays that a thread uses again and again. New ones every time would cost a quarter of all
+    the time: the system gives memory of this size page by page, and takes it back when freed."""
+
+    def __init__(self):
+        self._arrays = {}
+
+    def empty(self, name, *shape, dtype=float):
+        """As `np.empty`, but the same memory for the same name."""
+        size = math.prod(shape)
+        if name not in self._arrays or self._arrays[name].size < size:
+            self._arrays[name] = np.empty(size, dtype)
+        return self._arrays[name][:size].reshape(shape)
+
+
+def _cut(audio, starts, window, begin, out):
+    """Of windows of `(sources, samples, channels)` the samples from begin on, counted from the
+    window's start, with zeros outside of it, to `out`: `(sources × channels, windows, samples)`."""
+    end = begin + out.shape[2]
     low = max(begin, 0)
     high = max(min(end, window), low)
+    out[..., : low - begin] = 0
+    out[..., high - begin :] = 0
+    by_source = out.reshape(len(audio), -1, *out.shape[1:])
     for number, start in enumerate(starts):
         inner = audio[:, start + low : start + high].swapaxes(1, 2)
-        cut[:, :, number, low - begin : high - begin] = inner
-    return cut.reshape(sources * channels, len(starts), -1)
+        by_source[:, :, number, low - begin : high - begin] = inner
 
 
 def _overlapping(audio, step, size):
@@ -232,10 +276,25 @@ def _overlapping(audio, step, size):
     return np.lib.stride_tricks.sliding_window_view(audio, size, axis=2)[:, :, ::step]
 
 
-def _by_frequency(spectra):
-    """`(signals, ..., frequencies)` → `(frequencies, ..., signals)`, the middle made one axis"""
-    signals, *_, frequencies = spectra.shape
-    return np.ascontiguousarray(spectra.reshape(signals, -1, frequencies).T)
+def _spectra(audio, size, name, empty):
+    """`(signals, windows, blocks, samples)` → `(frequencies, windows × blocks, signals)`"""
+    signals, windows, blocks, _ = audio.shape
+    found = empty("found", signals, windows, blocks, size // 2 + 1, dtype=complex)
+    np.fft.rfft(audio, n=size, out=found)
+    turned = empty(name, size // 2 + 1, windows * blocks, signals, dtype=complex)
+    turned[:] = found.reshape(signals, windows * blocks, -1).T
+    return turned
+
+
+def _projections(spectra, filter_spectra, size, empty):
+    """`(frequencies, blocks, p)` and `(frequencies, p, q)` → `(q, blocks, size)`"""
+    frequencies, blocks, _ = spectra.shape
+    signals = filter_spectra.shape[2]
+    products = empty("products", frequencies, blocks, signals, dtype=complex)
+    np.matmul(spectra, filter_spectra, out=products)
+    turned = empty("turned", signals, blocks, frequencies, dtype=complex)
+    turned[:] = products.T
+    return np.fft.irfft(turned, n=size, out=empty("projections", signals, blocks, size))
 
 
 def _decibels(above, below):
