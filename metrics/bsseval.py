@@ -77,7 +77,7 @@ def bss_eval_samples(
     is infinite (`museval` gives some 300 dB for it, from rounding).
 
     Memory beside the arguments, whatever the lengths of signal and windows, with P = sources ×
-    channels: at most 1.1 MB P² for the equations (2.1 MB P² where they are singular) or, if more,
+    channels: at most 1.1 MB P² for the equations (4.3 MB P² where they are singular) or, if more,
     4 MB P for each thread and 1.1 MB P²; for four stereo stems 70 to 140 MB.
     Raises: `ValueError` for arguments of the wrong shape or range.
     """

@@ -25,7 +25,7 @@ def solve(blocks: np.ndarray, right: np.ndarray) -> np.ndarray:
     same (that of least squares if there is none), of which there are many: it has zeros for the
     columns that depend on the others.
 
-    Memory of the factors: 4 (n m)² bytes per system, 8 (n m)² where one is singular.
+    Memory of the factors: 4 (n m)² bytes per system, 16 (n m)² where one is singular.
     """
     with np.errstate(invalid="ignore"):
         try:
