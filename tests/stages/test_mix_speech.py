@@ -286,14 +286,19 @@ def test_three_speakers(make):
 
 
 def started(root):
-    """On two cores, so that it lasts."""
+    """On two cores and after everything else, so that it lasts, and whoever watches is not late."""
+
+    def modest():
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+        os.nice(19)
+
     return subprocess.Popen(
         command("mix_speech"),
         cwd=root,
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2]),
+        preexec_fn=modest,
         start_new_session=True,
     )
 
@@ -333,7 +338,8 @@ def kill(process):
     process.kill()
 
 
-BIG = {"tr": 200, "cv": 50, "tt": 50}
+BIG = {"tr": 700, "cv": 50, "tt": 50}  # seconds, so that it can be caught half done
+MADE = sum(BIG.values())
 
 
 def test_after_a_kill_what_is_finished_stays_and_the_rest_is_made(make):
@@ -341,7 +347,7 @@ def test_after_a_kill_what_is_finished_stays_and_the_rest_is_made(make):
     code, _ = interrupted(root, kill)
     assert code == -signal.SIGKILL
     finished = journal(root)
-    assert 60 <= len(finished) < 900
+    assert 60 <= len(finished) < 3 * MADE
     spoilt = finished[0], finished[4], finished[8]
     content = spoilt[0].read_bytes()
     spoilt[0].write_bytes(content[:1000])
@@ -358,7 +364,7 @@ def test_after_a_kill_what_is_finished_stays_and_the_rest_is_made(make):
     for path, modified in before.items():
         assert (root / MIXTURES / path).stat().st_mtime_ns == modified
     made = written(root)
-    assert len(made) == 3 * 300
+    assert len(made) == 3 * MADE
     shutil.rmtree(root / MIXTURES)
     succeed(root, "mix_speech")
     assert written(root) == made
@@ -385,7 +391,7 @@ def test_a_signal_ends_every_worker(make, number, send):
     assert "Traceback" not in error
     assert journal(root)
     succeed(root, "mix_speech")
-    assert len(written(root)) == 3 * 300
+    assert len(written(root)) == 3 * MADE
 
 
 def test_a_worker_that_is_killed_is_one_line(make):
@@ -409,7 +415,7 @@ def test_another_setting_starts_afresh(make):
     configure(root, mode="max")
     succeed(root, "mix_speech")
     assert not (root / MIXTURES / "wav8k" / "min").exists()
-    assert len(written(root)) == 3 * 300
+    assert len(written(root)) == 3 * MADE
 
 
 def every_recipe(root):
@@ -543,7 +549,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(make, tmp_path):
     finally:
         subprocess.run(["umount", scratch], check=True)
     made = {p.name for p in (root / MIXTURES).rglob("mix/*.wav")}
-    assert len(made) == 300
+    assert len(made) == MADE
     assert before.keys() <= made
 
 
