@@ -69,9 +69,10 @@ def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]
 
 
 def _prepare() -> None:
-    """In a new worker: signals are for the main process, whose end is also the worker's."""
+    """In a new worker: signals, which the whole group may get, are for the main process, whose end
+    is also the worker's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     threadpool_limits(1)  # of BLAS, whose last digits depend on it; a worker is one core's work
 

@@ -126,8 +126,11 @@ def _files(track):
 
 
 def _digest(path):
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def starts(track: Track, chunk_seconds: float, count: int) -> list[float]:

@@ -207,7 +207,7 @@ def _resampled(path: Path, size: int | None, job: Job) -> np.ndarray:
     too: a Kaiser window of β = 5 over ten zero crossings to a side."""
     found = path.stat().st_size
     if size not in (None, found):
-        expected = f"{size} as listed (`dvc repro -f -s fetch_speech` lists it anew)"
+        expected = f"{size} as listed (`dvc repro -f fetch_speech` lists it anew)"
         raise InputError(path, f"{found} bytes", expected)
     samples, rate = _read(path, job.decoded)
     return samples if rate == job.sample_rate else resample_poly(samples, job.sample_rate, rate)

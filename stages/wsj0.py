@@ -7,9 +7,9 @@ scripts used them.
 from pathlib import Path
 
 from metrics.errors import InputError
-from stages.checksums import check_sha256, list_sha256, read_checksums
+from stages import small_files
+from stages.checksums import list_sha256, read_checksums
 from stages.corpus import find, write_index
-from stages.download import discard, download
 from stages.given import given
 from stages.outputs import directory
 from stages.params import WSJ0Mix
@@ -33,7 +33,15 @@ def fetch(speech: WSJ0Mix, corpus: Path, recipes: Path) -> None:
         for name in [*(list_name(speech.speakers, split) for split in SPLITS), *LEVEL_LISTS]:
             path = lists / name
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(_list(speech, name, known.get(name)))
+            content = small_files.read(
+                name,
+                speech.lists,
+                speech.url,
+                known.get(name),
+                "speech.lists",
+                "a list of WSJ0-mix",
+            )
+            path.write_bytes(content)
         (lists / "sha256.txt").write_text(list_sha256(lists))
         (lists / LEVELS).write_bytes(b"".join((lists / name).read_bytes() for name in LEVEL_LISTS))
         for name in LEVEL_LISTS:
@@ -57,19 +65,3 @@ def corpus_folder(speech: WSJ0Mix) -> Path:
         expected = "your copy of WSJ0 (LDC93S6A), the folder that holds wsj0/si_tr_s and so on"
         raise InputError("speech.corpus", found, expected)
     return root
-
-
-def _list(speech: WSJ0Mix, name: str, sha256: str | None) -> bytes:
-    """The content of a list, compared with its checksum where it is known."""
-    if speech.lists is None:
-        path = download(f"{speech.url}/{name}", sha256 and f"sha256:{sha256}")
-        content = path.read_bytes()
-        discard(path)
-        return content
-    path = given(speech.lists) / name
-    if not path.is_file():
-        raise InputError(path, "no such file", "a list of WSJ0-mix, in the folder speech.lists")
-    content = path.read_bytes()
-    if sha256:
-        check_sha256(path, content, sha256)
-    return content
