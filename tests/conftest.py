@@ -1,6 +1,7 @@
 """What the tests of all three environments share: real audio and a tiny configuration."""
 
 import copy
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_DATA = ROOT / "scratch" / "test-data"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and all they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = {
     "spleeter": {
