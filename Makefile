@@ -9,19 +9,26 @@ BIN := $(CURDIR)/.venv/pipeline/bin
 # Stage commands say `python`: inside a target it is the pipeline's.
 export PATH := $(BIN):$(PATH)
 TEST_DATA := scratch/test-data
+RUNTIME ?= local
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro test test-data setup system lint format lock clean
+.PHONY: help repro test test-data setup system base-image lint format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-repro: setup ## set up, run the pipeline, print the scores
-	dvc repro
+repro: setup ## set up, run the pipeline, print the scores (RUNTIME=docker: train in containers)
+	$(REPRO_$(RUNTIME))
 	python -m metrics.table
+
+REPRO_local := dvc repro
+define REPRO_docker
+python -m stages.base_image --is-there || $(MAKE) base-image
+	dvc exp run -S runtime=docker
+endef
 
 test: test-data ## set up, run every environment's tests
 	python -m pytest tests/stages tests/metrics tests/pipeline
@@ -43,14 +50,8 @@ setup: system $(VENVS:%=.venv/%/requirements.sha256) ## install what is missing
 	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	sha256sum < $< | cut -d' ' -f1 > $@
 
-# Python is checked before anything else, then the system's packages.
-system:
-	@if [ -z "$(PYTHON)" ]; then \
-		echo "ERROR: Python: found $$(python3 --version 2>&1 || true), expected 3.10 or 3.11 (name one with PYTHON=...)" >&2; exit 1; fi; \
-	missing=""; \
-	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$$missing ffmpeg"; \
-	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
-	[ -n "$$missing" ] || exit 0; \
+# Installs the system's packages named in $$missing.
+INSTALL = [ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null; then \
 		echo "ERROR: not installed:$$missing; install with your system's package manager" >&2; exit 1; fi; \
 	if [ "$$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo"; else \
@@ -58,6 +59,19 @@ system:
 	echo "Installing$$missing"; \
 	$$sudo apt-get update -qq && \
 	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+
+# Python is checked before anything else, then the system's packages.
+system:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "ERROR: Python: found $$(python3 --version 2>&1 || true), expected 3.10 or 3.11 (name one with PYTHON=...)" >&2; exit 1; fi; \
+	missing=""; \
+	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$$missing ffmpeg"; \
+	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
+	$(INSTALL)
+
+base-image: setup ## make the images' base for machines without GPUs
+	@missing=""; command -v debootstrap >/dev/null || missing=" debootstrap"; $(INSTALL)
+	python -m stages.base_image
 
 lint: .venv/pipeline/requirements.sha256 ## check style
 	ruff check .
@@ -67,14 +81,18 @@ format: .venv/pipeline/requirements.sha256 ## mend style
 	ruff check --fix .
 	ruff format .
 
-# torch's wheel pins its CUDA libraries itself: see svoice.in.
+# torch's wheel pins its CUDA libraries itself: see svoice.in. Images that hold its CUDA build take
+# them from svoice-cuda.txt.
+CUDA := ^(nvidia-|cuda-|triton)
 lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and 3.11
 	test -x .venv/lock/bin/uv || { $(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv==0.13.9; }
 	for name in $(VENVS) pipeline-speech; do \
 		.venv/lock/bin/uv pip compile -q --universal --python-version 3.10 --annotation-style line \
 			--custom-compile-command "make lock" docker/requirements/$$name.in \
-			| sed -E '/^(nvidia-|cuda-|triton)/d' > docker/requirements/$$name.new; \
-		mv docker/requirements/$$name.new docker/requirements/$$name.txt; \
+			> docker/requirements/$$name.new; \
+		grep -E '$(CUDA)' docker/requirements/$$name.new > docker/requirements/$$name-cuda.txt || rm docker/requirements/$$name-cuda.txt; \
+		grep -Ev '$(CUDA)' docker/requirements/$$name.new > docker/requirements/$$name.txt; \
+		rm docker/requirements/$$name.new; \
 	done
 
 clean: ## remove unfinished training and caches of the tools (results and data stay)

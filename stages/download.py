@@ -26,9 +26,9 @@ from tqdm import tqdm
 from metrics.errors import InputError
 from stages import outputs
 from stages.files import writing
-from stages.launch import scratch_root
 from stages.lock import lock
 from stages.progress import ByteProgress
+from stages.scratch import scratch_root
 
 ATTEMPTS = 5  # without progress
 FIRST_WAIT = 1.0  # seconds, doubled at each attempt

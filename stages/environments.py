@@ -1,18 +1,20 @@
 """environments: writes what each trainer will run in; training depends on it.
 
-results/<model>/environment.json: the runtime, the interpreter's version and platform, the hash of
-the pinned requirements, and the version of every package.
+results/<model>/environment.json: the runtime, the hash of the pinned requirements, the image
+(`runtime=docker`, built if it is missing), the interpreter's version and platform, and the version
+of every package.
 """
 
 import hashlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from metrics.errors import InputError
-from stages import outputs
-from stages.params import load
+from stages import engine, images, outputs
+from stages.params import DockerRuntime, LocalRuntime, load
 from stages.run import run
 
 PACKAGES = {"spleeter": "spleeter_mod", "svoice": "svoice"}
@@ -32,17 +34,30 @@ print(json.dumps({
 
 def main() -> None:
     runtime = load().runtime
+    describe = _images if runtime.name == "docker" else _virtual_environments
+    for model, described in describe(runtime):
+        content = {
+            "runtime": runtime.name,
+            "requirements_sha256": requirements_hash(model),
+            **described,
+        }
+        path = Path("results", model, "environment.json")
+        outputs.write(path, json.dumps(content, indent=2) + "\n")
+
+
+def _virtual_environments(_: LocalRuntime) -> Iterator[tuple[str, dict]]:
     for model in PACKAGES:
         found = subprocess.run(
             [interpreter(model), "-c", _DESCRIBE], capture_output=True, text=True, check=True
         )
-        described = {
-            "runtime": runtime.name,
-            "requirements_sha256": requirements_hash(model),
-            **json.loads(found.stdout),
-        }
-        path = Path("results", model, "environment.json")
-        outputs.write(path, json.dumps(described, indent=2) + "\n")
+        yield model, json.loads(found.stdout)
+
+
+def _images(runtime: DockerRuntime) -> Iterator[tuple[str, dict]]:
+    with engine.connected() as client:
+        for model in PACKAGES:
+            image = images.image(client, model, runtime)
+            yield model, {"image": image.tags[0], **images.described(image)}
 
 
 def requirements_hash(model: str) -> str:

@@ -7,9 +7,9 @@ from metrics.museval_json import write_museval
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.score_all import unfinished
 from stages import outputs
-from stages.launch import scratch_root
 from stages.params import Evaluation, load
 from stages.run import run
+from stages.scratch import scratch_root
 
 RESULTS = Path("results/spleeter")
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from metrics.score_all import unfinished
 from metrics.speech_scores import aggregate_speech, score_speech
 from stages import outputs
-from stages.launch import scratch_root
 from stages.params import Evaluation, load
 from stages.run import run
+from stages.scratch import scratch_root
 
 RESULTS = Path("results/svoice")
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stages.launch import scratch_root
+from stages.scratch import scratch_root
 
 
 def given(path: str) -> Path:

@@ -1,4 +1,4 @@
-"""launch: runs a trainer in its own environment.
+"""launch: runs a trainer in its own environment, or in its own container.
 
 `python -m stages.launch spleeter train` runs `python -m spleeter_mod.train` there, in the same
 working directory, and ends with its exit code.
@@ -7,6 +7,7 @@ working directory, and ends with its exit code.
 import argparse
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from pathlib import Path
 
 import yaml
 
+from stages import containers, engine, gpus, images
 from stages.environments import PACKAGES, interpreter
 from stages.lock import lock
 from stages.params import PATH as PARAMS
-from stages.params import load
+from stages.params import DockerRuntime, LocalRuntime, load
 from stages.run import run
+from stages.scratch import scratch_root
 
 
 def main() -> None:
@@ -28,19 +31,43 @@ def main() -> None:
     parser.add_argument("model", choices=PACKAGES)
     parser.add_argument("verb", choices=("train", "estimate"))
     arguments = parser.parse_args()
-    load()
-    python = interpreter(arguments.model)
+    runtime = load().runtime
     module = f"{PACKAGES[arguments.model]}.{arguments.verb}"
-    command = [python, "-m", module, "--params", PARAMS]
+    command = ["-m", module, "--params", str(PARAMS)]
     if arguments.verb == "estimate":
-        sys.exit(_run(command, module))
+        sys.exit(_run(arguments.model, module, command, runtime))
     with _scratch(arguments.model) as folder:
-        sys.exit(_run([*command, "--scratch", folder], module))
+        command += ["--scratch", str(folder)]
+        # Beside it, runs share what can be shared.
+        sys.exit(_run(arguments.model, module, command, runtime, writable=folder.parent))
 
 
-def _run(command: list, module: str) -> int:
-    """Runs a command to its end; SIGTERM is passed on. Returns the exit code."""
-    with subprocess.Popen(command) as process:
+def _run(
+    model: str,
+    module: str,
+    command: list[str],
+    runtime: LocalRuntime | DockerRuntime,
+    writable: Path | None = None,
+) -> int:
+    """Runs Python with `command` where the runtime says. Returns the exit code."""
+    if runtime.name == "local":
+        python = interpreter(model)
+        with gpus.taken(runtime.gpus) as mine:
+            return _beside([python, *command], module, runtime, mine)
+    with engine.connected() as client:
+        image = images.image(client, model, runtime)
+        with gpus.taken(runtime.gpus) as mine:
+            command = ["python", *command]
+            return containers.run(client, image, command, module, runtime, mine, writable)
+
+
+def _beside(command: list, module: str, runtime: LocalRuntime, mine: list[str]) -> int:
+    """Runs a command to its end; SIGTERM is passed on."""
+    environment = dict(os.environ)
+    if mine or runtime.gpus == "none":
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
+    # close_fds: the trainer holds the GPUs' locks as well.
+    with subprocess.Popen(command, env=environment, close_fds=False) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:
             code = process.wait()
@@ -62,15 +89,6 @@ def _scratch(model: str) -> Iterator[Path]:
     with lock(folder.with_suffix(".lock"), f"the same training of {model}"):
         folder.mkdir(exist_ok=True)
         yield folder
-
-
-def scratch_root() -> Path:
-    """The scratch folder of the repository; DVC's temporary workspaces share it."""
-    here = Path.cwd()
-    for parent in here.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2] / "scratch"
-    return here / "scratch"
 
 
 def fingerprint(stage: str) -> str:

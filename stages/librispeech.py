@@ -10,10 +10,10 @@ from stages.checksums import read_checksums
 from stages.corpus import find, write_index
 from stages.download import discard, download, text
 from stages.given import given
-from stages.launch import scratch_root
 from stages.lock import lock
 from stages.params import LibriSpeechMix
 from stages.recipes import Pool, draw_recipes, utterances_of, write_levels, write_recipes
+from stages.scratch import scratch_root
 from stages.unpack import unpack
 from stages.wsj0mix import SPLITS
 

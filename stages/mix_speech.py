@@ -32,11 +32,11 @@ from stages.audio import pcm16
 from stages.corpus import INDEX, read_index, read_utterance
 from stages.fetch_speech import CORPUS, RECIPES, SPEECH
 from stages.files import writing
-from stages.launch import scratch_root
 from stages.lock import lock
 from stages.outputs import adopt, directory
 from stages.params import LibriSpeechMix, Speech, SpeechFolder, SVoiceDebug, WSJ0Mix, load
 from stages.run import run
+from stages.scratch import scratch_root
 from stages.sphere import is_sphere
 from stages.wsj0mix import (
     LEVELS,

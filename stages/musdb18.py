@@ -21,9 +21,9 @@ from metrics.progress import progress
 from metrics.workers import on_all_cores
 from stages import musdb_folder, outputs
 from stages.download import digest, download, file_name, shown, take, text
-from stages.launch import scratch_root
 from stages.lock import lock
 from stages.params import Musdb18Excerpts, Musdb18HQ
+from stages.scratch import scratch_root
 from stages.stems import decode, write_song
 from stages.unpack import unpack
 

@@ -1,7 +1,7 @@
 """Typed access to params.yaml. Every value is checked here, once, before a stage does any work."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Union
+from typing import Annotated, Any, Literal, Union
 
 import yaml
 from pydantic import (
@@ -32,6 +32,8 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(gt=0, lt=1)]
+Text = Annotated[str, Field(min_length=1)]
+Size = Annotated[str, Field(pattern="^[1-9][0-9]*[bkmg]$")]  # of memory, as Docker has them
 Checksum = Annotated[str, Field(pattern="^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$")]
 
 
@@ -366,14 +368,45 @@ class Evaluation(Strict):
     stoi: bool
 
 
-class Runtime(Strict):
+class _Runtime(Strict):
+    gpus: Any
+
+    @model_validator(mode="after")
+    def _countable(self):
+        ids = self.gpus if isinstance(self.gpus, list) else []
+        known = (
+            self.gpus in ("all", "none")
+            or (type(self.gpus) is int and self.gpus > 0)
+            or (ids and all(type(one) in (int, str) for one in ids))
+        )
+        if not known:
+            expected = "all, none, how many, or a list of numbers or UUIDs"
+            raise RuleError("gpus", self.gpus, expected)
+        return self
+
+
+class LocalRuntime(_Runtime):
     name: Literal["local"]
+
+
+class Bases(Strict):
+    spleeter: Text
+    svoice: Text
+
+
+class DockerRuntime(_Runtime):
+    name: Literal["docker"]
+    base: Bases
+    memory: Size | None
+    cpus: Positive | None
+    shared_memory: Size
 
 
 Music = MiniMusic | Musdb18HQ | Musdb18Excerpts | MusicFolder
 Speech = MiniSpeech | WSJ0Mix | LibriSpeechMix | SVoiceDebug | SpeechFolder
 Optimizer = Union[tuple(_optimizer(name) for name in HYPERPARAMETERS)]  # noqa: UP007
 Schedule = Constant | Step | Plateau | Exponential | Cosine
+Runtime = LocalRuntime | DockerRuntime
 Clipping = NoClipping | NormClipping | ValueClipping | AdaptiveClipping
 
 
@@ -389,7 +422,7 @@ class Params(Strict):
     optimizer: Annotated[Optimizer, Discriminator("name")]
     schedule: Annotated[Schedule, Discriminator("name")]
     clipping: Annotated[Clipping, Discriminator("name")]
-    runtime: Runtime
+    runtime: Annotated[Runtime, Discriminator("name")]
 
     @model_validator(mode="after")
     def _measurable(self):
@@ -450,4 +483,6 @@ def _explained(error: dict, values: dict) -> InputError:
         return InputError(".".join([*keys, key]), found, expected)
     if kind == "union_tag_not_found":
         return InputError(".".join([*keys, "name"]), "nothing", "a value")
-    return InputError(".".join(keys), repr(found), error["msg"].removeprefix("Input should be "))
+    expected = error["msg"].removeprefix("Input should be ")
+    expected = expected.replace("String should", "text that should", 1)
+    return InputError(".".join(keys), repr(found), expected)

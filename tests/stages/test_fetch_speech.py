@@ -15,8 +15,8 @@ import yaml
 from metrics.errors import InputError
 from stages import fetch_speech, prompts, recipes
 from stages.fetch_speech import CORPUS, RECIPES
-from stages.launch import scratch_root
 from stages.params import Mixtures, load
+from stages.scratch import scratch_root
 from stages.wsj0mix import SPLITS, active_level, read_levels, read_recipes
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages.server import Served, Server

@@ -10,6 +10,7 @@ import yaml
 
 from metrics.errors import InputError
 from stages import environments, launch
+from stages.scratch import scratch_root
 from tests.conftest import ROOT
 
 
@@ -78,9 +79,9 @@ def test_temporary_workspaces_share_the_repositorys_scratch(tmp_path, monkeypatc
     inside = tmp_path / ".dvc" / "tmp" / "exps" / "standalone" / "tmp1"
     inside.mkdir(parents=True)
     monkeypatch.chdir(inside)
-    assert launch.scratch_root() == tmp_path / "scratch"
+    assert scratch_root() == tmp_path / "scratch"
     monkeypatch.chdir(tmp_path)
-    assert launch.scratch_root() == tmp_path / "scratch"
+    assert scratch_root() == tmp_path / "scratch"
 
 
 def test_the_environment_lies_beside_the_running_one():
@@ -104,8 +105,12 @@ def test_an_outdated_environment_says_how_to_renew_it(tmp_path, monkeypatch):
         environments.interpreter("svoice")
 
 
-def launched(code: str) -> subprocess.CompletedProcess:
-    script = f"import sys; from stages.launch import _run; sys.exit(_run({code}, 'trainer'))"
+def launched(code: str, gpus="all", mine=()) -> subprocess.CompletedProcess:
+    script = (
+        "import sys; from stages.launch import LocalRuntime, _beside; "
+        f"runtime = LocalRuntime(name='local', gpus={gpus!r}); "
+        f"sys.exit(_beside({code}, 'trainer', runtime, {list(mine)}))"
+    )
     return subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
     )
@@ -113,6 +118,12 @@ def launched(code: str) -> subprocess.CompletedProcess:
 
 def test_the_exit_code_is_the_trainers():
     assert launched("['sh', '-c', 'exit 7']").returncode == 7
+
+
+def test_a_trainer_sees_the_gpus_that_are_its_own():
+    ask = "['sh', '-c', 'echo $CUDA_VISIBLE_DEVICES']"
+    assert launched(ask, 2, ["GPU-a", "GPU-b"]).stdout == "GPU-a,GPU-b\n"
+    assert launched(ask, "none").stdout == "\n"
 
 
 def test_a_killed_trainer_is_said_so():

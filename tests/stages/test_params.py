@@ -15,9 +15,10 @@ from stages.params import HYPERPARAMETERS, check, load
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
+TRAINING = ("optimizer", "schedule", "clipping")
 GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    for group in ("music", "speech", "spleeter", "svoice", "optimizer", "schedule", "clipping")
+    for group in ("music", "speech", "spleeter", "svoice", *TRAINING, "runtime")
 }
 
 
@@ -125,6 +126,11 @@ def changed(values: dict, key: str, value) -> dict:
         ),
         ("speech.mode", "mid", "speech.mode: found 'mid', expected 'min' or 'max'"),
         ("music.source.parts.test", [2.0, 1.0], "music.source.parts.test: found [2.0, 1.0]"),
+        ("runtime.name", "podman", "runtime.name: found 'podman', expected one of local, docker"),
+        ("runtime.gpus", 0, "runtime.gpus: found 0, expected all, none, how many, or a list of"),
+        ("runtime.gpus", [], "runtime.gpus: found [], expected all, none, how many, or a list of"),
+        ("runtime.gpus", True, "runtime.gpus: found True, expected all, none, how many, or a list"),
+        ("runtime.memory", "2g", "runtime.memory: found '2g', expected no such key"),
         ("seed", -1, "seed: found -1, expected greater than or equal to 0"),
         ("seeds", 3, "seeds: found 3, expected no such key"),
     ],
@@ -198,3 +204,21 @@ def test_dvc_refuses_to_compose_it_and_writes_nothing(tmp_path, override, messag
     assert done.stderr.startswith(message)
     assert done.stderr.count("\n") == 1
     assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("runtime.memory", "lots", "runtime.memory: found 'lots', expected text that should match"),
+        ("runtime.cpus", 0, "runtime.cpus: found 0, expected greater than 0"),
+        (
+            "runtime.base.svoice",
+            "",
+            "runtime.base.svoice: found '', expected text that should",
+        ),
+    ],
+)
+def test_a_bad_value_of_a_container_is_named(key, value, message):
+    with pytest.raises(InputError) as caught:
+        check(changed(composed("runtime=docker"), key, value))
+    assert str(caught.value).startswith(message)

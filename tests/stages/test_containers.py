@@ -1,0 +1,370 @@
+"""What a container sees, what it may do, and how it ends: with the real Docker engine."""
+
+import fcntl
+import json
+import os
+import pty
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import textwrap
+import time
+
+import pytest
+
+from metrics.errors import InputError
+from stages import containers, engine
+from stages.images import CPU_BASE
+from stages.params import DockerRuntime
+from tests import docker_engine
+from tests.stages.contained import DEFAULT
+from tests.stages.disks import small_disk
+from tests.stages.workspaces import environment
+
+SECONDS = 10  # for what takes one or two
+
+
+@pytest.fixture(scope="module")
+def client():
+    return docker_engine.client()
+
+
+@pytest.fixture
+def root(tmp_path, client):
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
+
+
+def launch(root, program, runtime=None, **options):
+    """A launcher in a process of its own, that runs a Python program in a container."""
+    command = [sys.executable, "-m", "tests.stages.contained", json.dumps(runtime or {})]
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(
+        [*command, "python3", "-uc", textwrap.dedent(program)],
+        cwd=root,
+        env=environment(),
+        text=True,
+        **pipes | options,
+    )
+
+
+def finish(process, seconds=60):
+    out, error = process.communicate(timeout=seconds)
+    return process.returncode, out, error
+
+
+def containers_of(client, process):
+    """Those that this launcher has started and nobody has removed."""
+    listed = client.containers.list(all=True, filters={"label": engine.LAUNCHER})
+    return [c for c in listed if c.labels[engine.LAUNCHER].split("/")[2] == str(process.pid)]
+
+
+# --- what it sees and may do --------------------------------------------------------------
+
+LOOK_AROUND = """
+    import json, os, socket
+    def attempt(action):
+        try:
+            return action() and None
+        except OSError as error:
+            return type(error).__name__ + " " + str(error.errno)
+    status = dict(l.split(":\\t", 1) for l in open("/proc/self/status").read().splitlines())
+    print(json.dumps({
+        "ids": [os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()],
+        "capabilities": [status[n] for n in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")],
+        "no_new_privileges": status["NoNewPrivs"],
+        "interfaces": os.listdir("/sys/class/net"),
+        "routes": len(open("/proc/net/route").readlines()) - 1,
+        "connect": attempt(lambda: socket.create_connection(("192.0.2.1", 80), 2)),
+        "write": {p: attempt(lambda: open(p + "/x", "w")) for p in ("/", "/usr", "/etc", "/opt")},
+        "temporary": attempt(lambda: open("/tmp/x", "w")),
+        "mounts": [l.split()[4] for l in open("/proc/self/mountinfo")],
+        "neighbour": os.path.exists(os.path.join(os.getcwd(), "..", "neighbour")),
+        "working": os.getcwd(),
+    }))
+    open("written", "w").write("mine")
+"""
+KERNELS = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
+
+
+def as_user(user, group, groups, function):
+    """Runs a function in a fork of this process, which becomes another user. All that it needs is
+    imported: that user may not be able to read this repository."""
+    reader, writer = os.pipe()
+    if (child := os.fork()) == 0:
+        code = 1
+        try:
+            os.setgroups(groups)
+            os.setgid(group)
+            os.setuid(user)
+            os.dup2(writer, 1)
+            os.dup2(writer, 2)
+            sys.stdout = sys.stderr = os.fdopen(1, "w")
+            code = function()
+        except InputError as error:
+            print(f"ERROR: {error}")
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        text = said.read()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
+
+
+def test_a_trainer_is_shut_in(root, client, monkeypatch):
+    """The caller is an ordinary user, who may use the engine."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+    user, group = 12345, 23456
+    (root.parent / "neighbour").write_text("secret")
+    for folder in (root, *list(root.parents)[:3]):
+        folder.chmod(0o755)
+    os.chown(root, user, group)
+    monkeypatch.chdir(root)
+    engines_group = os.stat("/var/run/docker.sock").st_gid
+    runtime = DockerRuntime(**DEFAULT)
+    image = client.images.get(CPU_BASE)
+
+    def contained():
+        command = ["python3", "-c", textwrap.dedent(LOOK_AROUND)]
+        with engine.connected() as own:
+            return containers.run(own, image, command, "the test", runtime, gpus=[])
+
+    code, said = as_user(user, group, [engines_group], contained)
+    assert code == 0, said
+    seen = json.loads(said)
+    assert seen["ids"] == [user, user, group, group, [group]]
+    assert {int(bits, 16) for bits in seen["capabilities"]} == {0}
+    assert seen["no_new_privileges"] == "1"
+    assert seen["interfaces"] == ["lo"]
+    assert seen["routes"] == 0
+    assert seen["connect"] == "OSError 101"  # network is unreachable
+    assert set(seen["write"].values()) <= {"OSError 30", "PermissionError 13"}
+    assert seen["write"]["/"] == "OSError 30"  # read-only file system
+    assert seen["temporary"] is None
+    assert seen["working"] == str(root)
+    assert not seen["neighbour"]
+    of_the_host = [m for m in seen["mounts"] if not m.startswith(KERNELS) and m != "/"]
+    assert sorted(of_the_host) == sorted(["/tmp", str(root)])
+    written = (root / "written").stat()
+    assert (written.st_uid, written.st_gid) == (user, group)
+
+
+def test_who_may_not_use_the_engine_is_told(client):
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user needs root")
+
+    def connect():
+        with engine.connected():
+            return 0
+
+    code, said = as_user(12345, 23456, [], connect)
+    assert code == 1
+    assert said.startswith("ERROR: runtime=docker: found ")
+    assert "that you may not open, expected permission to use it: add yourself to the group" in said
+    assert said.count("\n") == 1
+
+
+def test_without_an_engine_there_is_one_line(root, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{root}/none.sock")
+    code, out, error = finish(launch(root, "pass"))
+    assert (code, out) == (1, "")
+    found = f"no Docker engine at unix://{root}/none.sock"
+    assert error.startswith(f"ERROR: runtime=docker: found {found}, expected one that runs")
+    assert error.count("\n") == 1
+
+
+def test_links_lead_where_they_lead_and_are_read_only(root):
+    """A file by two steps, and folders as DVC's cache and a linked data set are."""
+    elsewhere = root.parent / "elsewhere"
+    cache = root.parent / "cache" / "files" / "md5"
+    songs = root.parent / "songs"
+    for folder in (elsewhere, cache / "ab", cache / "cd", songs, root / "data"):
+        folder.mkdir(parents=True)
+    for path in (elsewhere / "real", cache / "ab" / "1", cache / "cd" / "2", songs / "song"):
+        path.write_text(path.name)
+    (elsewhere / "step").symlink_to("real")
+    (root / "data" / "file").symlink_to("../../elsewhere/step")
+    (root / "data" / "one").symlink_to(cache / "ab" / "1")
+    (root / "data" / "two").symlink_to(cache / "cd" / "2")
+    (root / "data" / "songs").symlink_to(songs)
+    (root / "data" / "broken").symlink_to(root / "nowhere")
+    program = """
+        import os
+        print(*(open(f"data/{n}").read() for n in ("file", "one", "two", "songs/song")))
+        try:
+            open("data/songs/new", "w")
+        except OSError as error:
+            print(error.errno)
+        print(*sorted(os.listdir("..")))
+    """
+    code, out, error = finish(launch(root, program))
+    assert (code, error) == (0, "")
+    assert out.splitlines() == ["real 1 2 song", "30", "cache elsewhere songs workspace"]
+
+
+# --- what it says -------------------------------------------------------------------------
+
+
+def test_output_is_live_and_its_streams_stay_apart(root):
+    program = """
+        import sys, time
+        print("first"); print("aside", file=sys.stderr)
+        while not __import__("os").path.exists("go"): time.sleep(0.05)
+        print("last"); sys.exit(7)
+    """
+    process = launch(root, program)
+    assert process.stdout.readline() == "first\n"
+    assert process.poll() is None
+    (root / "go").touch()
+    assert finish(process) == (7, "last\n", "aside\n")
+
+
+def test_in_a_terminal_there_is_a_terminal(root):
+    """So that progress bars are drawn, and as wide as this one is."""
+    controller, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+    program = """
+        import os, sys, time
+        time.sleep(0.5)
+        print(sys.stdout.isatty(), os.get_terminal_size().columns, end="")
+        print("\\r50 %", end="\\r"); print("100 %")
+    """
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal}
+    process = launch(root, program, **streams)
+    os.close(terminal)
+    said = b""
+    try:
+        while part := os.read(controller, 1000):
+            said += part
+    except OSError:  # the terminal's other side is closed
+        pass
+    os.close(controller)
+    assert process.wait(SECONDS) == 0
+    # Both terminals end a line with a carriage return.
+    assert said == b"True 77\r50 %\r100 %\r\r\n"
+
+
+# --- how it ends --------------------------------------------------------------------------
+
+FOREVER = """
+    import signal, time
+    {ignore}
+    print("started")
+    while True: time.sleep(1)
+"""
+STUBBORN = FOREVER.format(ignore="signal.signal(signal.SIGINT, signal.SIG_IGN)")
+FOREVER = FOREVER.format(ignore="")
+
+
+@pytest.mark.parametrize("program", [FOREVER, STUBBORN])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_and_removes_it_within_seconds(root, client, number, program):
+    process = launch(root, program)
+    assert process.stdout.readline() == "started\n"
+    assert len(containers_of(client, process)) == 1
+    process.send_signal(number)
+    sent = time.monotonic()
+    code, _, error = finish(process)
+    assert time.monotonic() - sent < SECONDS
+    assert code == 128 + number
+    assert "ERROR" not in error
+    assert containers_of(client, process) == []
+
+
+def test_what_a_killed_launcher_leaves_the_next_one_removes(root, client):
+    process = launch(root, FOREVER)
+    other = launch(root, FOREVER)
+    for each in (process, other):
+        assert each.stdout.readline() == "started\n"
+    process.kill()
+    process.wait()
+    assert len(containers_of(client, process)) == 1
+    assert finish(launch(root, "print(1)"))[0] == 0
+    assert containers_of(client, process) == []
+    assert len(containers_of(client, other)) == 1  # its launcher lives
+    other.terminate()
+    finish(other)
+
+
+def test_killed_from_outside_it_says_so(root, client):
+    process = launch(root, FOREVER)
+    process.stdout.readline()
+    (container,) = containers_of(client, process)
+    container.kill()
+    code, _, error = finish(process)
+    assert code == 137
+    assert error == "ERROR: the test: its container was killed by SIGKILL\n"
+    assert containers_of(client, process) == []
+
+
+def test_removed_from_outside_it_says_so(root, client):
+    process = launch(root, FOREVER)
+    process.stdout.readline()
+    (container,) = containers_of(client, process)
+    container.remove(force=True)
+    code, _, error = finish(process)
+    assert code != 0
+    assert error.startswith("ERROR: the test: ")
+    assert error.count("\n") == 1
+
+
+def test_out_of_memory_names_the_limit(root, client):
+    program = "held = [bytearray(1 << 20) for _ in range(1000)]"
+    process = launch(root, program, {"memory": "64m"})
+    code, _, error = finish(process)
+    assert code == 1
+    expected = "expected no more than runtime.memory = 64m"
+    assert error == f"ERROR: the test: found its container killed for want of memory, {expected}\n"
+    assert containers_of(client, process) == []
+
+
+def test_a_full_disk_is_the_trainers_to_tell(tmp_path, client):
+    program = """
+        import sys
+        try:
+            open("big", "wb").write(bytes(1 << 20))
+        except OSError as error:
+            sys.exit(f"ERROR: {error.strerror}")
+    """
+    disk = tmp_path / "disk"
+    with small_disk(disk, "64k"):
+        process = launch(disk, program)
+        assert finish(process) == (1, "", "ERROR: No space left on device\n")
+        assert containers_of(client, process) == []
+
+
+def test_limits_are_kept(root, client):
+    process = launch(root, FOREVER, {"memory": "100m", "cpus": 0.5, "shared_memory": "32m"})
+    process.stdout.readline()
+    (container,) = containers_of(client, process)
+    limits = container.attrs["HostConfig"]
+    assert limits["Memory"] == limits["MemorySwap"] == 100 << 20
+    assert limits["NanoCpus"] == 500_000_000
+    assert limits["ShmSize"] == 32 << 20
+    process.terminate()
+    finish(process)
+
+
+def test_a_gpu_without_nvidias_runtime_is_one_line(root, client, monkeypatch):
+    if "nvidia" in client.info()["Runtimes"]:
+        pytest.skip("this engine has it")
+    monkeypatch.chdir(root)
+    runtime, image = DockerRuntime(**DEFAULT), client.images.get(CPU_BASE)
+    with pytest.raises(InputError) as raised:
+        containers.run(client, image, ["true"], "the test", runtime, gpus=["GPU-0"])
+    found = "no NVIDIA runtime in the Docker engine"
+    package = "the one of the package nvidia-container-toolkit"
+    assert str(raised.value).startswith(f"runtime.gpus: found {found}, expected {package}")
+    name = f"separation-{os.getpid()}-"
+    assert not [c for c in client.containers.list(all=True) if c.name.startswith(name)]
+
+
+def test_what_is_linked_is_found_without_the_engine(tmp_path):
+    assert containers.linked(tmp_path) == []
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert containers.linked(tmp_path) == []
