@@ -100,6 +100,17 @@ def test_a_requirement_without_a_wheel_is_named(client, repository):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("version", ["3.10", "3.11"])
+def test_wheels_are_those_of_the_images_python(tmp_path, version):
+    """Not of the one that asks for them; what has no wheel at the index is made into one."""
+    python = {"python_version": version, "platform_machine": "x86_64", "glibc": "2.35"}
+    for requirement in ("pyyaml==6.0.3", "antlr4-python3-runtime==4.9.3"):
+        images._fetch(requirement, tmp_path, python)
+    compiled, made = sorted(path.name for path in tmp_path.iterdir())[::-1]
+    assert compiled.startswith(f"pyyaml-6.0.3-cp{version.replace('.', '')}-")
+    assert made == "antlr4_python3_runtime-4.9.3-py3-none-any.whl"
+
+
 def test_a_step_that_fails_is_shown_with_what_it_said(client, repository):
     dockerfile = Path("docker/svoice.Dockerfile")
     dockerfile.write_text(dockerfile.read_text() + "USER 0\nRUN echo this is why; exit 3\n")
