@@ -9,13 +9,13 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
+from docker import DockerClient
 from docker.errors import APIError, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.types import DeviceRequest, Mount
 from requests import RequestException
 
-from docker import DockerClient
 from metrics.errors import InputError
 from stages import engine
 from stages.params import DockerRuntime

@@ -5,11 +5,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import docker
 import requests
 from docker.errors import APIError, DockerException
 from docker.models.containers import Container
 
-import docker
 from metrics.errors import InputError
 
 LAUNCHER = "separation.launcher"  # label of a container: who is to remove it

@@ -16,12 +16,12 @@ from email.parser import HeaderParser
 from pathlib import Path
 from zipfile import ZipFile
 
+from docker import DockerClient
 from docker.errors import APIError, BuildError, ImageNotFound
 from docker.models.images import Image
 from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
 
-from docker import DockerClient
 from metrics.errors import InputError
 from metrics.progress import progress
 from stages import gpus
