@@ -3,8 +3,9 @@ two schedules, with and without clipping, one seed each.
 
 Source: the histories and logs in the repository Alan052918/9143-HPML-Project, commit 98e6cd5.
 SVoice was trained on the eight mixtures of `speech=svoice_debug`, which are its training,
-validation and test set at once, on a Tesla-class GPU; Spleeter on MUSDB18-HQ, on more than one kind
-of GPU: its seconds fall into two groups that no optimizer explains, and compare within a group only.
+validation and test set at once, on a Tesla-class GPU. Spleeter was trained on MUSDB18-HQ, on more
+than one kind of GPU: its seconds fall into two groups that no optimizer explains, and compare
+within a group only.
 """
 
 from pathlib import Path
