@@ -14,9 +14,11 @@ from metrics.report.markup import source
 POINTS = 4000  # at most, of one line: more than any screen shows
 
 
-def line(name: str, x, y, color: str, width: float = 2, **style) -> go.Scatter:
+def line(
+    name: str, x, y, color: str, width: float = 2, points: int = POINTS, **style
+) -> go.Scatter:
     """A line through the finite points, thinned to what a screen can show."""
-    x, y = thin(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64))
+    x, y = thin(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), points)
     return go.Scatter(
         name=name,
         x=x,

@@ -26,18 +26,24 @@ def build(root: Path) -> str:
     Raises: `InputError` for a file that is there but is not what it should be.
     """
     workspace = Workspace.read(root)
-    body = [
-        section(anchor, title, *module.render(workspace))
-        for anchor, (title, module) in SECTIONS.items()
-    ]
+    sections = {
+        anchor: (title, module.render(workspace)) for anchor, (title, module) in SECTIONS.items()
+    }
+    return assemble(summary.title(workspace), summary.heading(workspace), sections)
+
+
+def assemble(title_html: str, heading_html: str, sections: dict) -> str:
+    """A page of `sections`: by anchor a title, and what stands in the margin and in the column."""
     parts = files("metrics.report")
     return Template((parts / "page.html").read_text(encoding="utf-8")).substitute(
-        title=summary.title(workspace),
-        heading=summary.heading(workspace),
+        title=title_html,
+        heading=heading_html,
         contents="".join(
-            f'<li><a href="#{anchor}">{title}</a></li>' for anchor, (title, _) in SECTIONS.items()
+            f'<li><a href="#{anchor}">{title}</a></li>' for anchor, (title, _) in sections.items()
         ),
-        body="\n".join(body),
+        body="\n".join(
+            section(anchor, title, *matter) for anchor, (title, matter) in sections.items()
+        ),
         style=(parts / "page.css").read_text(encoding="utf-8"),
         script=(parts / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),

@@ -1,0 +1,55 @@
+"""The page about several experiments: which, how soon, the curves, the study, and their health."""
+
+from collections.abc import Sequence
+from html import escape
+
+from metrics.errors import InputError
+from metrics.experiments import Experiment, curves, summary
+from metrics.report import against, health, overlay, ranking, speed
+from metrics.report.markup import plural
+from metrics.report.page import assemble
+
+
+def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> str:
+    """One self-contained HTML page.
+
+    Args:
+        baseline: the name of the experiment whose variant the others are compared with; the first
+            one's if None.
+
+    Raises: `InputError` for a baseline that is not among them.
+    """
+    runs = summary(experiments)
+    steps, epochs = curves(experiments, "steps"), curves(experiments, "epochs")
+    named = dict(zip(runs["experiment"], runs["variant"], strict=True))
+    name = baseline or experiments[0].name
+    if name not in named:
+        raise InputError("BASELINE", repr(name), f"one of {', '.join(named)}")
+    reference = named[name]
+    sections = {
+        "which": ("Which should I use?", ranking.render(runs, reference)),
+        "speed": ("How soon?", speed.render(runs, steps, epochs, reference)),
+        "curves": ("The curves", overlay.render(runs, steps, epochs)),
+        "study": ("Against the study", against.render(experiments, runs, epochs)),
+        "health": ("Health", health.render(runs, steps, _limits(experiments))),
+    }
+    count = runs["variant"].nunique()
+    seeds = runs.groupby(["model", "variant"])["seed"].nunique()
+    many = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    heading = (
+        '<p class="eyebrow">Source separation: optimizer, schedule and clipping</p>'
+        f"<h1>{plural(len(experiments), 'experiment')} compared</h1>"
+        f'<p class="lede">{plural(count, "variant")}, each with {many} '
+        f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>.</p>"
+    )
+    return assemble(f"{plural(len(experiments), 'experiment')} compared", heading, sections)
+
+
+def _limits(experiments: Sequence[Experiment]) -> dict[str, float]:
+    """The largest global norm of each experiment that clips by it."""
+    clippings = {each.name: each.workspace.params.get("clipping", {}) for each in experiments}
+    return {
+        name: float(clipping["max_norm"])
+        for name, clipping in clippings.items()
+        if clipping.get("name") == "norm"
+    }

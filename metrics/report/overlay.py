@@ -1,0 +1,126 @@
+"""The curves of all experiments over each other, in the figures of the study."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from metrics.report.colors import style
+from metrics.report.figure import figure, line
+from metrics.report.ranking import TITLES
+
+MARGIN = (
+    "Every run by itself; runs of one variant look alike. Click a legend's entry to hide its runs, "
+    "twice to see them alone. Drag to zoom, double-click to return."
+)
+FIRST, HUNDRED = 8, 100  # steps
+POINTS = 400  # of a run in a figure: a hundred of them must stay quick
+UNITS = {"spleeter": "", "svoice": " (dB)"}
+
+
+def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> tuple[str, str]:
+    """summary, steps, epochs: of `metrics.experiments`."""
+    return MARGIN, "".join(
+        f'<h3>{TITLES[model]}</h3><div class="figures">{_model(model, runs, steps, epochs)}</div>'
+        for model, runs in summary.groupby("model", sort=False)
+    )
+
+
+def traces(runs: pd.DataFrame, frame: pd.DataFrame, column: str, **more) -> list[go.Scatter]:
+    """A line for each run of one model; one entry of the legend for each variant."""
+    looks = style(runs)
+    found, known = [], set()
+    by_run = dict(tuple(frame.groupby(["experiment", "model"], sort=False)))
+    for run in runs.itertuples():
+        rows = by_run.get((run.experiment, run.model))
+        if rows is None:
+            continue
+        trace = line(run.variant, rows["step"], rows[column], **looks[run.variant], **more)
+        trace.update(
+            legendgroup=run.variant,
+            showlegend=run.variant not in known,
+            hovertemplate=f"{run.experiment}: %{{y:.5g}}<extra></extra>",
+        )
+        known.add(run.variant)
+        found.append(trace)
+    return found
+
+
+def _model(model: str, runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> str:
+    steps, epochs = (frame[frame["model"] == model] for frame in (steps, epochs))
+    unit = UNITS[model]
+    figures = []
+
+    def draw(title: str, caption: str, frame: pd.DataFrame, column: str, label: str, **more):
+        lines = traces(runs, frame, column, points=POINTS, **more)
+        if lines:
+            figures.append(_drawn(title, caption, lines, label))
+
+    for end in (FIRST, HUNDRED):
+        draw(
+            f"Training loss, the first {end} steps",
+            "",
+            steps[steps["step"] <= end],
+            "loss",
+            f"loss{unit}",
+        )
+    draw("Training loss", "", steps, "loss", f"loss{unit}")
+    draw("Training loss, smoothed", SMOOTHED, _each(steps, "loss", _smooth), "loss", f"loss{unit}")
+    draw("Validation loss", "", epochs, "valid_loss", f"validation loss{unit}")
+    draw(
+        "Validation loss, the best so far",
+        "",
+        epochs,
+        "best_valid_loss",
+        f"validation loss{unit}",
+        shape="hv",
+    )
+    figures.append(_seconds(runs, steps))
+    return "".join(filter(None, figures))
+
+
+SMOOTHED = "Exponential moving averages over a twentieth of each run."
+
+
+def _smooth(values: pd.Series) -> pd.Series:
+    return values.where(np.isfinite(values)).ewm(span=max(10, round(len(values) / 20))).mean()
+
+
+def _each(frame: pd.DataFrame, column: str, change: Callable) -> pd.DataFrame:
+    """With `column` changed, run by run."""
+    if frame.empty:
+        return frame
+    changed = frame.groupby("experiment", sort=False)[column].transform(change)
+    return frame.assign(**{column: changed})
+
+
+def _drawn(title: str, caption: str, lines: list[go.Scatter], label: str) -> str:
+    values = np.concatenate([np.asarray(trace.y, dtype=float) for trace in lines])
+    positive = bool(values.size and (values > 0).all())
+    return figure(title, caption, lines, "step", label, [], log=positive)
+
+
+def _seconds(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
+    """The mean step time of each variant: of the first steps, which build what later ones use, and
+    of all."""
+    named = steps.merge(runs[["experiment", "variant"]], on="experiment")
+    if named.empty:
+        return ""
+    first = named[named["step"] <= FIRST].groupby("variant", sort=False)["seconds"].mean()
+    whole = named.groupby("variant", sort=False)["seconds"].mean()
+    return figure(
+        "Time per step",
+        f"Means over the first {FIRST} steps and over all.",
+        [
+            go.Bar(x=means.index, y=means, name=name, meta=color, hovertemplate="%{y:.3g} s")
+            for name, means, color in (
+                (f"first {FIRST} steps", first, "--raw"),
+                ("all steps", whole, "--blue"),
+            )
+        ],
+        "",
+        "seconds per step (s)",
+        [],
+        {"barmode": "group", "xaxis": {"type": "category"}},
+    )

@@ -1,0 +1,142 @@
+"""Which variant to use: scores and losses over the seeds, and the differences to a baseline."""
+
+from html import escape
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from metrics.report.figure import figure
+from metrics.report.markup import UNDEFINED, notice, number, plural, table
+from metrics.statistics import Mean, difference, mean
+
+MARGIN = (
+    "Means over the seeds with their 95 % bootstrap intervals, and differences to the baseline, "
+    "each seed with itself. n is how many seeds there are."
+)
+SCORES = {"spleeter": "SDR", "svoice": "SI-SNR improvement"}
+TITLES = {"spleeter": "Spleeter", "svoice": "SVoice"}
+MEASURES = {"score": True, "best_valid_loss": False}  # whether more is better
+
+
+def render(summary: pd.DataFrame, baseline: str) -> tuple[str, str]:
+    """summary: as `metrics.experiments.summary` has it; baseline: a variant of it."""
+    return MARGIN, "".join(
+        f"<h3>{TITLES[model]}</h3>{_model(model, rows, baseline)}"
+        for model, rows in summary.groupby("model", sort=False)
+    )
+
+
+def ranking(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """One row per variant of one model, the best mean score first, those without one last:
+    `variant, runs, diverged, missing`, and of each measure (`score`, `best_valid_loss`) the `Mean`
+    under its name and the `Mean` of the differences to the baseline under `<name>_difference`.
+    """
+    by_seed = {
+        (variant, measure): dict(zip(runs["seed"], runs[measure].astype(float), strict=True))
+        for variant, runs in rows.groupby("variant", sort=False)
+        for measure in MEASURES
+    }
+    found = pd.DataFrame(
+        [
+            {
+                "variant": variant,
+                "runs": len(runs),
+                "diverged": int((runs["status"] == "diverged").sum()),
+                "missing": int((runs["status"] == "missing").sum()),
+                **{
+                    key: value
+                    for measure in MEASURES
+                    for key, value in {
+                        measure: mean(list(by_seed[variant, measure].values())),
+                        f"{measure}_difference": difference(
+                            by_seed[variant, measure], by_seed.get((baseline, measure), {})
+                        ),
+                    }.items()
+                },
+            }
+            for variant, runs in rows.groupby("variant", sort=False)
+        ]
+    )
+    order = found["score"].map(lambda score: -score.value if score.n else np.inf)
+    return found.loc[order.sort_values(kind="stable").index].reset_index(drop=True)
+
+
+def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
+    ranked = ranking(rows, baseline)
+    score = SCORES[model]
+    parts = []
+    seeds = ranked["score"].map(lambda found: found.n)
+    if seeds.max() <= 1:
+        parts.append(
+            notice(
+                "One seed each: which of two variants is better may be chance, and no interval can "
+                f"tell. Differences to <em>{escape(baseline)}</em> are single numbers."
+            )
+        )
+    head = ["variant", "n", f"{score} (dB)", "to baseline", "best validation loss", "to baseline"]
+    body = [
+        [
+            row.variant + _remarks(row, baseline),
+            f"{row.score.n}",
+            *(
+                _cell(getattr(row, column))
+                for measure in MEASURES
+                for column in (measure, f"{measure}_difference")
+            ),
+        ]
+        for row in ranked.itertuples()
+    ]
+    parts.append(table(head, body, f"Variants by {score}, the best first", kind="wide"))
+    parts.append(_figure(ranked, score))
+    return "".join(parts)
+
+
+def _remarks(row, baseline: str) -> str:
+    remarks = ["baseline"] if row.variant == baseline else []
+    if row.diverged:
+        remarks.append(f"{row.diverged} of {plural(row.runs, 'run')} diverged")
+    if row.missing:
+        remarks.append(f"{row.missing} of {plural(row.runs, 'run')} not trained")
+    return f" ({', '.join(remarks)})" if remarks else ""
+
+
+def _cell(found: Mean) -> str:
+    if not found.n:
+        return UNDEFINED
+    if found.n == 1:
+        return number(found.value)
+    return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
+
+
+def _figure(ranked: pd.DataFrame, score: str) -> str:
+    shown = ranked[ranked["score"].map(lambda found: found.n > 0)].iloc[::-1]
+    if shown.empty:
+        return ""
+    means = list(shown["score"])
+    values = np.array([found.value for found in means])
+    return figure(
+        f"{score} of each variant",
+        "Means over the seeds, with 95 % bootstrap intervals where there are two or more.",
+        [
+            go.Scatter(
+                x=values,
+                y=shown["variant"],
+                mode="markers",
+                meta="--blue",
+                marker={"size": 10},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": np.nan_to_num([found.high for found in means] - values),
+                    "arrayminus": np.nan_to_num(values - [found.low for found in means]),
+                },
+                hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
+            )
+        ],
+        f"{score} (dB)",
+        "",
+        [],
+        {"hovermode": "closest", "yaxis": {"automargin": True, "type": "category"}},
+        wide=True,
+    )
