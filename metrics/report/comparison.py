@@ -3,11 +3,23 @@
 from collections.abc import Sequence
 from html import escape
 
+import pandas as pd
+
 from metrics.errors import InputError
 from metrics.experiments import Experiment, curves, summary
 from metrics.report import against, health, overlay, ranking, speed
+from metrics.report.colors import style
 from metrics.report.markup import plural
 from metrics.report.page import assemble
+
+STROKES = {  # of an SVG line, by plotly's names
+    "solid": "none",
+    "dash": "7 4",
+    "dot": "2 3",
+    "dashdot": "7 3 2 3",
+    "longdash": "11 4",
+    "longdashdot": "11 3 2 3",
+}
 
 
 def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> str:
@@ -42,7 +54,20 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         f'<p class="lede">{plural(count, "variant")}, each with {many} '
         f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>.</p>"
     )
+    heading += _variants(runs)
     return assemble(f"{plural(len(experiments), 'experiment')} compared", heading, sections)
+
+
+def _variants(runs: pd.DataFrame) -> str:
+    """The legend of all figures, whose entries show and hide a variant in all of them."""
+    entries = "".join(
+        f'<button type="button" aria-pressed="true" value="{escape(variant)}">'
+        '<svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" y1="4" x2="28" y2="4" '
+        f'stroke="var({look["color"]})" stroke-dasharray="{STROKES[look["dash"]]}"/></svg>'
+        f"{escape(variant)}</button>"
+        for variant, look in style(runs).items()
+    )
+    return f'<div class="variants" role="group" aria-label="Variants shown">{entries}</div>'
 
 
 def _limits(experiments: Sequence[Experiment]) -> dict[str, float]:

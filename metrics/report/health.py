@@ -70,7 +70,9 @@ def _model(runs: pd.DataFrame, steps: pd.DataFrame, limits: dict[str, float]) ->
         figures = [_norms(runs, steps)]
         lines = overlay.traces(runs, steps, "learning_rate", points=overlay.POINTS, shape="hv")
         if lines:
-            figures.append(figure("Learning rate", "", lines, "step", "learning rate", []))
+            figures.append(
+                figure("Learning rate", "", lines, "step", "learning rate", [], overlay.UNNAMED)
+            )
         parts.append(f'<div class="figures">{"".join(figures)}</div>')
     return "".join(parts)
 

@@ -31,6 +31,8 @@ def code(value: object) -> str:
 
 
 def source(*paths: Path) -> str:
+    if not paths:
+        return ""
     return f'<p class="source">From {", ".join(code(path) for path in paths)}</p>'
 
 

@@ -11,12 +11,13 @@ from metrics.report.figure import figure, line
 from metrics.report.ranking import TITLES
 
 MARGIN = (
-    "Every run by itself; runs of one variant look alike. Click a legend's entry to hide its runs, "
-    "twice to see them alone. Drag to zoom, double-click to return."
+    "Every run by itself; runs of one variant look alike. The variants above show and hide them. "
+    "Drag to zoom, double-click to return."
 )
 FIRST, HUNDRED = 8, 100  # steps
 POINTS = 400  # of a run in a figure: a hundred of them must stay quick
 UNITS = {"spleeter": "", "svoice": " (dB)"}
+UNNAMED = {"showlegend": False, "hovermode": "closest"}  # the page has one legend for all figures
 
 
 def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> tuple[str, str]:
@@ -28,9 +29,9 @@ def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> 
 
 
 def traces(runs: pd.DataFrame, frame: pd.DataFrame, column: str, **more) -> list[go.Scatter]:
-    """A line for each run of one model; one entry of the legend for each variant."""
+    """A line for each run of one model, in the group of its variant."""
     looks = style(runs)
-    found, known = [], set()
+    found = []
     by_run = dict(tuple(frame.groupby(["experiment", "model"], sort=False)))
     for run in runs.itertuples():
         rows = by_run.get((run.experiment, run.model))
@@ -39,10 +40,8 @@ def traces(runs: pd.DataFrame, frame: pd.DataFrame, column: str, **more) -> list
         trace = line(run.variant, rows["step"], rows[column], **looks[run.variant], **more)
         trace.update(
             legendgroup=run.variant,
-            showlegend=run.variant not in known,
             hovertemplate=f"{run.experiment}: %{{y:.5g}}<extra></extra>",
         )
-        known.add(run.variant)
         found.append(trace)
     return found
 
@@ -98,7 +97,7 @@ def _each(frame: pd.DataFrame, column: str, change: Callable) -> pd.DataFrame:
 def _drawn(title: str, caption: str, lines: list[go.Scatter], label: str) -> str:
     values = np.concatenate([np.asarray(trace.y, dtype=float) for trace in lines])
     positive = bool(values.size and (values > 0).all())
-    return figure(title, caption, lines, "step", label, [], log=positive)
+    return figure(title, caption, lines, "step", label, [], UNNAMED, log=positive)
 
 
 def _seconds(runs: pd.DataFrame, steps: pd.DataFrame) -> str:

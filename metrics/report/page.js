@@ -11,6 +11,8 @@ const figures = [...document.querySelectorAll("figure[data-scale]")].map((figure
 // Dragging zooms with a mouse; under a finger it must scroll the page.
 const dragmode = matchMedia("(hover: none)").matches ? false : "zoom";
 
+const hidden = new Set(); // variants
+
 function draw({ figure, area, spec }) {
   const axis = {
     gridcolor: color("--rule"),
@@ -18,7 +20,7 @@ function draw({ figure, area, spec }) {
     linecolor: color("--strong-rule"),
     tickcolor: color("--strong-rule"),
   };
-  const data = spec.data.map((trace) => ({
+  const data = spec.data.filter(({ legendgroup }) => !hidden.has(legendgroup)).map((trace) => ({
     ...trace,
     line: { ...trace.line, color: color(trace.meta) },
     marker: { ...trace.marker, color: color(trace.meta) },
@@ -45,14 +47,29 @@ function draw({ figure, area, spec }) {
       font: { color: color("--text") },
     },
     xaxis: { ...spec.layout.xaxis, ...axis },
-    yaxis: { ...spec.layout.yaxis, ...axis, type: figure.dataset.scale },
+    yaxis: { type: figure.dataset.scale, ...spec.layout.yaxis, ...axis },
   };
   if (figure.dataset.scale === "log") layout.yaxis.dtick = spec.layout.meta;
   return Plotly.react(area, data, layout, { responsive: true, displayModeBar: false });
 }
 
-figures.forEach(draw);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => figures.forEach(draw));
+// A figure is drawn when it comes near: a page of a hundred runs is there at once.
+const drawn = new Set();
+const near = new IntersectionObserver(
+  (entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      const item = figures.find(({ figure }) => figure === target);
+      drawn.add(item);
+      draw(item);
+    }
+  },
+  { rootMargin: "100% 0px" },
+);
+figures.forEach(({ figure }) => near.observe(figure));
+addEventListener("beforeprint", () => figures.forEach(draw));
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawn.forEach(draw));
 
 for (const item of figures) {
   const buttons = item.figure.querySelectorAll(".scale button");
@@ -63,6 +80,17 @@ for (const item of figures) {
       draw(item);
     });
   }
+}
+
+// The legend of a comparison: an entry shows or hides its variant in every figure.
+for (const button of document.querySelectorAll(".variants button")) {
+  button.addEventListener("click", () => {
+    const shown = button.getAttribute("aria-pressed") === "true";
+    button.setAttribute("aria-pressed", String(!shown));
+    if (shown) hidden.add(button.value);
+    else hidden.delete(button.value);
+    drawn.forEach(draw);
+  });
 }
 
 // Players: one sounds at a time, and the next of the same item goes on where the last one was.

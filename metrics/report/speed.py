@@ -8,6 +8,7 @@ import pandas as pd
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
 from metrics.report.markup import UNDEFINED, notice, number, significant, table
+from metrics.report.overlay import UNNAMED
 from metrics.report.ranking import TITLES
 from metrics.statistics import performance_profile, time_to_target
 
@@ -62,7 +63,7 @@ def targets(baselines: list[pd.DataFrame]) -> np.ndarray:
     reached = [losses for losses in reached if np.isfinite(losses).any()]
     if not reached:
         return np.empty(0)
-    means = np.nanmean(np.array(reached, dtype=float), axis=0)
+    means = pd.DataFrame(reached, dtype=float).mean()  # of those that there are
     return np.unique(means[np.isfinite(means)])[::-1]
 
 
@@ -106,15 +107,16 @@ def _profile(reached: pd.DataFrame, runs: pd.DataFrame, unit: str) -> str:
     wide = reached[reached["unit"] == unit].pivot(index="variant", columns="target", values="time")
     shares = performance_profile(wide.to_numpy(), FACTORS)
     styles = style(runs)
+    label = f"times the {UNITS[unit]} of the fastest"
     return figure(
         f"Targets reached, by {UNITS[unit]}",
         "The share of targets that a variant reached within so many times the fastest one's time.",
         [
-            line(variant, FACTORS, share, shape="hv", **styles[variant])
+            line(variant, FACTORS, share, shape="hv", **styles[variant]).update(legendgroup=variant)
             for variant, share in zip(wide.index, shares, strict=True)
         ],
-        f"times the {UNITS[unit]} of the fastest",
+        label,
         "share of the targets",
         [],
-        {"xaxis": {"type": "log", "title": {"text": f"times the {UNITS[unit]} of the fastest"}}},
+        {**UNNAMED, "xaxis": {"type": "log", "title": {"text": label}}},
     )
