@@ -10,12 +10,16 @@ BIN := $(CURDIR)/.venv/pipeline/bin
 export PATH := $(BIN):$(PATH)
 TEST_DATA := scratch/test-data
 RUNTIME ?= local
+NAME ?= mini
+SEEDS ?= 1
+JOBS ?= 1
+OUT ?= results/comparison.html
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro test test-data setup system base-image lint format lock clean
+.PHONY: help repro study report test test-data setup system base-image lint format lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +33,13 @@ define REPRO_docker
 python -m stages.base_image --is-there || $(MAKE) base-image
 	dvc exp run -S runtime=docker
 endef
+
+study: setup ## run a study of conf/study (NAME=mini, SEEDS=3, JOBS=2) and write its report
+	python -m stages.study $(NAME) --seeds $(SEEDS) --jobs $(JOBS) $(SET:%=-S %)
+	python -m metrics.report $$(dvc exp list --name-only | grep '^$(subst _,-,$(NAME))-') --out results/$(NAME).html
+
+report: setup ## a page about any experiments or commits (REVS='adam sgd', BASELINE=adam)
+	python -m metrics.report $(REVS) $(BASELINE:%=--baseline %) --out $(OUT)
 
 test: test-data ## set up, run every environment's tests
 	python -m pytest tests/stages tests/metrics tests/pipeline

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import yaml
+from dvc.repo import Repo
 from pydantic import Field
 
 from metrics.errors import InputError
@@ -53,7 +54,7 @@ def main() -> None:
     print(f"{options.name}: {len(wanted) - len(missing)} of {len(wanted)} experiments are done")
     if not missing:
         return
-    _dvc("queue", "remove", "--all")  # of an earlier start; what fits is queued anew
+    _forget({experiment.name for experiment in missing})
     for experiment in missing:
         settings = [*study.overrides, *experiment.overrides, *options.also]
         flags = [part for setting in settings for part in ("-S", setting)]
@@ -61,6 +62,17 @@ def main() -> None:
         print(f"queued {experiment.name}", flush=True)
     command = ["dvc", "exp", "run", "--run-all", "--jobs", str(options.jobs)]
     sys.exit(subprocess.run(command).returncode)
+
+
+def _forget(names: set[str]) -> None:
+    """Takes those experiments out of the queue that an earlier start left there, waiting, failed or
+    broken off: they are queued anew. Others' stay."""
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        left = {entry.name for entry in queue.iter_queued()}
+        left |= {entry.name for entry, _ in queue.iter_failed()}
+    for name in sorted(left & names):
+        _dvc("queue", "remove", name)
 
 
 def read(name: str) -> Study:

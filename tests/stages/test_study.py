@@ -1,0 +1,75 @@
+"""Studies: the experiments that they are, and that DVC takes what they set."""
+
+import pytest
+import yaml
+
+from metrics.errors import InputError
+from stages import study
+from stages.params import check
+from tests.conftest import ROOT
+from tests.stages.test_params import composed
+
+STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))
+OPTIMIZERS = ["adadelta", "adagrad", "adam", "rmsprop", "sgd"]
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def chosen(name, seeds=1):
+    """Each experiment's own settings."""
+    found = study.experiments(name, study.read(name), seeds)
+    return [dict(setting.split("=") for setting in each.overrides) for each in found]
+
+
+def test_published_svoice_are_the_studys_eleven():
+    found = {
+        (each["optimizer"], each["schedule"], each["clipping"])
+        for each in chosen("published_svoice")
+    }
+    both = {(optimizer, s, "norm") for optimizer in OPTIMIZERS for s in ("step", "plateau")}
+    assert found == both | {("adam", "step", "none")}
+
+
+def test_published_spleeter_are_the_studys_seven():
+    found = {(each["optimizer"], each["spleeter.steps"]) for each in chosen("published_spleeter")}
+    assert found == {(o, "100") for o in [*OPTIMIZERS, "nesterov"]} | {("nesterov", "2000")}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_seeds_repeat_every_cell_under_names_of_their_own(name):
+    once, thrice = chosen(name), chosen(name, 3)
+    assert len(thrice) == 3 * len(once)
+    assert {each["seed"] for each in thrice} == {"0", "1", "2"}
+    names = [each.name for each in study.experiments(name, study.read(name), 3)]
+    assert len(set(names)) == len(names)
+    assert not set("/~^: _") & set("".join(names))  # what git or DVC would refuse
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_experiment_is_a_valid_configuration(name):
+    read = study.read(name)
+    for experiment in study.experiments(name, read, 1):
+        check(composed(*read.overrides, *experiment.overrides))
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_baseline_is_one_of_its_cells(name):
+    baseline = study.read(name).baseline
+    assert any(
+        all(each[key] == str(value) for key, value in baseline.items()) for each in chosen(name)
+    )
+
+
+def test_targets_are_stages():
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name in STUDIES:
+        assert set(study.read(name).targets) <= set(stages)
+
+
+def test_an_unknown_study_is_one_line():
+    with pytest.raises(InputError) as raised:
+        study.read("publishd")
+    assert str(raised.value) == f"NAME: found 'publishd', expected one of {', '.join(STUDIES)}"
