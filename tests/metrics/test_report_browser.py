@@ -9,16 +9,32 @@ import subprocess
 import pytest
 
 from metrics.report import build
+from metrics.report.comparison import compare
+from tests.metrics import many
 from tests.metrics.files import write_training
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
+# Figures are drawn when they come near, so a probe goes past all of them.
+DRAWN = """
+async function allDrawn() {
+  const figures = [...document.querySelectorAll("figure")];
+  for (const figure of figures) {
+    figure.scrollIntoView();
+    while (!figure.querySelector(".plot").layout) await new Promise((go) => setTimeout(go, 50));
+  }
+  await new Promise((go) => setTimeout(go, 500));
+  return figures;
+}
+"""
+
 # Added to the page under test: works the controls and leaves what it saw in the document.
 PROBE = """
 <script>
+DRAWN
 addEventListener("load", async () => {
   const seen = {};
-  const figures = [...document.querySelectorAll("figure")];
+  const figures = await allDrawn();
   seen.drawn = figures.map((figure) => figure.querySelectorAll(".trace").length);
   seen.axes = figures.map((figure) => figure.querySelector(".plot").layout.yaxis.type);
   const log = figures[0].querySelector("button[value=log]");
@@ -44,14 +60,41 @@ addEventListener("load", async () => {
   document.body.dataset.seen = JSON.stringify(seen);
 });
 </script>
-</body>"""
+</body>""".replace("DRAWN", DRAWN)
 
 COUNT = """
 <script>
-document.body.dataset.seen = JSON.stringify(
-  [...document.querySelectorAll("figure")].map((f) => f.querySelectorAll(".trace").length));
+DRAWN
+addEventListener("load", async () => {
+  const seen = (await allDrawn()).map((figure) => figure.querySelectorAll(".trace").length);
+  document.body.dataset.seen = JSON.stringify(seen);
+});
 </script>
-</body>"""
+</body>""".replace("DRAWN", DRAWN)
+
+# Of a comparison: hides its first variant, by the keyboard's way to a button.
+HIDE = """
+<script>
+DRAWN
+addEventListener("load", async () => {
+  const figures = await allDrawn();
+  const count = () => figures.map((figure) => figure.querySelector(".plot").data.length);
+  const button = document.querySelector(".variants button");
+  const seen = { titles: figures.map((f) => f.querySelector("strong").textContent) };
+  seen.before = count();
+  button.focus();
+  button.click();
+  seen.pressed = button.getAttribute("aria-pressed");
+  await new Promise((go) => setTimeout(go, 500));
+  seen.hidden = count();
+  button.click();
+  await new Promise((go) => setTimeout(go, 500));
+  seen.again = count();
+  seen.wide = document.documentElement.scrollWidth > document.documentElement.clientWidth;
+  document.body.dataset.seen = JSON.stringify(seen);
+});
+</script>
+</body>""".replace("DRAWN", DRAWN)
 
 
 @pytest.fixture
@@ -122,3 +165,23 @@ def test_diverged_and_missing_models_draw_too(finished, browse):
     document, console = browse(html.replace("</body>", COUNT))
     assert console == []
     assert seen(document) == [2, 0, 3, 1, 2]  # seven steps: nothing was validated
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1360, False), (500, True)])
+def test_a_comparison_works(tmp_path, browse, width, dark):
+    html = compare(many.experiments(tmp_path, 24, 200))
+    document, console = browse(html.replace("</body>", HIDE), width, dark)
+    assert console == []
+    found = seen(document)
+    # Each variant has two runs here: two lines in every figure of curves, one in a profile.
+    of_curves = [
+        title.startswith(("Training", "Validation", "Learning")) for title in found["titles"]
+    ]
+    lost = [
+        before - hidden for before, hidden in zip(found["before"], found["hidden"], strict=True)
+    ]
+    assert [count for count, curve in zip(lost, of_curves, strict=True) if curve] == [2] * 14
+    assert lost.count(1) == 4
+    assert found["again"] == found["before"]
+    assert found["pressed"] == "false"
+    assert found["wide"] is False
