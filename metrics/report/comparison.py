@@ -54,8 +54,8 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         f'<p class="lede">{plural(count, "variant")}, each with {many} '
         f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>.</p>"
     )
-    heading += _variants(runs)
-    return assemble(f"{plural(len(experiments), 'experiment')} compared", heading, sections)
+    title = f"{plural(len(experiments), 'experiment')} compared"
+    return assemble(title, heading, sections, _variants(runs))
 
 
 def _variants(runs: pd.DataFrame) -> str:

@@ -32,8 +32,9 @@ def build(root: Path) -> str:
     return assemble(summary.title(workspace), summary.heading(workspace), sections)
 
 
-def assemble(title_html: str, heading_html: str, sections: dict) -> str:
-    """A page of `sections`: by anchor a title, and what stands in the margin and in the column."""
+def assemble(title_html: str, heading_html: str, sections: dict, above_html: str = "") -> str:
+    """A page of `sections`: by anchor a title, and what stands in the margin and in the column;
+    `above` all of them."""
     parts = files("metrics.report")
     return Template((parts / "page.html").read_text(encoding="utf-8")).substitute(
         title=title_html,
@@ -41,7 +42,8 @@ def assemble(title_html: str, heading_html: str, sections: dict) -> str:
         contents="".join(
             f'<li><a href="#{anchor}">{title}</a></li>' for anchor, (title, _) in sections.items()
         ),
-        body="\n".join(
+        body=above_html
+        + "\n".join(
             section(anchor, title, *matter) for anchor, (title, matter) in sections.items()
         ),
         style=(parts / "page.css").read_text(encoding="utf-8"),
