@@ -9,7 +9,7 @@ from metrics import published
 from metrics.experiments import Experiment
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
-from metrics.report.markup import UNDEFINED, notice, number, table
+from metrics.report.markup import UNDEFINED, download, notice, number, significant, table
 from metrics.statistics import mean
 
 MARGIN = (
@@ -25,17 +25,87 @@ CHOICES = ["optimizer", "schedule", "clipping"]
 
 
 def render(
-    experiments: Sequence[Experiment], summary: pd.DataFrame, epochs: pd.DataFrame
+    experiments: Sequence[Experiment],
+    summary: pd.DataFrame,
+    steps: pd.DataFrame,
+    epochs: pd.DataFrame,
 ) -> tuple[str, str]:
+    """summary, steps, epochs: of `metrics.experiments`."""
+    speech, music = (summary[summary["model"] == model] for model in ("svoice", "spleeter"))
     parts = [notice(escape(SOURCE))]
-    runs = summary[summary["model"] == "svoice"]
-    compared = final_values(runs, epochs[epochs["model"] == "svoice"])
+    epochs = epochs[epochs["model"] == "svoice"]
+    compared = final_values(speech, epochs)
     if compared["runs"].any():
-        parts += [_table(compared), _curves(runs, epochs[epochs["model"] == "svoice"])]
-        parts.append(_differences(experiments))
-    else:
+        parts += ["<h3>SVoice</h3>", _table(compared), download("study_svoice.csv", compared)]
+        parts += [_curves(speech, epochs), _differences(experiments)]
+    steps = steps[steps["model"] == "spleeter"]
+    losses = first_losses(music, steps)
+    if losses["runs"].any():
+        parts += ["<h3>Spleeter</h3>", _losses_table(losses)]
+        parts += [download("study_spleeter.csv", losses), _losses(music, steps)]
+    if len(parts) == 1:
         parts.append(notice("None of these experiments makes the choices of a published run."))
     return MARGIN, "".join(parts)
+
+
+def first_losses(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
+    """One row per published run of Spleeter: `optimizer, steps`, `runs` (ours with that optimizer
+    and as many steps or more), and the mean training losses of the last tenth of its steps,
+    `published` and `here` (NaN if there are none)."""
+    rows = []
+    for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
+        ours = _as_long(runs[runs["optimizer"] == optimizer], steps, length)
+        last = ours[(ours["step"] > 0.9 * length) & (ours["step"] <= length)]
+        rows.append(
+            {
+                "optimizer": optimizer,
+                "steps": length,
+                "runs": ours["experiment"].nunique(),
+                "published": theirs[theirs["step"] >= 0.9 * length]["loss"].mean(),
+                "here": mean(last.groupby("experiment")["loss"].mean()).value,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _as_long(runs: pd.DataFrame, steps: pd.DataFrame, length: int) -> pd.DataFrame:
+    """The steps of those runs that came that far."""
+    own = steps[steps["experiment"].isin(runs["experiment"])]
+    ends = own.groupby("experiment")["step"].transform("max")
+    return own[ends >= length]
+
+
+def _losses_table(losses: pd.DataFrame) -> str:
+    rows = [
+        [
+            run.optimizer,
+            f"{run.steps:,}",
+            f"{run.runs}",
+            *(significant(value) for value in (run.published, run.here, run.here - run.published)),
+        ]
+        for run in losses.itertuples()
+    ]
+    head = ["optimizer", "steps", "n", "published", "here", "difference"]
+    return table(head, rows, "Spleeter: training loss, mean over the last tenth of the steps")
+
+
+def _losses(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
+    looks = style(runs)
+    figures = []
+    for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
+        members = runs[runs["optimizer"] == optimizer]
+        ours = _as_long(members, steps, length)
+        if ours.empty:
+            continue
+        color = looks[members["variant"].iloc[0]]["color"]
+        # The study counts its steps from 0.
+        lines = [line("published", theirs["step"] + 1, theirs["loss"], "--muted", dash="dot")]
+        for name, rows in ours[ours["step"] <= length].groupby("experiment", sort=False):
+            lines.append(line(name, rows["step"], rows["loss"], color))
+        title = f"{optimizer}, {length:,} steps"
+        caption = "Training loss: published, and each run here."
+        figures.append(figure(title, caption, lines, "step", "loss", []))
+    return f'<div class="figures">{"".join(figures)}</div>'
 
 
 def final_values(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -78,7 +148,7 @@ def _curves(runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
     theirs = dict(tuple(published.svoice().groupby(CHOICES, sort=False)))
     figures = []
     for choices, members in runs.groupby(CHOICES, sort=False):
-        if choices not in theirs:
+        if choices not in theirs or not members["experiment"].isin(epochs["experiment"]).any():
             continue
         color = looks[members["variant"].iloc[0]]["color"]
         study = theirs[choices]

@@ -42,7 +42,7 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         "which": ("Which should I use?", ranking.render(runs, reference)),
         "speed": ("How soon?", speed.render(runs, steps, epochs, reference)),
         "curves": ("The curves", overlay.render(runs, steps, epochs)),
-        "study": ("Against the study", against.render(experiments, runs, epochs)),
+        "study": ("Against the study", against.render(experiments, runs, steps, epochs)),
         "health": ("Health", health.render(runs, steps, _limits(experiments))),
     }
     count = runs["variant"].nunique()

@@ -1,6 +1,7 @@
 """Pieces of HTML that the sections share. Every function escapes the text it is given, but for
 arguments called `html`, which are HTML already."""
 
+import base64
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -80,6 +81,15 @@ def table(
         f"<table{f' class={kind}' if kind else ''}><caption>{escape(caption)}</caption>"
         f"<thead><tr>{cells(head, 'th')}</tr></thead>"
         f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def download(name: str, table) -> str:
+    """A link to a pandas frame as CSV, inside the page."""
+    content = base64.b64encode(table.to_csv(index=False).encode()).decode("ascii")
+    return (
+        f'<p class="source"><a download="{escape(name)}" '
+        f'href="data:text/csv;base64,{content}">{escape(name)}</a></p>'
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from metrics.report.figure import figure
-from metrics.report.markup import UNDEFINED, notice, number, plural, table
+from metrics.report.markup import UNDEFINED, download, notice, number, plural, table
 from metrics.statistics import Mean, difference, mean
 
 MARGIN = (
@@ -88,6 +88,7 @@ def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
         for row in ranked.itertuples()
     ]
     parts.append(table(head, body, f"Variants by {score}, the best first", kind="wide"))
+    parts.append(download(f"{model}_runs.csv", rows))
     parts.append(_figure(ranked, score))
     return "".join(parts)
 

@@ -1,0 +1,63 @@
+"""Against the study: the files' numbers, and ours where the choices are the same."""
+
+import pytest
+
+from metrics import published
+from metrics.experiments import curves, summary
+from metrics.report import against
+from tests.metrics import many
+
+
+@pytest.fixture
+def frames(tmp_path):
+    found = many.experiments(tmp_path, 24, 200)
+    return found, summary(found), curves(found, "steps"), curves(found, "epochs")
+
+
+def test_final_and_best_are_the_published_ones(frames):
+    _, runs, _, epochs = frames
+    found = against.final_values(runs[runs.model == "svoice"], epochs[epochs.model == "svoice"])
+    assert len(found) == 11
+    for run in found.itertuples():
+        theirs = published.svoice()
+        for choice in ("optimizer", "schedule", "clipping"):
+            theirs = theirs[theirs[choice] == getattr(run, choice)]
+        assert len(theirs) == 100
+        assert run.final_published == theirs.valid_loss.iloc[-1]
+        assert run.best_published == theirs.valid_loss.min()
+
+
+def test_ours_are_the_means_over_the_runs_with_the_same_choices(frames):
+    experiments, runs, _, epochs = frames
+    found = against.final_values(runs[runs.model == "svoice"], epochs[epochs.model == "svoice"])
+    found = found.set_index(["optimizer", "schedule", "clipping"])
+    finals = [
+        each.workspace.svoice.epochs.valid_loss.iloc[-1]
+        for each in experiments
+        if each.name.startswith("many-sgd-step-norm")
+    ]
+    assert found.runs["sgd", "step", "norm"] == len(finals) == 2
+    assert found.final["sgd", "step", "norm"] == pytest.approx(sum(finals) / 2)
+    assert found.runs["adam", "step", "none"] == 0
+
+
+def test_only_runs_as_long_as_the_published_count(frames):
+    _, runs, steps, _ = frames
+    found = against.first_losses(runs[runs.model == "spleeter"], steps[steps.model == "spleeter"])
+    found = found.set_index(["optimizer", "steps"])
+    assert len(found) == 7
+    assert found.runs["adam", 100] == 4  # one of them diverged at step 100
+    assert found.runs["nesterov", 2000] == 0
+    theirs = published.spleeter()
+    theirs = theirs[(theirs.optimizer == "adam") & (theirs.step >= 90)]
+    assert found.published["adam", 100] == theirs.loss.mean()
+
+
+def test_without_a_published_choice_it_says_so(frames):
+    experiments, runs, steps, epochs = frames
+    runs = runs.assign(optimizer="nadam")
+    _, html = against.render(experiments, runs, steps, epochs)
+    assert "None of these experiments" in html
+    assert "<figure" not in html
+    _, html = against.render(*frames)
+    assert "study_svoice.csv" in html and "study_spleeter.csv" in html
