@@ -7,7 +7,7 @@ import pandas as pd
 
 from metrics.errors import InputError
 from metrics.experiments import Experiment, curves, summary
-from metrics.report import against, health, overlay, ranking, speed
+from metrics.report import against, health, overlay, provenance, ranking, speed
 from metrics.report.colors import style
 from metrics.report.markup import plural
 from metrics.report.page import assemble
@@ -44,6 +44,7 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         "curves": ("The curves", overlay.render(runs, steps, epochs)),
         "study": ("Against the study", against.render(experiments, runs, steps, epochs)),
         "health": ("Health", health.render(runs, steps, _limits(experiments))),
+        "provenance": ("Provenance", provenance.compare(experiments)),
     }
     count = runs["variant"].nunique()
     seeds = runs.groupby(["model", "variant"])["seed"].nunique()

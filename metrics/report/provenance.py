@@ -2,12 +2,22 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
+import yaml
+
+from metrics.experiments import Experiment
 from metrics.report.markup import details, missing, table
 from metrics.report.results import PARAMS, Workspace
 
 MARGIN = "The files behind every number, what was configured, and where it ran."
+COMPARED = (
+    "Commit, libraries and data of each experiment; unfolded, its whole configuration and the "
+    "commands that make it again."
+)
+LIBRARIES = ("tensorflow", "torch")
 CONTENTS = {
     "train.json": "status, steps, losses, parameters",
     "steps.csv": "training loss, learning rate, gradient norm and time of each step",
@@ -56,6 +66,46 @@ def render(workspace: Workspace) -> tuple[str, str]:
             text = json.dumps(model.environment, indent=2, ensure_ascii=False)
             parts.append(details(f"{model.title}: {path}", _listing(text, str(path))))
     return MARGIN, "".join(parts)
+
+
+def compare(experiments: Sequence[Experiment]) -> tuple[str, str]:
+    """What stands behind each of several experiments, and how to have it again."""
+    rows = [
+        [
+            each.name,
+            each.commit[:10],
+            *(_ran_in(model.environment) for model in each.workspace.models),
+            *(_data(each.workspace.root, folder) for folder in ("data/music", "data/speech")),
+        ]
+        for each in experiments
+    ]
+    head = ["experiment", "commit", "Spleeter in", "SVoice in", "music, md5", "speech, md5"]
+    parts = [table(head, rows, "Where each comes from", text_columns=6, kind="items")]
+    for each in experiments:
+        path = each.workspace.root / PARAMS
+        text = path.read_text(encoding="utf-8") if path.is_file() else "missing\n"
+        again = f"git checkout {each.commit}\ndvc repro\n"
+        parts.append(details(each.name, _listing(f"{again}\n{text}", f"{each.name}: {PARAMS}")))
+    return COMPARED, "".join(parts)
+
+
+def _ran_in(environment: dict | None) -> str:
+    if environment is None:
+        return "missing"
+    packages = environment.get("packages", {})
+    library = next((f"{name} {packages[name]}" for name in LIBRARIES if name in packages), "")
+    return ", ".join(filter(None, [environment.get("runtime"), library]))
+
+
+def _data(root: Path, folder: str) -> str:
+    """The checksums in dvc.lock of what lies in a folder: the first digits."""
+    path = root / "dvc.lock"
+    if not path.is_file():
+        return "missing"
+    stages = yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {}).values()
+    outs = [out for stage in stages for out in stage.get("outs", [])]
+    found = [out["md5"][:10] for out in outs if f"{out['path']}/".startswith(f"{folder}/")]
+    return ", ".join(found) or "missing"
 
 
 def _listing(text: str, label: str) -> str:
