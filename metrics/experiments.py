@@ -1,32 +1,13 @@
-"""DVC's experiments, read as they are: nothing is checked out, the workspace stays as it was."""
+"""Experiments side by side: one tidy frame of what they are and came to, one of their curves."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
-from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-from dvc.scm import resolve_rev
-from scmrepo.exceptions import SCMError
 
 from metrics.errors import InputError
-from metrics.report.results import PARAMS, Workspace
-from metrics.workspace import SPLEETER, SVOICE
+from metrics.report.results import EPOCH_COLUMNS, STEP_COLUMNS, Workspace
 
-FILES = (
-    PARAMS,
-    Path("dvc.lock"),
-    *(
-        folder / name
-        for folder in (SPLEETER, SVOICE)
-        for name in (
-            *("train.json", "steps.csv", "epochs.csv", "scores.json", "scores.csv"),
-            "environment.json",
-        )
-    ),
-)
 CHOICES = ("optimizer", "schedule", "clipping")
 
 
@@ -35,47 +16,16 @@ class Experiment:
     """What one experiment left. Files that it has not are `None` in its workspace."""
 
     name: str
-    commit: str
+    commit: str  # empty: of none, it is the workspace
     workspace: Workspace
-
-
-def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Experiment]:
-    """Reads experiments, commits, branches or tags into folders of their own below `folder`.
-
-    Raises: `InputError` for a revision that there is not, or a file that is not what it should be.
-    """
-    with Repo(str(repository)) as repo:
-        commits = [_commit(repo, revision) for revision in revisions]
-    found = []
-    for revision, commit in zip(revisions, commits, strict=True):
-        root = folder / commit
-        files = DVCFileSystem(str(repository), rev=commit)
-        for path in FILES:
-            if files.exists(str(path)):
-                (root / path).parent.mkdir(parents=True, exist_ok=True)
-                _fetch(files, path, root / path)
-        found.append(Experiment(revision, commit, Workspace.read(root)))
-    return found
-
-
-def _commit(repo: Repo, revision: str) -> str:
-    try:
-        return resolve_rev(repo.scm, revision)
-    except (DvcException, SCMError) as error:
-        raise InputError("REVS", repr(revision), "an experiment or a commit") from error
-
-
-def _fetch(files: DVCFileSystem, path: Path, target: Path) -> None:
-    """A file that the cache has no more is as one that is not there."""
-    try:
-        files.get_file(str(path), str(target))
-    except FileNotFoundError:
-        target.unlink(missing_ok=True)
+    state: str = "done"  # or where DVC's queue has it: queued, running, failed
+    log: str = ""  # the last lines of one that failed
 
 
 def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """One row per experiment × model: `experiment, commit, model, optimizer, schedule, clipping,
-    seed, variant` (`variants`), `status` (that of train.json, or `missing`), `steps,
+    seed, variant` (`variants`), `status` (that of train.json; `missing` without one; `queued`,
+    `running` or `failed` in DVC's queue), `steps,
     best_valid_loss, final_loss, seconds_per_step`, `score` (dB: SDR of Spleeter, SI-SNR improvement
     of SVoice; None if there is none).
     """
@@ -93,7 +43,7 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
                     **{choice: params.get(choice, {}).get("name") for choice in CHOICES},
                     "seed": params.get("seed"),
                     "variant": variant,
-                    "status": train.get("status", "missing"),
+                    "status": _status(experiment, train),
                     **{
                         key: train.get(key)
                         for key in ("steps", "best_valid_loss", "final_loss", "seconds_per_step")
@@ -104,11 +54,30 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _status(experiment: Experiment, train: dict) -> str:
+    if experiment.state != "done":
+        return experiment.state
+    return train.get("status", "missing")
+
+
 def _score(model) -> float | None:
     aggregate = model.aggregate or {}
     if model.key == "spleeter":
         return aggregate.get("SDR", {}).get("mean")
     return aggregate.get("si_snr_improvement")
+
+
+def variant_of(summary: pd.DataFrame, name: str | None) -> str:
+    """The variant of the experiment `name`, or of the first.
+
+    Raises: `InputError` for a name that is not among them.
+    """
+    named = dict(zip(summary["experiment"], summary["variant"], strict=True))
+    if name is None:
+        return summary["variant"].iloc[0]
+    if name not in named:
+        raise InputError("BASELINE", repr(name), f"one of {', '.join(named)}")
+    return named[name]
 
 
 def curves(experiments: Sequence[Experiment], name: str) -> pd.DataFrame:
@@ -117,10 +86,11 @@ def curves(experiments: Sequence[Experiment], name: str) -> pd.DataFrame:
         frame.assign(experiment=experiment.name, model=model.key)
         for experiment in experiments
         for model in experiment.workspace.models
-        if (frame := getattr(model, name)) is not None
+        if (frame := getattr(model, name)) is not None and len(frame)
     ]
     if not frames:
-        return pd.DataFrame(columns=["experiment", "model", "step"])
+        columns = {"steps": STEP_COLUMNS, "epochs": EPOCH_COLUMNS}[name]
+        return pd.DataFrame(columns=["experiment", "model", *columns])
     whole = pd.concat(frames, ignore_index=True)
     return whole[["experiment", "model", *whole.columns.drop(["experiment", "model"])]]
 

@@ -3,7 +3,9 @@
 import errno
 import logging
 import os
+import platform
 from contextlib import contextmanager
+from pathlib import Path
 
 import tensorflow as tf
 from spleeter.utils.logging import configure_logger
@@ -86,3 +88,22 @@ def explained(folder):
         raise InputError(
             "spleeter", "a network too large for this machine's memory", "smaller batch_size or T"
         ) from error
+
+
+def hardware() -> str:
+    """What this process trains on, as in `2 x NVIDIA H100 80GB HBM3`."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+    return processors()
+
+
+def processors() -> str:
+    """This machine's processors, as in `2 x AMD EPYC`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}"

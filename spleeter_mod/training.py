@@ -188,6 +188,7 @@ def _summary(steps, epochs, checkpoint):
         "final_loss": _finite(steps[-1]["loss"]),
         "seconds_per_step": statistics.median(row["seconds"] for row in steps),
         "parameters": _count_parameters(checkpoint),
+        "hardware": session.hardware(),
     }
 
 

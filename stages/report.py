@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from metrics.report import build
+from metrics.report.page import build
 from stages import outputs
 from stages.params import load
 from stages.run import run

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from svoice import checkpoint, distributed, files
 from svoice.compilation import compile_network
 from svoice.data import TrainingBatches, digest, read_list
-from svoice.devices import default_device
+from svoice.devices import default_device, hardware
 from svoice.errors import InputError
 from svoice.network import SVoice
 from svoice.params import network_sizes
@@ -230,6 +230,7 @@ class Training:
             "final_loss": finite(read_column(steps, "loss")[-1]),
             "seconds_per_step": statistics.median(read_column(steps, "seconds")),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
+            "hardware": hardware(self.stepper.device, distributed.world()),
         }
 
     def write_outputs(self, status):

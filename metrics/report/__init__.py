@@ -1,9 +1,6 @@
-"""One self-contained HTML page about the runs of a workspace.
+"""Self-contained HTML pages: about the run of a workspace (`page`), about several experiments
+(`comparison`).
 
-`page` puts the page together, one module makes each of its sections, `markup` and `figure` make
-what the sections share. `page.html`, `page.css` and `page.js` are the fixed parts.
+One module makes each of the sections; `markup`, `figure`, `series` and `spectrogram` make what they
+share. `page.html`, `page.css` and `page.js` are the fixed parts.
 """
-
-from metrics.report.page import build
-
-__all__ = ["build"]

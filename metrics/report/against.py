@@ -6,10 +6,12 @@ from html import escape
 import pandas as pd
 
 from metrics import published
-from metrics.experiments import Experiment
+from metrics.experiments import Experiment, curves
+from metrics.experiments import summary as summarize
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
 from metrics.report.markup import UNDEFINED, download, notice, number, significant, table
+from metrics.report.results import Workspace, library, value_at
 from metrics.statistics import mean
 
 MARGIN = (
@@ -24,7 +26,13 @@ SOURCE = (
 CHOICES = ["optimizer", "schedule", "clipping"]
 
 
-def render(
+def render(workspace: Workspace) -> tuple[str, str]:
+    """The workspace's own run alone."""
+    run = [Experiment("this run", "", workspace)]
+    return compare(run, summarize(run), curves(run, "steps"), curves(run, "epochs"))
+
+
+def compare(
     experiments: Sequence[Experiment],
     summary: pd.DataFrame,
     steps: pd.DataFrame,
@@ -37,14 +45,16 @@ def render(
     compared = final_values(speech, epochs)
     if compared["runs"].any():
         parts += ["<h3>SVoice</h3>", _table(compared), download("study_svoice.csv", compared)]
-        parts += [_curves(speech, epochs), _differences(experiments)]
+        parts += [_curves(speech, epochs)]
+        parts.append(_differences(experiments, speech, PUBLISHED_SPEECH))
     steps = steps[steps["model"] == "spleeter"]
     losses = first_losses(music, steps)
     if losses["runs"].any():
         parts += ["<h3>Spleeter</h3>", _losses_table(losses)]
         parts += [download("study_spleeter.csv", losses), _losses(music, steps)]
+        parts.append(_differences(experiments, music, PUBLISHED_MUSIC))
     if len(parts) == 1:
-        parts.append(notice("None of these experiments makes the choices of a published run."))
+        parts.append(notice("No run here makes the choices of a published one."))
     return MARGIN, "".join(parts)
 
 
@@ -173,33 +183,39 @@ def _curves(runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
     return f'<div class="figures">{"".join(figures)}</div>'
 
 
-def _differences(experiments: Sequence[Experiment]) -> str:
-    """What the runs here were trained on and in, as the study's were not."""
+PUBLISHED_SPEECH = {  # what is compared: the published value, and where ours stands in params.yaml
+    "data": ("the eight mixtures (svoice_debug)", ["speech.name"]),
+    "N, L, H, R": ("128, 8, 128, 6", ["svoice.N", "svoice.L", "svoice.H", "svoice.R"]),
+    "epochs": ("100", ["svoice.epochs"]),
+    "batch": ("4 segments of 4 s", ["svoice.batch_size", "svoice.segment_seconds"]),
+    "learning rate": ("0.0005", ["optimizer.svoice.lr"]),
+    "precision": ("fp32", ["svoice.precision"]),
+}
+PUBLISHED_MUSIC = {
+    "data": ("MUSDB18-HQ", ["music.name"]),
+    "T, F": ("512, 1024", ["spleeter.T", "spleeter.F"]),
+    "steps": ("100, Nesterov also 2000", ["spleeter.steps"]),
+    "batch": ("4 segments", ["spleeter.batch_size"]),
+    "learning rate": ("0.0001", ["optimizer.spleeter.learning_rate"]),
+}
 
-    def told(pick) -> str:
-        found = {str(pick(experiment)) for experiment in experiments}
-        return ", ".join(sorted(found - {"None"})) or UNDEFINED
 
-    def setting(*keys):
-        def pick(experiment):
-            value = experiment.workspace.params
-            for key in keys:
-                value = (value or {}).get(key)
-            return value
+def _differences(experiments: Sequence[Experiment], runs: pd.DataFrame, published: dict) -> str:
+    """What the runs of a model here were trained on and in, and what the study's were."""
+    trained = set(runs[runs["status"].isin(["completed", "diverged"])]["experiment"])
+    workspaces = [each.workspace for each in experiments if each.name in trained]
 
-        return pick
+    def told(values) -> str:
+        return "; ".join(sorted({str(value) for value in values if value})) or UNDEFINED
 
-    def version(experiment):
-        environment = experiment.workspace.svoice.environment or {}
-        return environment.get("packages", {}).get("torch")
+    def setting(workspace: Workspace, keys: list[str]) -> str:
+        return ", ".join(str(value_at(workspace.params, key)) for key in keys)
 
-    size = ("N", "L", "H", "R")
     rows = [
-        ["data", "the eight mixtures (svoice_debug)", told(setting("speech", "name"))],
-        ["epochs", "100", told(setting("svoice", "epochs"))],
-        ["N, L, H, R", "128, 8, 128, 6", ", ".join(told(setting("svoice", k)) for k in size)],
-        ["batch", "4", told(setting("svoice", "batch_size"))],
-        ["learning rate", "0.0005", told(setting("optimizer", "svoice", "lr"))],
-        ["PyTorch", "not told", told(version)],
+        [name, theirs, told(setting(workspace, keys) for workspace in workspaces)]
+        for name, (theirs, keys) in published.items()
     ]
-    return table(["", "published", "here"], rows, "What differs", text_columns=3, kind="wide")
+    models = [getattr(workspace, runs["model"].iloc[0]) for workspace in workspaces]
+    rows.append(["hardware", "see above", told((m.train or {}).get("hardware") for m in models)])
+    rows.append(["library", "not told", told(library(model.environment) for model in models)])
+    return table(["", "published", "here"], rows, "The set-up", text_columns=3, kind="wide")

@@ -5,9 +5,8 @@ from html import escape
 
 import pandas as pd
 
-from metrics.errors import InputError
-from metrics.experiments import Experiment, curves, summary
-from metrics.report import against, health, overlay, provenance, ranking, speed
+from metrics.experiments import Experiment, curves, summary, variant_of
+from metrics.report import against, health, listen, overlay, provenance, ranking, speed
 from metrics.report.colors import style
 from metrics.report.markup import plural
 from metrics.report.page import assemble
@@ -33,17 +32,14 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
     """
     runs = summary(experiments)
     steps, epochs = curves(experiments, "steps"), curves(experiments, "epochs")
-    named = dict(zip(runs["experiment"], runs["variant"], strict=True))
-    name = baseline or experiments[0].name
-    if name not in named:
-        raise InputError("BASELINE", repr(name), f"one of {', '.join(named)}")
-    reference = named[name]
+    reference = variant_of(runs, baseline)
     sections = {
         "which": ("Which should I use?", ranking.render(runs, reference)),
         "speed": ("How soon?", speed.render(runs, steps, epochs, reference)),
         "curves": ("The curves", overlay.render(runs, steps, epochs)),
-        "study": ("Against the study", against.render(experiments, runs, steps, epochs)),
-        "health": ("Health", health.render(runs, steps, _limits(experiments))),
+        "study": ("Against the study", against.compare(experiments, runs, steps, epochs)),
+        "health": ("Health", health.compare(experiments, runs, steps)),
+        "listen": ("Listen", listen.compare(experiments, runs, reference)),
         "provenance": ("Provenance", provenance.compare(experiments)),
     }
     count = runs["variant"].nunique()
@@ -69,13 +65,3 @@ def _variants(runs: pd.DataFrame) -> str:
         for variant, look in style(runs).items()
     )
     return f'<div class="variants" role="group" aria-label="Variants shown">{entries}</div>'
-
-
-def _limits(experiments: Sequence[Experiment]) -> dict[str, float]:
-    """The largest global norm of each experiment that clips by it."""
-    clippings = {each.name: each.workspace.params.get("clipping", {}) for each in experiments}
-    return {
-        name: float(clipping["max_norm"])
-        for name, clipping in clippings.items()
-        if clipping.get("name") == "norm"
-    }

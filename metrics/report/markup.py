@@ -99,5 +99,9 @@ def details(label: str, html: str, unfolded: bool = False) -> str:
     )
 
 
+def listing(text: str, label: str) -> str:
+    return f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
+
+
 def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
 from metrics.report.ranking import TITLES
+from metrics.report.series import smoothed
 
 MARGIN = (
     "Every run by itself; runs of one variant look alike. The variants above show and hide them. "
@@ -28,9 +29,12 @@ def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> 
     )
 
 
-def traces(runs: pd.DataFrame, frame: pd.DataFrame, column: str, **more) -> list[go.Scatter]:
-    """A line for each run of one model, in the group of its variant."""
-    looks = style(runs)
+def traces(
+    runs: pd.DataFrame, frame: pd.DataFrame, column: str, looks: dict | None = None, **more
+) -> list[go.Scatter]:
+    """A line for each run of one model, in the group of its variant; `looks`, if `runs` is only
+    some of those that the page shows."""
+    looks = looks or style(runs)
     found = []
     by_run = dict(tuple(frame.groupby(["experiment", "model"], sort=False)))
     for run in runs.itertuples():
@@ -65,7 +69,13 @@ def _model(model: str, runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataF
             f"loss{unit}",
         )
     draw("Training loss", "", steps, "loss", f"loss{unit}")
-    draw("Training loss, smoothed", SMOOTHED, _each(steps, "loss", _smooth), "loss", f"loss{unit}")
+    draw(
+        "Training loss, smoothed",
+        SMOOTHED,
+        _each(steps, "loss", lambda loss: smoothed(loss)[0]),
+        "loss",
+        f"loss{unit}",
+    )
     draw("Validation loss", "", epochs, "valid_loss", f"validation loss{unit}")
     draw(
         "Validation loss, the best so far",
@@ -75,15 +85,38 @@ def _model(model: str, runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataF
         f"validation loss{unit}",
         shape="hv",
     )
+    figures += _facets(runs, epochs, unit)
     figures.append(_seconds(runs, steps))
     return "".join(filter(None, figures))
 
 
+def _facets(runs: pd.DataFrame, epochs: pd.DataFrame, unit: str) -> list[str]:
+    """Validation losses with all but one choice held: the optimizers under each schedule, and for
+    each optimizer its schedules and its clippings beside each other."""
+    figures = []
+
+    def draw(title: str, held: list[str], varied: str):
+        for values, members in runs.groupby(held, sort=False):
+            lines = traces(members, epochs, "valid_loss", points=POINTS, looks=style(runs))
+            if members[varied].nunique() > 1 and lines:
+                choices = dict(zip(held, values, strict=True))
+                against = " against ".join(members[varied].unique())
+                name = title.format(**choices, against=against)
+                figures.append(_drawn(name, "", lines, f"validation loss{unit}"))
+
+    if runs["schedule"].nunique() > 1 or runs["clipping"].nunique() > 1:
+        name = "Validation loss by optimizer: {schedule} schedule, {clipping} clipping"
+        draw(name, ["schedule", "clipping"], "optimizer")
+    draw("{optimizer}, {clipping} clipping: {against}", ["optimizer", "clipping"], "schedule")
+    draw(
+        "{optimizer}, {schedule} schedule: clipping by {against}",
+        ["optimizer", "schedule"],
+        "clipping",
+    )
+    return figures
+
+
 SMOOTHED = "Exponential moving averages over a twentieth of each run."
-
-
-def _smooth(values: pd.Series) -> pd.Series:
-    return values.where(np.isfinite(values)).ewm(span=max(10, round(len(values) / 20))).mean()
 
 
 def _each(frame: pd.DataFrame, column: str, change: Callable) -> pd.DataFrame:

@@ -90,6 +90,9 @@ for (const button of document.querySelectorAll(".variants button")) {
     if (shown) hidden.add(button.value);
     else hidden.delete(button.value);
     drawn.forEach(draw);
+    for (const take of document.querySelectorAll("[data-variant]")) {
+      take.hidden = hidden.has(take.dataset.variant);
+    }
   });
 }
 

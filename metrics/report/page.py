@@ -6,7 +6,7 @@ from string import Template
 
 from plotly.offline import get_plotlyjs
 
-from metrics.report import curves, listen, provenance, scores, summary
+from metrics.report import against, curves, health, listen, provenance, scores, summary
 from metrics.report.markup import section
 from metrics.report.results import Workspace
 
@@ -14,6 +14,8 @@ SECTIONS = {
     "summary": ("Summary", summary),
     "scores": ("Scores", scores),
     "curves": ("Training", curves),
+    "study": ("Against the study", against),
+    "health": ("Health", health),
     "listen": ("Listen", listen),
     "provenance": ("Provenance", provenance),
 }

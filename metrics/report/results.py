@@ -17,8 +17,10 @@ from metrics.workspace import (
 )
 
 PARAMS = Path("params.yaml")
+LOCK = Path("dvc.lock")
+LIBRARIES = ("tensorflow", "torch")
 STEP_COLUMNS = ["step", "loss", "learning_rate", "gradient_norm", "seconds"]
-EPOCH_COLUMNS = ["step", "valid_loss", "best_valid_loss"]
+EPOCH_COLUMNS = ["epoch", "step", "valid_loss", "best_valid_loss"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,19 @@ class Workspace:
                 loss_unit="dB",
             ),
         )
+
+
+def value_at(params: dict, key: str):
+    """Of `optimizer.svoice.lr`, say, the value in params.yaml; None if there is none."""
+    for part in key.split("."):
+        params = params.get(part) if isinstance(params, dict) else None
+    return params
+
+
+def library(environment: dict | None) -> str:
+    """What a model was trained with, as in `torch 2.13.0`; empty if that is not known."""
+    packages = (environment or {}).get("packages", {})
+    return next((f"{name} {packages[name]}" for name in LIBRARIES if name in packages), "")
 
 
 def _read_params(path: Path) -> dict:

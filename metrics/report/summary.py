@@ -122,8 +122,11 @@ def _run(model: Model) -> str:
             "final training loss": _loss(model, "final_loss"),
             "seconds per step, median": significant(train.get("seconds_per_step"), 3),
             "parameters": _count(train.get("parameters")),
+            "on": train.get("hardware", UNDEFINED),
         }
-        entries = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+        entries = "".join(
+            f"<dt>{name}</dt><dd>{escape(str(value))}</dd>" for name, value in rows.items()
+        )
         parts.append(f"<dl>{entries}</dl>")
         paths.append(model.results / "train.json")
     if found is not None:

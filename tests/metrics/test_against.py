@@ -56,8 +56,8 @@ def test_only_runs_as_long_as_the_published_count(frames):
 def test_without_a_published_choice_it_says_so(frames):
     experiments, runs, steps, epochs = frames
     runs = runs.assign(optimizer="nadam")
-    _, html = against.render(experiments, runs, steps, epochs)
-    assert "None of these experiments" in html
+    _, html = against.compare(experiments, runs, steps, epochs)
+    assert "No run here" in html
     assert "<figure" not in html
-    _, html = against.render(*frames)
+    _, html = against.compare(*frames)
     assert "study_svoice.csv" in html and "study_spleeter.csv" in html

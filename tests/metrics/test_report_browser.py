@@ -6,8 +6,8 @@ import shutil
 import pytest
 from playwright.sync_api import sync_playwright
 
-from metrics.report import build
 from metrics.report.comparison import compare
+from metrics.report.page import build
 from tests.metrics import many
 from tests.metrics.files import write_training
 
@@ -53,8 +53,8 @@ def browse(browser, tmp_path):
 
     yield run
     for page, said, address in opened:
-        audio = [line for line in said if line.startswith("data:audio/flac;base64,")]
-        assert [line for line in said if line not in audio] == [address]
+        inside = [line for line in said if line.startswith(("data:audio/flac;", "data:image/png;"))]
+        assert [line for line in said if line not in inside] == [address]
         page.close()
 
 
@@ -73,10 +73,12 @@ def too_wide(page):
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_figures_draw_and_change_their_axis(finished, browse, width, scheme):
     page = browse(build(finished.root), width, scheme)
-    # Training loss, validation, gradient norm (with the clipping line), rate, time; twice.
-    assert of_figures(page, "plot.querySelectorAll('.trace').length") == [2, 2, 3, 1, 2] * 2
+    # Of both models training loss, validation, time; the study's run and ours; of both models
+    # gradient norm (with the clipping line) and rate.
+    lines = [2, 2, 2] * 2 + [2] + [3, 1] * 2
+    assert of_figures(page, "plot.querySelectorAll('.trace').length") == lines
     axes = "plot.layout.yaxis.type"
-    assert of_figures(page, axes) == ["linear", "linear", "log", "linear", "linear"] * 2
+    assert of_figures(page, axes) == ["linear"] * 7 + ["log", "linear"] * 2
     first = page.locator("figure").first
     first.get_by_role("button", name="log").press("Enter")  # by keyboard
     assert of_figures(page, axes)[0] == "log"
@@ -111,7 +113,7 @@ def test_diverged_and_missing_models_draw_too(finished, browse):
     shutil.rmtree(finished.root / "results/svoice")
     page = browse(build(finished.root))
     drawn = of_figures(page, "plot.querySelectorAll('.trace').length")
-    assert drawn == [2, 0, 3, 1, 2]  # seven steps: nothing was validated
+    assert drawn == [2, 0, 2, 3, 1]  # seven steps: nothing was validated
 
 
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
@@ -128,8 +130,16 @@ def test_a_comparison_draws_and_hides_a_variant_everywhere(tmp_path, browse, wid
     for title, was, now in zip(titles, before, of_figures(page, "plot.data.length"), strict=True):
         lost.setdefault(title, []).append(was - now)
     curves = [title for title in lost if "loss" in title or "Learning" in title]
-    assert len(curves) == 7
-    assert all(lost[title] == [2, 2] for title in curves)
+    under = [title for title in curves if "by optimizer" in title]
+    assert under == [
+        f"Validation loss by optimizer: {schedule} schedule, norm clipping"
+        for schedule in ("step", "plateau")
+    ]
+    assert len(curves) == 9
+    assert all(lost[title] == [2, 2] for title in curves if title != under[1])
+    against = [title for title in lost if "step against plateau" in title]
+    assert len(against) == 6 and lost[against[0]] == [2, 2]
+    assert all(lost[title] == [0, 0] for title in [under[1], *against[1:]])
     assert all(lost[title] == [1, 1] for title in lost if title.startswith("Targets"))
     first.press("Space")
     assert of_figures(page, "plot.data.length") == before

@@ -199,7 +199,9 @@ def test_writes_every_file_of_a_run(reference):
         "final_loss": steps[-1]["loss"],
         "seconds_per_step": statistics.median(row["seconds"] for row in steps),
         "parameters": sum(math.prod(shape) for name, shape in trained if name != "global_step"),
+        "hardware": summary["hardware"],
     }
+    assert re.fullmatch(r"[1-9]\d* x \S.*", summary["hardware"])
 
 
 def test_training_reduces_the_loss(reference):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import re
 import statistics
 import subprocess
 import time
@@ -104,7 +105,9 @@ def test_writes_the_contracts_files(tiny, command, steps_per_epoch):
         "final_loss": losses[-1],
         "seconds_per_step": statistics.median(float(row["seconds"]) for row in steps),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "hardware": summary["hardware"],
     }
+    assert re.fullmatch(r"[1-9]\d* x \S.*", summary["hardware"])
 
 
 def test_the_seed_determines_the_run(tiny, command, set_params):

@@ -1,0 +1,151 @@
+"""`python -m metrics.report.images PAGE.html FOLDER`: a page's figures as PNG and SVG, for papers.
+
+The page holds its figures as plotly's JSON; kaleido draws them in a Chromium of this machine, in
+the page's light colours on white.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import kaleido
+
+from metrics.errors import InputError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WIDTH, HEIGHT, SCALE = 720, 420, 3  # pixels; SCALE, of PNG: 216 dots per inch at 10 inches
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m metrics.report.images", description=__doc__)
+    parser.add_argument("page", type=Path, help="a report")
+    parser.add_argument("folder", type=Path, help="of the images; made if it is not there")
+    options = parser.parse_args()
+    if not options.page.is_file():
+        raise InputError(options.page, "no such file", "a report")
+    count = write(options.page.read_text(encoding="utf-8"), options.folder)
+    print(f"{options.folder}: {count} figures, as PNG and SVG")
+
+
+def browser() -> str | None:
+    """The Chromium that draws: the one that BROWSER_PATH names, or one of this machine's."""
+    return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def write(page: str, folder: Path) -> int:
+    """Writes `NN-section-title.png` and `.svg` for each figure of a page. → how many there are
+
+    Raises: `InputError` where there is no Chromium.
+    """
+    program = browser()
+    if program is None:
+        raise InputError("Chromium", "none", f"one of {', '.join(BROWSERS)}, or BROWSER_PATH")
+    folder.mkdir(parents=True, exist_ok=True)
+    names, figures = zip(*_figures(page), strict=True)
+    specs = [
+        {
+            "fig": figure,
+            "path": folder / f"{number:02}-{name}.{form}",
+            "opts": {"format": form, "width": WIDTH, "height": HEIGHT, "scale": scale},
+        }
+        for form, scale in (("png", SCALE), ("svg", 1))
+        for number, (name, figure) in enumerate(zip(names, figures, strict=True), start=1)
+    ]
+    kaleido.write_fig_from_object_sync(
+        specs,
+        kopts={"path": program, "mathjax": False},
+        cancel_on_error=True,
+    )
+    return len(figures)
+
+
+def _figures(page: str) -> Iterator[tuple[str, dict]]:
+    """A file name and plotly's figure for each figure of the page."""
+    reader = _Reader()
+    reader.feed(page)
+    colors = _light_colors(page)
+    for section, title, scale, spec in reader.found:
+        name = "-".join(re.findall(r"[a-z0-9]+", f"{section} {title}".lower()))
+        yield name, _colored(spec, scale, colors, title)
+
+
+class _Reader(HTMLParser):
+    """Finds the figures: the section each is in, its title, the scale of its axis, its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+        self.section, self.scale, self.title, self.inside = "", "linear", "", None
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag == "section":
+            self.section = attributes.get("id", "")
+        elif tag == "figure":
+            self.scale, self.title = attributes.get("data-scale", "linear"), ""
+        elif tag == "strong" or (tag, attributes.get("type")) == ("script", "application/json"):
+            self.inside = tag
+
+    def handle_endtag(self, tag):
+        if tag == self.inside:
+            self.inside = None
+
+    def handle_data(self, data):
+        if self.inside == "strong":
+            self.title += data
+        elif self.inside == "script":
+            self.found.append((self.section, self.title, self.scale, json.loads(data)))
+
+
+def _light_colors(page: str) -> dict[str, str]:
+    """The style sheet's variables, as they are on a light page."""
+    first = page[page.index(":root {") :]
+    return dict(re.findall(r"(--[a-z-]+): (#[0-9a-f]{6});", first[: first.index("}")]))
+
+
+def _colored(spec: dict, scale: str, colors: dict[str, str], title: str) -> dict:
+    """The figure with its colours in place of their names, as page.js draws it."""
+    for trace in spec["data"]:
+        color = colors[trace["meta"]]
+        trace["line"] = {**trace.get("line", {}), "color": color}
+        if trace["type"] != "scatter" or "markers" in trace.get("mode", ""):
+            trace["marker"] = {**trace.get("marker", {}), "color": color}
+    layout = spec["layout"]
+    for shape in layout.get("shapes", []):
+        shape["line"]["color"] = colors[shape["name"]]
+    for label in layout.get("annotations", []):
+        label["font"] = {"color": colors[label["name"]]}
+    axis = {"gridcolor": colors["--rule"], "linecolor": colors["--strong-rule"]}
+    layout["xaxis"] = {**layout.get("xaxis", {}), **axis}
+    layout["yaxis"] = {"type": scale, **layout.get("yaxis", {}), **axis}
+    if scale == "log" and "meta" in layout:
+        layout["yaxis"]["dtick"] = layout["meta"]
+    # On paper no legend of the whole page is at hand: each variant is named once.
+    if layout.get("showlegend") is False and any("legendgroup" in t for t in spec["data"]):
+        named = set()
+        for trace in spec["data"]:
+            trace["showlegend"] = trace.get("legendgroup") not in named
+            named.add(trace.get("legendgroup"))
+        layout["showlegend"] = len(named) > 1
+    layout |= {
+        "title": {"text": title, "x": 0, "xref": "paper", "font": {"size": 15}},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "font": {"family": "Arial, Helvetica, sans-serif", "size": 12, "color": colors["--text"]},
+        "margin": {"l": 70, "r": 20, "t": 60, "b": 50},
+        "legend": {"x": 1.02, "y": 1, "xanchor": "left", "yanchor": "top"},
+    }
+    return spec
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"ERROR: {error}")

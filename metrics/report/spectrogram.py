@@ -1,0 +1,79 @@
+"""Spectrograms of what the page plays, as small images inside it."""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+from plotly.colors import sequential, unlabel_rgb, validate_colors
+from scipy.signal import ShortTimeFFT
+
+WIDTH, HEIGHT = 320, 96  # pixels
+WINDOW_SECONDS = 0.046
+RANGE = 80.0  # dB shown
+CAPTION = (
+    "Spectrograms: time to the right, frequency upwards on the mel scale to {top:g} kHz; "
+    f"{RANGE:g} dB below the loudest moment of the mixture are black."
+)
+
+
+def loudest(samples: np.ndarray, sample_rate: int) -> float:
+    """The largest power in the spectrogram of `(samples, channels)`."""
+    return float(_power(samples, sample_rate).max(initial=0.0))
+
+
+def image(samples: np.ndarray, sample_rate: int, reference: float) -> str:
+    """The spectrogram of `(samples, channels)`, their power's mean, as base64 of a PNG.
+
+    reference: the power that is brightest, as `loudest` finds it in the mixture.
+    """
+    power = _power(samples, sample_rate)
+    frequencies = np.linspace(0, sample_rate / 2, power.shape[0])
+    # Whatever falls on a pixel counts by its largest power: nothing short or narrow is lost.
+    rows = _pixels(_mel(frequencies) / _mel(sample_rate / 2), HEIGHT)
+    columns = _pixels(np.linspace(0, 1, power.shape[1]), WIDTH)
+    seen = np.zeros((HEIGHT, WIDTH))
+    np.maximum.at(seen, (rows[:, None], columns[None, :]), power)
+    seen = _filled(_filled(seen, np.unique(rows)).T, np.unique(columns)).T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        level = 10 * np.log10(seen / reference) if reference > 0 else np.full(seen.shape, -np.inf)
+    shades = np.clip(np.nan_to_num(1 + level / RANGE, nan=0.0, neginf=0.0), 0, 1)
+    picture = Image.fromarray(np.round(255 * shades[::-1]).astype(np.uint8), mode="P")
+    picture.putpalette(_palette())
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _power(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """`(frequencies, frames)`"""
+    size = 2 ** round(np.log2(WINDOW_SECONDS * sample_rate))
+    transform = ShortTimeFFT.from_window(
+        "hann", sample_rate, nperseg=size, noverlap=size * 3 // 4, fft_mode="onesided"
+    )
+    padded = np.pad(samples, ((0, max(0, size - len(samples))), (0, 0)))
+    return np.mean([transform.spectrogram(channel) for channel in padded.T], axis=0)
+
+
+def _mel(hertz):
+    """O'Shaughnessy, *Speech Communication: Human and Machine*, 1987: 2595 log10(1 + f / 700)."""
+    return 2595 * np.log10(1 + np.asarray(hertz) / 700)
+
+
+def _pixels(positions: np.ndarray, count: int) -> np.ndarray:
+    """Of positions from 0 to 1, the pixels that they fall on."""
+    return np.minimum((positions * count).astype(int), count - 1)
+
+
+def _filled(seen: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Rows on which nothing fell take what the next one below them has."""
+    below = known[np.searchsorted(known, np.arange(len(seen)), side="right") - 1]
+    return seen[below]
+
+
+def _palette() -> list[int]:
+    """256 shades of plotly's Magma, whose brightness rises evenly."""
+    stops = np.array([unlabel_rgb(stop) for stop in validate_colors(sequential.Magma, "rgb")])
+    at = np.linspace(0, len(stops) - 1, 256)
+    shades = [np.interp(at, np.arange(len(stops)), stops[:, channel]) for channel in range(3)]
+    return np.round(np.stack(shades, axis=1)).astype(int).ravel().tolist()

@@ -1,0 +1,154 @@
+"""DVC's experiments, read as they are: nothing is checked out, the workspace stays as it was."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.experiments.refs import ExpRefInfo
+from dvc.scm import resolve_rev
+from dvc.utils.serialize import load_yaml
+from scmrepo.exceptions import SCMError
+
+from metrics.errors import InputError
+from metrics.experiments import Experiment
+from metrics.report.listen import first_item
+from metrics.report.results import LOCK, PARAMS, Workspace, value_at
+from metrics.workspace import MUSIC_TEST, SPEECH_TEST, SPLEETER, SVOICE
+
+RESULTS = {"spleeter": SPLEETER, "svoice": SVOICE}
+TRAINED = ("train.json", "steps.csv", "epochs.csv", "environment.json")
+SCORED = ("scores.json", "scores.csv")
+LAST_LINES = 12  # of the log of one that failed
+
+
+class Found(NamedTuple):
+    """A revision: the commit that holds it, and how far DVC's queue has come with it."""
+
+    commit: str
+    state: str = "done"
+    log: str = ""
+
+
+def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Experiment]:
+    """Reads experiments, commits, branches or tags into folders of their own below `folder`.
+
+    Of one that DVC's queue has not brought to an end, there is the configuration alone. Results
+    that an experiment only inherited (it ran the other model's stages) are not its own, and left
+    out.
+
+    Raises: `InputError` for a revision that there is not, or a file that is not what it should be.
+    """
+    with Repo(str(repository)) as repo:
+        queued = _queue(repo)
+        found = [_find(repo, queued, revision) for revision in revisions]
+    experiments = []
+    for revision, (commit, state, log) in zip(revisions, found, strict=True):
+        root = folder / commit
+        files = DVCFileSystem(str(repository), rev=commit)
+        fetch(files, root, [PARAMS, LOCK])
+        if state == "done":
+            fetch(files, root, _own(root))
+        experiments.append(Experiment(revision, commit, Workspace.read(root), state, log))
+    return experiments
+
+
+def fetch_audio(repository: Path, experiment: Experiment) -> None:
+    """Adds to its folder the test lists, and the audio of the items that pages play."""
+    files = DVCFileSystem(str(repository), rev=experiment.commit)
+    workspace = experiment.workspace
+    fetch(files, workspace.root, [MUSIC_TEST, SPEECH_TEST])
+    for model in workspace.models:
+        if item := first_item(workspace.root, model):
+            fetch(files, workspace.root, item.paths())
+
+
+def fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
+    """Copies files of a revision to `root`. One that the cache has no more is as one that is not
+    there."""
+    for path in paths:
+        target = root / path
+        if target.exists() or not files.exists(str(path)):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.get_file(str(path), str(target))
+        except FileNotFoundError:
+            target.unlink(missing_ok=True)
+
+
+def _queue(repo: Repo) -> dict[tuple[str, str], Found]:
+    """What DVC's queue has not brought to an end, by name and by the commit it starts from."""
+    queue = repo.experiments.celery_queue
+    states = {
+        "failed": (entry for entry, _ in queue.iter_failed()),
+        "queued": queue.iter_queued(),
+        "running": queue.iter_active(),
+    }
+    return {
+        (entry.name, entry.baseline_rev): Found(
+            entry.stash_rev, state, _last_lines(queue, entry) if state == "failed" else ""
+        )
+        for state, entries in states.items()
+        for entry in entries
+    }
+
+
+def _last_lines(queue, entry) -> str:
+    process = queue.proc.get(entry.stash_rev)
+    log = Path(process.stdout) if process else None
+    if log is None or not log.is_file():
+        return ""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
+
+
+def _find(repo: Repo, queued: dict[tuple[str, str], Found], revision: str) -> Found:
+    """Of one name, what starts from the present commit comes before what starts from others."""
+    head = repo.scm.get_rev()
+    if commit := repo.scm.get_ref(str(ExpRefInfo(head, revision))):
+        return Found(commit)
+    if found := queued.get((revision, head)):
+        return found
+    try:
+        return Found(resolve_rev(repo.scm, revision))
+    except (DvcException, SCMError) as error:
+        others = [found for (name, _), found in queued.items() if name == revision]
+        if others:
+            return others[-1]
+        raise InputError("REVS", repr(revision), "an experiment or a commit") from error
+
+
+def _own(root: Path) -> list[Path]:
+    """The results that belong to the configuration in `root`: dvc.lock says what each stage ran
+    with."""
+
+    if not ((root / PARAMS).is_file() and (root / LOCK).is_file()):
+        return []
+    # DVC's own reader: in both files, 1e-8 and 1e-08 are the same number.
+    params, stages = load_yaml(root / PARAMS), load_yaml(root / LOCK)["stages"]
+    own = []
+    for model, results in RESULTS.items():
+        train, evaluate = (stages.get(f"{verb}_{model}", {}) for verb in ("train", "evaluate"))
+        if not _ran_with(train, params):
+            continue
+        own += [results / name for name in TRAINED]
+        if _ran_with(evaluate, params) and _of(evaluate, train, f"models/{model}"):
+            own += [results / name for name in SCORED]
+    return own
+
+
+def _ran_with(stage: dict, params: dict) -> bool:
+    ran_with = stage.get("params", {}).get(str(PARAMS), {})
+    return bool(stage) and all(value_at(params, key) == ran for key, ran in ran_with.items())
+
+
+def _of(evaluate: dict, train: dict, path: str) -> bool:
+    """Whether what was evaluated is what was trained."""
+
+    def checksum(entries: list[dict]) -> str | None:
+        return next((entry.get("md5") for entry in entries if entry["path"] == path), None)
+
+    return checksum(evaluate.get("deps", [])) == checksum(train.get("outs", []))
