@@ -13,7 +13,7 @@ RUNTIME ?= local
 NAME ?= mini
 SEEDS ?= 1
 JOBS ?= 1
-OUT ?= results/comparison.html
+OUT ?= reports/comparison.html
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
@@ -36,7 +36,6 @@ endef
 
 study: setup ## run a study of conf/study (NAME=mini, SEEDS=3, JOBS=2) and write its report
 	python -m stages.study $(NAME) --seeds $(SEEDS) --jobs $(JOBS) $(SET:%=-S %)
-	python -m metrics.report $$(dvc exp list --name-only | grep '^$(subst _,-,$(NAME))-') --out results/$(NAME).html
 
 report: setup ## a page about any experiments or commits (REVS='adam sgd', BASELINE=adam)
 	python -m metrics.report $(REVS) $(BASELINE:%=--baseline %) --out $(OUT)

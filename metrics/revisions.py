@@ -7,7 +7,9 @@ from typing import NamedTuple
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from dvc.repo.experiments.queue.base import QueueEntry
 from dvc.repo.experiments.refs import ExpRefInfo
+from dvc.repo.experiments.utils import exp_refs_by_baseline
 from dvc.scm import resolve_rev
 from dvc.utils.serialize import load_yaml
 from scmrepo.exceptions import SCMError
@@ -25,7 +27,8 @@ LAST_LINES = 12  # of the log of one that failed
 
 
 class Found(NamedTuple):
-    """A revision: the commit that holds it, and how far DVC's queue has come with it."""
+    """A revision: the commit that holds it, how far DVC has come with it, and if it failed the last
+    lines of its log."""
 
     commit: str
     state: str = "done"
@@ -55,6 +58,15 @@ def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Exper
     return experiments
 
 
+def states(repository: Path) -> dict[str, str]:
+    """By name, how far DVC has come with each experiment that starts from the present commit:
+    `done`, `queued`, `running` or `failed`."""
+    with Repo(str(repository)) as repo:
+        head = repo.scm.get_rev()
+        queued = {name: state for (name, base), (_, state) in _queue(repo).items() if base == head}
+        return queued | {ref.name: "done" for ref in exp_refs_by_baseline(repo.scm, {head})[head]}
+
+
 def fetch_audio(repository: Path, experiment: Experiment) -> None:
     """Adds to its folder the test lists, and the audio of the items that pages play."""
     files = DVCFileSystem(str(repository), rev=experiment.commit)
@@ -79,46 +91,43 @@ def fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
             target.unlink(missing_ok=True)
 
 
-def _queue(repo: Repo) -> dict[tuple[str, str], Found]:
-    """What DVC's queue has not brought to an end, by name and by the commit it starts from."""
+def _queue(repo: Repo) -> dict[tuple[str, str], tuple[QueueEntry, str]]:
+    """What DVC's queue has not brought to a good end, by name and by the commit it starts from."""
     queue = repo.experiments.celery_queue
-    states = {
+    entries = {
         "failed": (entry for entry, _ in queue.iter_failed()),
         "queued": queue.iter_queued(),
         "running": queue.iter_active(),
     }
     return {
-        (entry.name, entry.baseline_rev): Found(
-            entry.stash_rev, state, _last_lines(queue, entry) if state == "failed" else ""
-        )
-        for state, entries in states.items()
-        for entry in entries
+        (entry.name, entry.baseline_rev): (entry, state)
+        for state, found in entries.items()
+        for entry in found
     }
 
 
-def _last_lines(queue, entry) -> str:
-    process = queue.proc.get(entry.stash_rev)
-    log = Path(process.stdout) if process else None
-    if log is None or not log.is_file():
-        return ""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
-
-
-def _find(repo: Repo, queued: dict[tuple[str, str], Found], revision: str) -> Found:
+def _find(repo: Repo, queued: dict, revision: str) -> Found:
     """Of one name, what starts from the present commit comes before what starts from others."""
     head = repo.scm.get_rev()
     if commit := repo.scm.get_ref(str(ExpRefInfo(head, revision))):
         return Found(commit)
-    if found := queued.get((revision, head)):
-        return found
-    try:
-        return Found(resolve_rev(repo.scm, revision))
-    except (DvcException, SCMError) as error:
-        others = [found for (name, _), found in queued.items() if name == revision]
-        if others:
-            return others[-1]
-        raise InputError("REVS", repr(revision), "an experiment or a commit") from error
+    others = [unfinished for (name, _), unfinished in queued.items() if name == revision]
+    if (revision, head) not in queued:
+        try:
+            return Found(resolve_rev(repo.scm, revision))
+        except (DvcException, SCMError) as error:
+            if not others:
+                raise InputError("REVS", repr(revision), "an experiment or a commit") from error
+    entry, state = queued.get((revision, head), others[-1])
+    return Found(entry.stash_rev, state, _last_lines(repo, entry) if state == "failed" else "")
+
+
+def _last_lines(repo: Repo, entry: QueueEntry) -> str:
+    process = repo.experiments.celery_queue.proc.get(entry.stash_rev)
+    if process is None or not Path(process.stdout).is_file():
+        return ""
+    lines = Path(process.stdout).read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
 
 
 def _own(root: Path) -> list[Path]:

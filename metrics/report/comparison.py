@@ -31,6 +31,8 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
     Raises: `InputError` for a baseline that is not among them.
     """
     runs = summary(experiments)
+    untrained = _untrained(runs)
+    runs = runs[~runs["model"].isin(untrained)]
     steps, epochs = curves(experiments, "steps"), curves(experiments, "epochs")
     reference = variant_of(runs, baseline)
     sections = {
@@ -49,10 +51,18 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         '<p class="eyebrow">Source separation: optimizer, schedule and clipping</p>'
         f"<h1>{plural(len(experiments), 'experiment')} compared</h1>"
         f'<p class="lede">{plural(count, "variant")}, each with {many} '
-        f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>.</p>"
+        f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>."
+        + "".join(f" None of them trained {ranking.TITLES[model]}." for model in untrained)
+        + "</p>"
     )
     title = f"{plural(len(experiments), 'experiment')} compared"
     return assemble(title, heading, sections, _variants(runs))
+
+
+def _untrained(runs: pd.DataFrame) -> list[str]:
+    """Models that no experiment trained, where another was: of them there is nothing to say."""
+    trained = runs["status"].isin(["completed", "diverged"]).groupby(runs["model"]).any()
+    return [] if not trained.any() else list(trained.index[~trained])
 
 
 def _variants(runs: pd.DataFrame) -> str:

@@ -70,25 +70,28 @@ def _figures(page: str) -> Iterator[tuple[str, dict]]:
     reader = _Reader()
     reader.feed(page)
     colors = _light_colors(page)
-    for section, title, scale, spec in reader.found:
-        name = "-".join(re.findall(r"[a-z0-9]+", f"{section} {title}".lower()))
-        yield name, _colored(spec, scale, colors, title)
+    for section, part, title, scale, spec in reader.found:
+        name = "-".join(re.findall(r"[a-z0-9]+", f"{section} {part} {title}".lower()))
+        yield name, _colored(spec, scale, colors, f"{part}: {title}" if part else title)
 
 
 class _Reader(HTMLParser):
-    """Finds the figures: the section each is in, its title, the scale of its axis, its data."""
+    """Finds the figures: the section and its part that each is in, title, scale, data."""
 
     def __init__(self):
         super().__init__()
         self.found = []
-        self.section, self.scale, self.title, self.inside = "", "linear", "", None
+        self.section, self.part, self.scale, self.title = "", "", "linear", ""
+        self.inside = None
 
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
         if tag == "section":
-            self.section = attributes.get("id", "")
+            self.section, self.part = attributes.get("id", ""), ""
         elif tag == "figure":
             self.scale, self.title = attributes.get("data-scale", "linear"), ""
+        elif tag == "h3":
+            self.part, self.inside = "", tag
         elif tag == "strong" or (tag, attributes.get("type")) == ("script", "application/json"):
             self.inside = tag
 
@@ -97,10 +100,13 @@ class _Reader(HTMLParser):
             self.inside = None
 
     def handle_data(self, data):
-        if self.inside == "strong":
+        if self.inside == "h3":
+            self.part += data
+        elif self.inside == "strong":
             self.title += data
         elif self.inside == "script":
-            self.found.append((self.section, self.title, self.scale, json.loads(data)))
+            figure = (self.section, self.part, self.title, self.scale, json.loads(data))
+            self.found.append(figure)
 
 
 def _light_colors(page: str) -> dict[str, str]:

@@ -12,7 +12,8 @@ from metrics.statistics import Mean, difference, mean
 
 MARGIN = (
     "Means over the seeds with their 95 % bootstrap intervals, and differences to the baseline, "
-    "each seed with itself. n is how many seeds there are."
+    "each seed with itself. n is how many seeds there are. A run that diverged counts by the best "
+    "weights it had until then."
 )
 SCORES = {"spleeter": "SDR", "svoice": "SI-SNR improvement"}
 TITLES = {"spleeter": "Spleeter", "svoice": "SVoice"}
@@ -29,8 +30,9 @@ def render(summary: pd.DataFrame, baseline: str) -> tuple[str, str]:
 
 def ranking(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """One row per variant of one model, the best mean score first, those without one last:
-    `variant, runs, diverged, missing`, and of each measure (`score`, `best_valid_loss`) the `Mean`
-    under its name and the `Mean` of the differences to the baseline under `<name>_difference`.
+    `variant, runs, unlike` (how many runs have each status but `completed`), and of each measure
+    (`score`, `best_valid_loss`) the `Mean` under its name and the `Mean` of the differences to the
+    baseline under `<name>_difference`.
     """
     by_seed = {
         (variant, measure): dict(zip(runs["seed"], runs[measure].astype(float), strict=True))
@@ -42,8 +44,10 @@ def ranking(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
             {
                 "variant": variant,
                 "runs": len(runs),
-                "diverged": int((runs["status"] == "diverged").sum()),
-                "missing": int((runs["status"] == "missing").sum()),
+                "unlike": runs["status"]
+                .value_counts()
+                .drop("completed", errors="ignore")
+                .to_dict(),
                 **{
                     key: value
                     for measure in MEASURES
@@ -95,10 +99,9 @@ def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
 
 def _remarks(row, baseline: str) -> str:
     remarks = ["baseline"] if row.variant == baseline else []
-    if row.diverged:
-        remarks.append(f"{row.diverged} of {plural(row.runs, 'run')} diverged")
-    if row.missing:
-        remarks.append(f"{row.missing} of {plural(row.runs, 'run')} not trained")
+    for status, count in row.unlike.items():
+        told = "not trained" if status == "missing" else status
+        remarks.append(f"{count} of {plural(row.runs, 'run')} {told}")
     return f" ({', '.join(remarks)})" if remarks else ""
 
 

@@ -1,13 +1,16 @@
 """Estimates as a trainer would leave them: real references with some of the others leaking in."""
 
 import json
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import soundfile
+from playwright.sync_api import sync_playwright
 
 from metrics.music_scores import aggregate_music, music_by_track, score_music
+from metrics.report import images
 from metrics.score_all import Unfinished
 from metrics.speech_scores import aggregate_speech, score_speech
 from tests.metrics.files import (
@@ -88,3 +91,19 @@ def finished(music, speech, known_scores, kept):
     scores = known_scores["speech"]
     write_scores(root, "svoice", scores, aggregate_speech(scores))
     return music
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """The system's Chromium, headless."""
+    program = images.browser()
+    if program is None:
+        reason = f"no Chromium: none of {', '.join(images.BROWSERS)} is installed"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
+    with sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=arguments)
+        yield chromium
+        chromium.close()

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from metrics import experiments
+from metrics import experiments, revisions
 from metrics.errors import InputError
 from tests.metrics.files import write_training
 
@@ -25,6 +26,13 @@ def git(root: Path, *arguments: str) -> None:
 CURVES = ["results/svoice/steps.csv", "results/svoice/epochs.csv"]
 
 
+def write_lock(root: Path, optimizer: str) -> None:
+    """As DVC writes it: what SVoice was trained with."""
+    stage = {"cmd": "train", "params": {"params.yaml": {"optimizer.name": optimizer}}}
+    lock = {"schema": "2.0", "stages": {"train_svoice": stage}}
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+
+
 @pytest.fixture
 def repository(workspace):
     """Two experiments, as tags: curves in DVC's cache, the rest in git."""
@@ -37,6 +45,7 @@ def repository(workspace):
         workspace.params["optimizer"]["name"] = optimizer
         workspace.write_params()
         write_training(root, "svoice", steps=steps)
+        write_lock(root, optimizer)
         dvc(root, "add", "-q", *CURVES)
         git(root, "add", "-A")
         git(root, "commit", "-qm", name)
@@ -46,7 +55,7 @@ def repository(workspace):
 
 def test_they_are_read_without_touching_the_workspace(repository, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in repository.rglob("*") if path.is_file()}
-    found = experiments.read(repository, ["one", "two"], tmp_path / "read")
+    found = revisions.read(repository, ["one", "two"], tmp_path / "read")
     assert [len(each.workspace.svoice.steps) for each in found] == [30, 20]
     summary = experiments.summary(found)
     speech = summary[summary.model == "svoice"]
@@ -59,19 +68,28 @@ def test_they_are_read_without_touching_the_workspace(repository, tmp_path):
     assert after == before
 
 
+def test_results_of_other_settings_are_not_the_experiments_own(repository, tmp_path):
+    """As where an experiment ran the stages of one model: the other's results are older."""
+    repository.joinpath("params.yaml").write_text("optimizer: {name: nadam}\n")
+    git(repository, "commit", "-qam", "other settings, the results of before")
+    (found,) = revisions.read(repository, ["HEAD"], tmp_path / "read")
+    assert found.workspace.params == {"optimizer": {"name": "nadam"}}
+    assert found.workspace.svoice.train is None and found.workspace.svoice.steps is None
+
+
 def test_what_the_cache_lost_is_missing_and_no_more(repository, tmp_path):
     for path in (repository / ".dvc" / "cache").rglob("*"):
         if path.is_file():
             path.chmod(0o644)
             path.unlink()
-    (one,) = experiments.read(repository, ["one"], tmp_path / "read")
+    (one,) = revisions.read(repository, ["one"], tmp_path / "read")
     assert one.workspace.svoice.steps is None
     assert one.workspace.svoice.train["status"] == "completed"
 
 
 def test_an_unknown_revision_is_one_line(repository, tmp_path):
     with pytest.raises(InputError, match=r"^REVS: found 'none-such', expected an experiment or a"):
-        experiments.read(repository, ["none-such"], tmp_path / "read")
+        revisions.read(repository, ["none-such"], tmp_path / "read")
 
 
 def configured(optimizer="adam", rate=1e-3, schedule="step", seed=0, **more):

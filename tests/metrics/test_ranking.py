@@ -31,7 +31,7 @@ def test_the_best_mean_comes_first_and_what_has_none_last():
     assert found.score_difference[0].value == 4.5
     assert found.best_valid_loss_difference[0].value == -4.5
     assert found.score_difference[1] == (0, 0, 0, 2)
-    assert found.diverged.tolist() == [0, 0, 2]
+    assert found.unlike.tolist() == [{}, {}, {"diverged": 2}]
     assert found.score[2].n == 0
 
 
@@ -52,8 +52,8 @@ def test_one_seed_is_said_to_be_one():
 
 def test_diverged_and_missing_runs_are_named():
     frame = runs(sgd=[1, None], adam=[5, 6])
-    frame.loc[frame.variant == "adam", "status"] = ["missing", "completed"]
+    frame.loc[frame.variant == "adam", "status"] = ["missing", "failed"]
     frame.loc[0, "score"] = np.nan
     _, html = ranking.render(frame, "sgd")
     assert "sgd (baseline, 1 of 2 runs diverged)" in html
-    assert "adam (1 of 2 runs not trained)" in html
+    assert "adam (1 of 2 runs not trained, 1 of 2 runs failed)" in html

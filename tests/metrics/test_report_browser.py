@@ -1,33 +1,15 @@
 """The pages in a real browser: headless Chromium draws them, works them, and has nothing to say."""
 
-import os
 import shutil
 
 import pytest
-from playwright.sync_api import sync_playwright
 
 from metrics.report.comparison import compare
 from metrics.report.page import build
 from tests.metrics import many
 from tests.metrics.files import write_training
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 SCREENS = [(1360, "light"), (390, "dark")]  # a desk's and a phone's width
-
-
-@pytest.fixture(scope="module")
-def browser():
-    program = next(filter(None, map(shutil.which, NAMES)), None)
-    if program is None:
-        reason = f"no Chromium: none of {', '.join(NAMES)} is installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"]
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=program, args=arguments)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -1,0 +1,144 @@
+"""A study through the real DVC: interrupted, gone on with, and reported as what it came to."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from metrics.experiments import summary
+from metrics.revisions import read, states
+from tests.pipeline.conftest import OVERRIDES
+
+STUDY = {
+    "targets": ["evaluate_svoice"],
+    "overrides": OVERRIDES,
+    "cells": [
+        {"optimizer": ["adam", "sgd"]},
+        {"optimizer": "momentum", "optimizer.svoice.lr": 1e30},
+        {"optimizer": "adam", "speech.speakers": 5},
+    ],
+    "baseline": {"optimizer": "adam"},
+}
+DONE, STOPPED, DIVERGED, FAILED = NAMES = [
+    "tiny-adam-seed0",
+    "tiny-sgd-seed0",
+    "tiny-momentum-lr1e30-seed0",
+    "tiny-adam-speakers5-seed0",
+]
+
+
+@pytest.fixture(scope="module")
+def interrupted(repository, tmp_path_factory):
+    """The study, stopped by Ctrl-C while its second experiment runs: what it had said."""
+    path = repository.root / "conf/study/tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY))
+    repository.commit("A study")
+    said = tmp_path_factory.mktemp("study") / "output"
+    tools = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
+    with said.open("w") as output:
+        started = subprocess.Popen(
+            [sys.executable, "-m", "stages.study", "tiny"],
+            cwd=repository.root,
+            env={**os.environ, "PATH": tools},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            until = time.monotonic() + 300
+            while f"running  {STOPPED}" not in said.read_text():
+                assert started.poll() is None and time.monotonic() < until, said.read_text()
+                time.sleep(0.2)
+            started.send_signal(signal.SIGINT)
+            assert started.wait(120) == 128 + signal.SIGINT
+        finally:
+            started.kill()
+            started.wait()
+    return said.read_text()
+
+
+@pytest.fixture(scope="module")
+def gone_on(repository, interrupted):
+    """The same command again: what it said and how it ended."""
+    return repository(sys.executable, "-m", "stages.study", "tiny", check=False)
+
+
+def test_ctrl_c_stops_what_runs(repository, interrupted):
+    assert f"done     {DONE} (1 of 4)" in interrupted
+    found = states(repository.root)
+    assert found[DONE] == "done"
+    assert "running" not in found.values()
+
+
+def test_what_is_done_is_not_run_again(gone_on):
+    assert "tiny: 4 experiments, 1 of them done or running" in gone_on.stdout
+    assert f"running  {DONE}" not in gone_on.stdout
+    assert f"done     {STOPPED}" in gone_on.stdout
+    assert f"done     {DIVERGED}" in gone_on.stdout
+    assert f"failed   {FAILED}" in gone_on.stdout
+
+
+def test_a_failed_experiment_fails_the_command_after_the_report(repository, gone_on):
+    assert gone_on.returncode == 1
+    assert f"failed: {FAILED} (see: dvc queue logs {FAILED})" in gone_on.stdout
+    assert "reports/tiny.html: 4 experiments" in gone_on.stdout
+    page = (repository.root / "reports/tiny.html").read_text()
+    assert f"▲ {FAILED} failed." in page
+    assert "speech.speakers: found 5" in page  # the end of its log says why
+    assert "1 of 1 run diverged" in page
+    assert "1 of 1 run failed" in page
+
+
+def test_each_is_what_it_is(repository, gone_on, tmp_path):
+    runs = summary(read(repository.root, NAMES, tmp_path)).set_index(["model", "experiment"])
+    speech = runs.loc["svoice"]
+    assert speech["status"].tolist() == ["completed", "completed", "diverged", "failed"]
+    assert speech["score"].notna().tolist() == [True, True, True, False]
+    # The study ran SVoice alone: Spleeter's results in these commits are not of these settings.
+    assert runs.loc["spleeter"]["status"].tolist() == ["completed", "missing", "missing", "failed"]
+
+
+def test_a_file_that_the_cache_lost_is_told(repository, gone_on):
+    (out,) = [
+        out
+        for out in yaml.safe_load(
+            repository("git", "show", f"{_commit(repository, DONE)}:dvc.lock").stdout
+        )["stages"]["train_svoice"]["outs"]
+        if out["path"] == "results/svoice/steps.csv"
+    ]
+    cached = repository.root / ".dvc/cache/files/md5" / out["md5"][:2] / out["md5"][2:]
+    kept = cached.read_bytes()
+    cached.unlink()
+    try:
+        made = repository(sys.executable, "-m", "metrics.report", DONE, "--out", "lost.html")
+        assert "lost.html: 1 experiments" in made.stdout
+        assert "completed, no steps.csv" in (repository.root / "lost.html").read_text()
+    finally:
+        cached.write_bytes(kept)
+
+
+def test_again_nothing_runs(repository, gone_on):
+    repository("dvc", "queue", "remove", FAILED)
+    path = repository.root / "conf/study/tiny.yaml"
+    path.write_text(yaml.safe_dump({**STUDY, "cells": STUDY["cells"][:2]}))
+    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    assert "tiny: 3 experiments, 3 of them done or running" in again.stdout
+    assert "queued" not in again.stdout
+
+
+def test_repeated_seeds_are_experiments_of_their_own(repository, gone_on):
+    more = repository(sys.executable, "-m", "stages.study", "tiny", "--seeds", "2", "--jobs", "2")
+    assert "tiny: 6 experiments, 3 of them done or running" in more.stdout
+    assert "tiny-adam-seed1" in states(repository.root)
+
+
+def _commit(repository, name):
+    listed = repository("dvc", "exp", "list", "--sha").stdout
+    pairs = pd.Series(listed.split()).str.partition(":")
+    return pairs.set_index(2)[0].filter(like=name).iloc[0] if len(pairs) else ""
