@@ -57,20 +57,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=_count, default=1, help="how often each cell is run")
     parser.add_argument("--jobs", type=_count, default=1, help="how many experiments at a time")
     parser.add_argument(
-        "-S", action="append", default=[], dest="also", metavar="KEY=VALUE", help="for all of them"
+        *("-S", "--set"), action="append", default=[], metavar="KEY=VALUE", help="for all of them"
     )
     options = parser.parse_args()
     study = read(options.name)
-    wanted = experiments(options.name, study, options.seeds, options.also)
+    wanted = experiments(options.name, study, options.seeds, options.set)
     names = [experiment.name for experiment in wanted]
     _bury(set(names))
     found = states(Path())
     under_way = [name for name in names if found.get(name) in ("done", "running")]
     print(f"{options.name}: {len(names)} experiments, {len(under_way)} of them done or running")
+    _queue([each for each in wanted if each.name not in under_way], study, set(found))
     try:
-        for experiment in wanted:
-            if experiment.name not in under_way:
-                _queue(experiment, study, replacing=experiment.name in found)
         found = _follow(names, options.jobs)
     except KeyboardInterrupt:
         _stop(set(names))
@@ -97,13 +95,22 @@ def _bury(names: set[str]) -> None:
             queue.kill(dead)
 
 
-def _queue(experiment: "Experiment", study: "Study", replacing: bool) -> None:
-    if replacing:  # what is waiting may be of another configuration, what failed is tried again
-        _dvc("queue", "remove", experiment.name)
-    settings = [*study.overrides, *experiment.overrides]
-    flags = [part for setting in settings for part in ("-S", setting)]
-    _dvc("exp", "run", "--queue", "--name", experiment.name, *flags, *study.targets)
-    print(f"queued   {experiment.name}", flush=True)
+def _queue(wanted: list[Experiment], study: Study, known: set[str]) -> None:
+    """Queues all of them or, where one is refused, none."""
+    queued = []
+    try:
+        for experiment in wanted:
+            if experiment.name in known:  # waiting as it was set then, or failed
+                _dvc("queue", "remove", experiment.name)
+            settings = [*study.overrides, *experiment.overrides]
+            flags = [part for setting in settings for part in ("-S", setting)]
+            _dvc("exp", "run", "--queue", "--name", experiment.name, *flags, *study.targets)
+            queued.append(experiment.name)
+            print(f"queued   {experiment.name}", flush=True)
+    except BaseException:
+        if queued:
+            _dvc("queue", "remove", *queued)
+        raise
 
 
 def _follow(names: list[str], jobs: int) -> dict[str, str]:
@@ -145,7 +152,7 @@ def _stop(names: set[str]) -> None:
         time.sleep(1)
 
 
-def _baseline(wanted: list["Experiment"], study: "Study") -> str:
+def _baseline(wanted: list[Experiment], study: Study) -> str:
     settings = {f"{key}={value}" for key, value in study.baseline.items()}
     return next(each.name for each in wanted if settings <= set(each.overrides))
 
@@ -172,6 +179,9 @@ def experiments(
 ) -> list[Experiment]:
     """All of a study: every cell's product of choices, for each seed from 0; `also`, overrides that
     all of them have besides."""
+    for setting in also:
+        if "=" not in setting:
+            raise InputError("-S", repr(setting), "KEY=VALUE")
     found = []
     for seed, cell in itertools.product(range(seeds), study.cells):
         values = [choices if isinstance(choices, list) else [choices] for choices in cell.values()]
@@ -198,8 +208,7 @@ def _named(study: str, settings: dict[str, Choice]) -> str:
 def _dvc(*arguments: str) -> str:
     done = subprocess.run(["dvc", *arguments], capture_output=True, text=True)
     if done.returncode:
-        said = done.stderr.strip().splitlines()[-1].removeprefix("ERROR: ")
-        raise InputError(f"dvc {arguments[0]} {arguments[1]}", f"an error: {said}", "none")
+        sys.exit(done.stderr.strip())
     return done.stdout
 
 

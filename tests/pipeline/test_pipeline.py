@@ -89,19 +89,31 @@ def test_another_optimizer_retrains_both_models_and_touches_no_data(repository):
 def test_plots_diff_overlays_both_experiments_for_both_models(repository):
     repository("dvc", "plots", "diff", "base", "adadelta", "-o", "plots")
     page = (repository.root / "plots" / "index.html").read_text()
-    titles = [
-        title
-        for plot in yaml.safe_load((repository.root / "dvc.yaml").read_text())["plots"]
-        for title in plot
-    ]
-    assert len(titles) == 10
+    defined = {
+        title: plot
+        for entry in yaml.safe_load((repository.root / "dvc.yaml").read_text())["plots"]
+        for title, plot in entry.items()
+    }
+    assert len(defined) == 10
     drawn = repository("dvc", "plots", "diff", "base", "adadelta", "--json").stdout
     plots = json.loads(drawn)["data"]
-    for title in titles:
+    for title, definition in defined.items():
         (plot,) = plots[title]
+        shown = _titles(plot["content"])
+        assert {title, definition["x_label"], definition["y_label"]} <= shown
         points = plot["content"]["data"]["values"]
         assert {point["rev"] for point in points} == {"base", "adadelta"}
         assert title in page
+
+
+def _titles(spec) -> set[str]:
+    """All titles in a Vega-Lite specification: of the plot, of its axes."""
+    if isinstance(spec, list):
+        return set().union(*map(_titles, spec))
+    if not isinstance(spec, dict):
+        return set()
+    own = {spec["title"]} if isinstance(spec.get("title"), str) else set()
+    return own.union(*map(_titles, spec.values()))
 
 
 def test_one_models_learning_rate_retrains_only_that_model(repository):

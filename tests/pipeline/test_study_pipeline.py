@@ -21,7 +21,7 @@ STUDY = {
     "cells": [
         {"optimizer": ["adam", "sgd"]},
         {"optimizer": "momentum", "optimizer.svoice.lr": 1e30},
-        {"optimizer": "adam", "speech.speakers": 5},
+        {"optimizer": "nesterov", "runtime.gpus": 99},
     ],
     "baseline": {"optimizer": "adam"},
 }
@@ -29,7 +29,7 @@ DONE, STOPPED, DIVERGED, FAILED = NAMES = [
     "tiny-adam-seed0",
     "tiny-sgd-seed0",
     "tiny-momentum-lr1e30-seed0",
-    "tiny-adam-speakers5-seed0",
+    "tiny-nesterov-gpus99-seed0",
 ]
 
 
@@ -90,7 +90,7 @@ def test_a_failed_experiment_fails_the_command_after_the_report(repository, gone
     assert "reports/tiny.html: 4 experiments" in gone_on.stdout
     page = (repository.root / "reports/tiny.html").read_text()
     assert f"▲ {FAILED} failed." in page
-    assert "speech.speakers: found 5" in page  # the end of its log says why
+    assert "runtime.gpus: found" in page  # the end of its log says why
     assert "1 of 1 run diverged" in page
     assert "1 of 1 run failed" in page
 
