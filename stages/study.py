@@ -12,6 +12,7 @@ import itertools
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -205,11 +206,13 @@ def _named(study: str, settings: dict[str, Choice]) -> str:
     )
 
 
-def _dvc(*arguments: str) -> str:
-    done = subprocess.run(["dvc", *arguments], capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(done.stderr.strip())
-    return done.stdout
+def _dvc(*arguments: str) -> None:
+    # A file, not a pipe: the workers that `dvc queue start` leaves behind would hold it open.
+    with tempfile.TemporaryFile("w+") as said:
+        done = subprocess.run(["dvc", *arguments], stdout=subprocess.DEVNULL, stderr=said)
+        if done.returncode:
+            said.seek(0)
+            sys.exit(said.read().strip())
 
 
 if __name__ == "__main__":

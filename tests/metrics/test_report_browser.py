@@ -3,9 +3,12 @@
 import shutil
 
 import pytest
+import yaml
 
+from metrics.experiments import Experiment
 from metrics.report.comparison import compare
 from metrics.report.page import build
+from metrics.report.results import Workspace
 from tests.metrics import many
 from tests.metrics.files import write_training
 
@@ -125,6 +128,30 @@ def test_a_comparison_draws_and_hides_a_variant_everywhere(tmp_path, browse, wid
     assert all(lost[title] == [1, 1] for title in lost if title.startswith("Targets"))
     first.press("Space")
     assert of_figures(page, "plot.data.length") == before
+    assert not too_wide(page)
+
+
+def test_estimates_of_several_variants_are_heard_beside_each_other(finished, browse, tmp_path):
+    experiments = []
+    for optimizer in ("adam", "sgd"):
+        root = tmp_path / optimizer
+        shutil.copytree(finished.root, root)
+        params = {**finished.params, "optimizer": {"name": optimizer}}
+        (root / "params.yaml").write_text(yaml.safe_dump(params))
+        experiments.append(Experiment(optimizer, "", Workspace.read(root)))
+    page = browse(compare(experiments))
+    takes = page.locator(".takes .player")
+    # A song: the mixture, and of four stems the reference and two estimates; two speakers likewise.
+    assert takes.count() == page.locator(".takes img").count() == (1 + 4 * 3) + (1 + 2 * 3)
+    assert page.locator(".takes .player:visible").count() == takes.count()
+    page.locator(".variants button").filter(has_text="sgd").press("Enter")
+    assert page.locator(".takes .player:visible").count() == takes.count() - 4 - 2
+    first, second = (takes.nth(number).locator("audio") for number in (2, 5))
+    first.evaluate("player => player.play()")
+    first.evaluate("player => { player.currentTime = 0.2 }")
+    second.evaluate("player => player.play()")
+    assert first.evaluate("player => player.paused")
+    assert second.evaluate("player => player.currentTime") >= 0.2
     assert not too_wide(page)
 
 
