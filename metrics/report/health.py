@@ -15,6 +15,7 @@ from metrics.report.figure import figure, line
 from metrics.report.markup import (
     UNDEFINED,
     details,
+    download,
     listing,
     missing,
     notice,
@@ -168,7 +169,10 @@ def _model(named: dict[str, Experiment], runs: pd.DataFrame, steps: pd.DataFrame
         ]
         for run in found.itertuples()
     ]
-    parts = [table(head, rows, "Every run", text_columns=3, kind="items")]
+    parts = [
+        table(head, rows, "Every run", text_columns=3, kind="items"),
+        download(f"{model}_health.csv", found),
+    ]
     if not steps.empty:
         figures = [_norms(runs, steps)]
         lines = overlay.traces(runs, steps, "learning_rate", points=overlay.POINTS, shape="hv")

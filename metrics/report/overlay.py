@@ -87,6 +87,8 @@ def _model(model: str, runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataF
     )
     figures += _facets(runs, epochs, unit)
     figures.append(_seconds(runs, steps))
+    seconds = _each(steps, "seconds", lambda taken: smoothed(taken)[0])
+    draw("Time per step, smoothed", SMOOTHED, seconds, "seconds", "seconds per step (s)")
     return "".join(filter(None, figures))
 
 

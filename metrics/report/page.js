@@ -5,7 +5,7 @@ const color = (name) => getComputedStyle(document.documentElement).getPropertyVa
 const figures = [...document.querySelectorAll("figure[data-scale]")].map((figure) => ({
   figure,
   area: figure.querySelector(".plot"),
-  spec: JSON.parse(figure.querySelector("script").textContent),
+  spec: null, // read when it is first drawn
 }));
 
 // Dragging zooms with a mouse; under a finger it must scroll the page.
@@ -13,7 +13,10 @@ const dragmode = matchMedia("(hover: none)").matches ? false : "zoom";
 
 const hidden = new Set(); // variants
 
-function draw({ figure, area, spec }) {
+function draw(item) {
+  const { figure, area } = item;
+  item.spec ??= JSON.parse(figure.querySelector("script").textContent);
+  const { spec } = item;
   const axis = {
     gridcolor: color("--rule"),
     zerolinecolor: color("--rule"),

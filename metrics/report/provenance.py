@@ -5,10 +5,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from metrics.experiments import Experiment
-from metrics.report.markup import details, listing, missing, table
+from metrics.report.markup import details, download, listing, missing, table
 from metrics.report.results import LOCK, PARAMS, Model, Workspace, library
 
 MARGIN = "The files behind every number, what was configured, and where it ran."
@@ -78,7 +79,10 @@ def compare(experiments: Sequence[Experiment]) -> tuple[str, str]:
         for each in experiments
     ]
     head = ["experiment", "commit", "Spleeter on", "SVoice on", "music, md5", "speech, md5"]
-    parts = [table(head, rows, "Where each comes from", text_columns=6, kind="items")]
+    parts = [
+        table(head, rows, "Where each comes from", text_columns=6, kind="items"),
+        download("provenance.csv", pd.DataFrame(rows, columns=head)),
+    ]
     for each in experiments:
         path = each.workspace.root / PARAMS
         text = path.read_text(encoding="utf-8") if path.is_file() else "missing\n"

@@ -92,9 +92,22 @@ def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
         for row in ranked.itertuples()
     ]
     parts.append(table(head, body, f"Variants by {score}, the best first", kind="wide"))
+    parts.append(download(f"{model}_ranking.csv", _tidy(ranked)))
     parts.append(download(f"{model}_runs.csv", rows))
     parts.append(_figure(ranked, score))
     return "".join(parts)
+
+
+def _tidy(ranked: pd.DataFrame) -> pd.DataFrame:
+    """One row per variant × measure: `variant, measure, value, low, high, n`."""
+    columns = [name for measure in MEASURES for name in (measure, f"{measure}_difference")]
+    return pd.DataFrame(
+        [
+            {"variant": row["variant"], "measure": column, **row[column]._asdict()}
+            for row in ranked.to_dict("records")
+            for column in columns
+        ]
+    )
 
 
 def _remarks(row, baseline: str) -> str:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
-from metrics.report.markup import UNDEFINED, notice, number, significant, table
+from metrics.report.markup import UNDEFINED, download, notice, number, significant, table
 from metrics.report.overlay import UNNAMED
 from metrics.report.ranking import TITLES
 from metrics.statistics import performance_profile, time_to_target
@@ -98,9 +98,12 @@ def _model(runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame, baseli
         by = times_of.set_index(["unit", "target"])["time"]
         cells = [by[unit, target] for target in (half, last) for unit in UNITS]
         rows.append([variant, *(number(c, 0) if np.isfinite(c) else UNDEFINED for c in cells)])
-    parts = [table(head, rows, "When half of the targets and when all were reached", kind="wide")]
-    parts += [_profile(reached, runs, unit) for unit in UNITS]
-    return parts[0] + f'<div class="figures">{"".join(parts[1:])}</div>'
+    figures = "".join(_profile(reached, runs, unit) for unit in UNITS)
+    return (
+        table(head, rows, "When half of the targets and when all were reached", kind="wide")
+        + download(f"{runs['model'].iloc[0]}_times.csv", reached)
+        + f'<div class="figures">{figures}</div>'
+    )
 
 
 def _profile(reached: pd.DataFrame, runs: pd.DataFrame, unit: str) -> str:

@@ -1,0 +1,91 @@
+"""The page about several experiments: its tables as CSV, and what came to no end."""
+
+import base64
+import io
+import re
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from metrics.errors import InputError
+from metrics.experiments import curves, summary
+from metrics.report import speed
+from metrics.report.comparison import compare
+from metrics.report.results import Workspace
+from tests.metrics import many
+
+
+def downloads(html):
+    found = re.findall(r'download="([^"]+)" href="data:text/csv;base64,([^"]+)"', html)
+    return {name: pd.read_csv(io.BytesIO(base64.b64decode(content))) for name, content in found}
+
+
+def test_every_table_is_there_as_csv(tmp_path):
+    experiments = many.experiments(tmp_path, 24, 100)
+    tables = downloads(compare(experiments))
+    by_model = {
+        f"{model}_{name}.csv"
+        for model in ("spleeter", "svoice")
+        for name in ("ranking", "runs", "times", "health")
+    }
+    study = {"study_svoice.csv", "study_spleeter.csv"}
+    assert set(tables) == by_model | study | {"provenance.csv"}
+
+    runs = summary(experiments)
+    speech = runs[runs["model"] == "svoice"]
+    pd.testing.assert_frame_equal(
+        tables["svoice_runs.csv"], speech.reset_index(drop=True), check_dtype=False
+    )
+    ranking = tables["svoice_ranking.csv"]
+    scores = ranking[ranking["measure"] == "score"].set_index("variant")
+    means = speech.groupby("variant")["score"].mean()
+    assert scores["value"].to_dict() == pytest.approx(means.to_dict())
+    assert (scores["n"] == 2).all() and (scores["low"] < scores["high"]).all()
+    steps, epochs = curves(experiments, "steps"), curves(experiments, "epochs")
+    _, times = speed.times(speech, steps, epochs, speech["variant"].iloc[0])
+    assert len(tables["svoice_times.csv"]) == len(times)
+    assert tables["svoice_health.csv"]["status"].value_counts()["diverged"] == 1
+    assert len(tables["provenance.csv"]) == 24
+
+
+def unfinished(experiment, state, log=""):
+    workspace = Workspace.read(experiment.workspace.root)
+    workspace = replace(workspace, params=experiment.workspace.params)
+    return replace(experiment, workspace=workspace, state=state, log=log)
+
+
+def test_what_failed_or_waits_is_told_as_that(tmp_path):
+    first, second, third, *_ = many.experiments(tmp_path, 3, 100)
+    failed = unfinished(second, "failed", "ERROR: x.wav: found <nothing>, expected audio")
+    html = compare([first, failed, unfinished(third, "queued")])
+    assert "▲ many-nesterov-step-norm-seed0 failed." in html
+    assert "x.wav: found &lt;nothing&gt;, expected audio" in html
+    assert "nesterov (1 of 1 run failed)" in html
+    assert "rmsprop (1 of 1 run queued)" in html
+
+
+def test_nothing_but_failures_is_a_page_too(tmp_path):
+    experiments = [unfinished(each, "failed") for each in many.experiments(tmp_path, 2, 50)]
+    html = compare(experiments)
+    assert html.count("1 of 1 run failed") == 4
+    assert "<figure " not in html
+    assert "Nothing was scored, so there is nothing to hear." in html
+
+
+def test_a_model_that_none_trained_is_left_out(tmp_path):
+    experiments = [
+        replace(
+            each,
+            workspace=replace(each.workspace, spleeter=Workspace.read(tmp_path).spleeter),
+        )
+        for each in many.experiments(tmp_path, 4, 50)
+    ]
+    html = compare(experiments)
+    assert "None of them trained Spleeter." in html
+    assert "<h3>SVoice</h3>" in html and "<h3>Spleeter</h3>" not in html
+
+
+def test_an_unknown_baseline_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"^BASELINE: found 'x', expected one of many-adam"):
+        compare(many.experiments(tmp_path, 2, 20), "x")
