@@ -23,7 +23,7 @@ from dvc.repo import Repo
 from pydantic import Field, ValidationError
 
 from metrics.errors import InputError
-from metrics.report.__main__ import write as write_report
+from metrics.report.files import write_comparison
 from metrics.revisions import states
 from stages.params import Strict
 from stages.run import run
@@ -74,7 +74,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _stop(set(names))
         raise
-    write_report(names, _baseline(wanted, study), REPORTS / f"{options.name}.html")
+    write_comparison(names, _baseline(wanted, study), REPORTS / f"{options.name}.html")
     failed = [name for name in names if found[name] == "failed"]
     for name in failed:
         print(f"failed: {name} (see: dvc queue logs {name})", file=sys.stderr)

@@ -61,7 +61,8 @@ def compare(
 def first_losses(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """One row per published run of Spleeter: `optimizer, steps`, `runs` (ours with that optimizer
     and as many steps or more), and the mean training losses of the last tenth of its steps,
-    `published` and `here` (NaN if there are none)."""
+    `published` and `here`, and the medians of the steps' `seconds_published` and `seconds` (NaN if
+    there are none)."""
     rows = []
     for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
         ours = _as_long(runs[runs["optimizer"] == optimizer], steps, length)
@@ -73,6 +74,8 @@ def first_losses(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
                 "runs": ours["experiment"].nunique(),
                 "published": theirs[theirs["step"] >= 0.9 * length]["loss"].mean(),
                 "here": mean(last.groupby("experiment")["loss"].mean()).value,
+                "seconds_published": theirs["seconds"].median(),
+                "seconds": ours[ours["step"] <= length]["seconds"].median(),
             }
         )
     return pd.DataFrame(rows)
@@ -92,11 +95,14 @@ def _losses_table(losses: pd.DataFrame) -> str:
             f"{run.steps:,}",
             f"{run.runs}",
             *(significant(value) for value in (run.published, run.here, run.here - run.published)),
+            *(significant(value, 3) for value in (run.seconds_published, run.seconds)),
         ]
         for run in losses.itertuples()
     ]
-    head = ["optimizer", "steps", "n", "published", "here", "difference"]
-    return table(head, rows, "Spleeter: training loss, mean over the last tenth of the steps")
+    head = ["optimizer", "steps", "n", "loss, published", "here", "difference"]
+    head += ["seconds per step, published", "here"]
+    caption = "Spleeter: training loss, mean over the last tenth of the steps; median step time"
+    return table(head, rows, caption, kind="items")
 
 
 def _losses(runs: pd.DataFrame, steps: pd.DataFrame) -> str:

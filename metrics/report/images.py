@@ -47,7 +47,7 @@ def write(page: str, folder: Path) -> int:
     if program is None:
         raise InputError("Chromium", "none", f"one of {', '.join(BROWSERS)}, or BROWSER_PATH")
     folder.mkdir(parents=True, exist_ok=True)
-    names, figures = zip(*_figures(page), strict=True)
+    figures = list(_figures(page))
     specs = [
         {
             "fig": figure,
@@ -55,7 +55,7 @@ def write(page: str, folder: Path) -> int:
             "opts": {"format": form, "width": WIDTH, "height": HEIGHT, "scale": scale},
         }
         for form, scale in (("png", SCALE), ("svg", 1))
-        for number, (name, figure) in enumerate(zip(names, figures, strict=True), start=1)
+        for number, (name, figure) in enumerate(figures, start=1)
     ]
     kaleido.write_fig_from_object_sync(
         specs,

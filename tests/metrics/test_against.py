@@ -51,6 +51,9 @@ def test_only_runs_as_long_as_the_published_count(frames):
     theirs = published.spleeter()
     theirs = theirs[(theirs.optimizer == "adam") & (theirs.step >= 90)]
     assert found.published["adam", 100] == theirs.loss.mean()
+    whole = published.spleeter().query("optimizer == 'adam'")
+    assert found.seconds_published["adam", 100] == whole.seconds.median()
+    assert 0.3 < found.seconds["adam", 100] < 0.4
 
 
 def test_without_a_published_choice_it_says_so(frames):

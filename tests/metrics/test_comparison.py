@@ -10,7 +10,7 @@ import pytest
 
 from metrics.errors import InputError
 from metrics.experiments import curves, summary
-from metrics.report import speed
+from metrics.report import images, speed
 from metrics.report.comparison import compare
 from metrics.report.results import Workspace
 from tests.metrics import many
@@ -71,6 +71,7 @@ def test_nothing_but_failures_is_a_page_too(tmp_path):
     assert html.count("1 of 1 run failed") == 4
     assert "<figure " not in html
     assert "Nothing was scored, so there is nothing to hear." in html
+    assert images.write(html, tmp_path / "figures") == 0
 
 
 def test_a_model_that_none_trained_is_left_out(tmp_path):

@@ -1,0 +1,40 @@
+"""What a comparison leaves on the disk: its page, and the figures for papers."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from metrics import revisions
+from metrics.experiments import summary, variant_of
+from metrics.report import images
+from metrics.report.comparison import compare
+from metrics.report.listen import heard
+
+
+def write_comparison(revs: Sequence[str], baseline: str | None, out: Path) -> None:
+    """Writes the page `out` about some revisions of the repository in the working directory, and
+    its figures beside it where a Chromium can draw them.
+
+    baseline: the one whose variant the others are compared with; the first if None.
+    Raises: `InputError` for a revision that there is not, or a file that is not what it should be.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        experiments = revisions.read(Path(), list(dict.fromkeys(revs)), Path(folder))
+        runs = summary(experiments)
+        played = set(heard(runs, variant_of(runs, baseline))["experiment"])
+        for experiment in experiments:
+            if experiment.name in played:
+                revisions.fetch_audio(Path(), experiment)
+        page = compare(experiments, baseline)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(out)
+    print(f"{out}: {len(experiments)} experiments")
+    folder = out.with_name(f"{out.stem}_figures")
+    if images.browser() is None:
+        print(f"no {folder}: it takes {images.BROWSERS[0]} to draw them")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)  # figures of an earlier page
+        print(f"{folder}: {images.write(page, folder)} figures, as PNG and SVG")
