@@ -52,7 +52,7 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         f"<h1>{plural(len(experiments), 'experiment')} compared</h1>"
         f'<p class="lede">{plural(count, "variant")}, each with {many} '
         f"seed{'' if many == '1' else 's'}; the baseline is <em>{escape(reference)}</em>."
-        + "".join(f" None of them trained {ranking.TITLES[model]}." for model in untrained)
+        + "".join(f" {ranking.TITLES[model]} was not studied." for model in untrained)
         + "</p>"
     )
     title = f"{plural(len(experiments), 'experiment')} compared"
@@ -60,9 +60,10 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
 
 
 def _untrained(runs: pd.DataFrame) -> list[str]:
-    """Models that no experiment trained, where another was: of them there is nothing to say."""
-    trained = runs["status"].isin(["completed", "diverged"]).groupby(runs["model"]).any()
-    return [] if not trained.any() else list(trained.index[~trained])
+    """Models of which there is nothing to compare, where there is of another: a study of one model
+    trains the other never, or once with the baseline."""
+    trained = runs["status"].isin(["completed", "diverged"]).groupby(runs["model"]).sum()
+    return [model for model, count in trained.items() if count < min(2, trained.max())]
 
 
 def _variants(runs: pd.DataFrame) -> str:
