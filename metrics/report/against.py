@@ -193,7 +193,7 @@ PUBLISHED_SPEECH = {  # what is compared: the published value, and where ours st
     "data": ("the eight mixtures (svoice_debug)", ["speech.name"]),
     "N, L, H, R": ("128, 8, 128, 6", ["svoice.N", "svoice.L", "svoice.H", "svoice.R"]),
     "epochs": ("100", ["svoice.epochs"]),
-    "batch": ("4 segments of 4 s", ["svoice.batch_size", "svoice.segment_seconds"]),
+    "batch, seconds of a segment": ("4, 4", ["svoice.batch_size", "svoice.segment_seconds"]),
     "learning rate": ("0.0005", ["optimizer.svoice.lr"]),
     "precision": ("fp32", ["svoice.precision"]),
 }

@@ -226,6 +226,11 @@ def _norms(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
         "",
         "gradient norm",
         [],
-        {"showlegend": False, "hovermode": "closest", "yaxis": {"type": "log"}},
+        {
+            "showlegend": False,
+            "hovermode": "closest",
+            "xaxis": {"automargin": True},
+            "yaxis": {"type": "log"},
+        },
         scale="log",
     )

@@ -132,8 +132,9 @@ def _colored(spec: dict, scale: str, colors: dict[str, str], title: str) -> dict
     layout["yaxis"] = {"type": scale, **layout.get("yaxis", {}), **axis}
     if scale == "log" and "meta" in layout:
         layout["yaxis"]["dtick"] = layout["meta"]
-    # On paper no legend of the whole page is at hand: each variant is named once.
-    if layout.get("showlegend") is False and any("legendgroup" in t for t in spec["data"]):
+    # On paper no legend of the whole page is at hand: each line's variant is named once.
+    lines = all("lines" in trace.get("mode", "") for trace in spec["data"])
+    if lines and layout.get("showlegend") is False:
         named = set()
         for trace in spec["data"]:
             trace["showlegend"] = trace.get("legendgroup") not in named

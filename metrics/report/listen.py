@@ -152,7 +152,11 @@ def compare(
     """The estimates of several experiments beside each other, where their audio is at hand."""
     named = {each.name: each for each in experiments}
     parts = []
-    for model, rows in heard(summary, baseline).groupby("model", sort=False):
+    played = heard(summary, baseline)
+    for model in summary["model"].unique():
+        rows = played[played["model"] == model]
+        if rows.empty:
+            continue
         takes = [(row.variant, named[row.experiment]) for row in rows.itertuples()]
         found = _beside(model, takes)
         title = getattr(experiments[0].workspace, model).title

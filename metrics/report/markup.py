@@ -88,7 +88,7 @@ def download(name: str, table) -> str:
     """A link to a pandas frame as CSV, inside the page."""
     content = base64.b64encode(table.to_csv(index=False).encode()).decode("ascii")
     return (
-        f'<p class="source"><a download="{escape(name)}" '
+        f'<p class="source download"><a download="{escape(name)}" '
         f'href="data:text/csv;base64,{content}">{escape(name)}</a></p>'
     )
 

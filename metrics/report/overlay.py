@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
-from metrics.report.ranking import TITLES
+from metrics.report.ranking import TITLES, UNITS
 from metrics.report.series import smoothed
 
 MARGIN = (
@@ -17,7 +17,6 @@ MARGIN = (
 )
 FIRST, HUNDRED = 8, 100  # steps
 POINTS = 400  # of a run in a figure: a hundred of them must stay quick
-UNITS = {"spleeter": "", "svoice": " (dB)"}
 UNNAMED = {"showlegend": False, "hovermode": "closest"}  # the page has one legend for all figures
 
 
@@ -156,5 +155,5 @@ def _seconds(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
         "",
         "seconds per step (s)",
         [],
-        {"barmode": "group", "xaxis": {"type": "category"}},
+        {"barmode": "group", "xaxis": {"type": "category", "automargin": True}},
     )

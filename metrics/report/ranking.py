@@ -1,11 +1,13 @@
 """Which variant to use: scores and losses over the seeds, and the differences to a baseline."""
 
+import textwrap
 from html import escape
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from metrics.report.colors import style
 from metrics.report.figure import figure
 from metrics.report.markup import UNDEFINED, download, notice, number, plural, table
 from metrics.statistics import Mean, difference, mean
@@ -15,8 +17,10 @@ MARGIN = (
     "each seed with itself. n is how many seeds there are. A run that diverged counts by the best "
     "weights it had until then."
 )
+LABEL = 26  # characters of a line of a label
 SCORES = {"spleeter": "SDR", "svoice": "SI-SNR improvement"}
 TITLES = {"spleeter": "Spleeter", "svoice": "SVoice"}
+UNITS = {"spleeter": "", "svoice": " (dB)"}  # of the losses
 MEASURES = {"score": True, "best_valid_loss": False}  # whether more is better
 
 
@@ -78,7 +82,8 @@ def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
                 f"tell. Differences to <em>{escape(baseline)}</em> are single numbers."
             )
         )
-    head = ["variant", "n", f"{score} (dB)", "to baseline", "best validation loss", "to baseline"]
+    loss = f"best validation loss{UNITS[model]}"
+    head = ["variant", "n", f"{score} (dB)", "to baseline", loss, "to baseline"]
     body = [
         [
             row.variant + _remarks(row, baseline),
@@ -94,7 +99,7 @@ def _model(model: str, rows: pd.DataFrame, baseline: str) -> str:
     parts.append(table(head, body, f"Variants by {score}, the best first", kind="wide"))
     parts.append(download(f"{model}_ranking.csv", _tidy(ranked)))
     parts.append(download(f"{model}_runs.csv", rows))
-    parts.append(_figure(ranked, score))
+    parts.append(_figure(ranked, score, style(rows)))
     return "".join(parts)
 
 
@@ -126,34 +131,52 @@ def _cell(found: Mean) -> str:
     return f"{number(found.value)} [{number(found.low)}, {number(found.high)}]"
 
 
-def _figure(ranked: pd.DataFrame, score: str) -> str:
+def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) -> str:
     shown = ranked[ranked["score"].map(lambda found: found.n > 0)].iloc[::-1]
     if shown.empty:
         return ""
-    means = list(shown["score"])
-    values = np.array([found.value for found in means])
+
+    def reach(end: float, value: float) -> list[float]:
+        return [0.0 if np.isnan(end) else abs(end - value)]
+
     return figure(
         f"{score} of each variant",
         "Means over the seeds, with 95 % bootstrap intervals where there are two or more.",
         [
             go.Scatter(
-                x=values,
-                y=shown["variant"],
+                name=variant,
+                x=[found.value],
+                y=[variant],
                 mode="markers",
-                meta="--blue",
+                meta=looks[variant]["color"],
+                legendgroup=variant,
                 marker={"size": 10},
                 error_x={
                     "type": "data",
                     "symmetric": False,
-                    "array": np.nan_to_num([found.high for found in means] - values),
-                    "arrayminus": np.nan_to_num(values - [found.low for found in means]),
+                    "array": reach(found.high, found.value),
+                    "arrayminus": reach(found.low, found.value),
                 },
                 hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
             )
+            for variant, found in zip(shown["variant"], shown["score"], strict=True)
         ],
         f"{score} (dB)",
         "",
         [],
-        {"hovermode": "closest", "yaxis": {"automargin": True, "type": "category"}},
+        {
+            "hovermode": "closest",
+            "showlegend": False,
+            "yaxis": {
+                "automargin": True,
+                "type": "category",
+                "tickvals": list(shown["variant"]),
+                "ticktext": [_wrapped(variant) for variant in shown["variant"]],
+            },
+        },
         wide=True,
     )
+
+
+def _wrapped(label: str) -> str:
+    return "<br>".join(textwrap.wrap(label, LABEL, break_long_words=False))

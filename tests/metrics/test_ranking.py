@@ -13,6 +13,7 @@ def runs(model="svoice", **scores):
             {
                 "model": model,
                 "variant": variant,
+                "optimizer": variant,
                 "seed": seed,
                 "status": "diverged" if score is None else "completed",
                 "score": score,

@@ -2,7 +2,6 @@
 
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,8 +23,8 @@ def test_every_figure_becomes_a_png_and_an_svg(tmp_path, browser):
     for path in (tmp_path / "figures").glob("*.png"):
         picture = Image.open(path).convert("RGB")
         assert picture.size == (images.WIDTH * images.SCALE, images.HEIGHT * images.SCALE)
-        pixels = np.asarray(picture)
-        assert (pixels[0, 0] == 255).all() and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+        assert picture.getpixel((0, 0)) == (255, 255, 255)
+        assert len(picture.getcolors(picture.width * picture.height)) > 50
     (curves,) = (tmp_path / "figures").glob("*curves-svoice-training-loss.svg")
     drawing = ElementTree.parse(curves).getroot()
     texts = {text.text for text in drawing.iter(f"{SVG}text")}

@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from metrics.experiments import summary
 from metrics.revisions import read, states
@@ -32,33 +34,39 @@ DONE, STOPPED, DIVERGED, FAILED = NAMES = [
 ]
 
 
-@pytest.fixture(scope="module")
-def interrupted(repository, tmp_path_factory):
-    """The study, stopped by Ctrl-C while its second experiment runs: what it had said."""
-    path = repository.root / "conf/study/tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY))
-    repository.commit("A study")
-    said = tmp_path_factory.mktemp("study") / "output"
+@contextmanager
+def started(repository, said, until, *options):
+    """The study in the background, once its output in the file `said` has the line `until`."""
     tools = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
     with said.open("w") as output:
-        started = subprocess.Popen(
-            [sys.executable, "-m", "stages.study", "tiny"],
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stages.study", "tiny", *options],
             cwd=repository.root,
             env={**os.environ, "PATH": tools},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-        try:
-            until = time.monotonic() + 300
-            while f"running  {STOPPED}" not in said.read_text():
-                assert started.poll() is None and time.monotonic() < until, said.read_text()
-                time.sleep(0.2)
-            started.send_signal(signal.SIGINT)
-            assert started.wait(120) == 128 + signal.SIGINT
-        finally:
-            started.kill()
-            started.wait()
+    try:
+        last = time.monotonic() + 300
+        while until not in said.read_text():
+            assert process.poll() is None and time.monotonic() < last, said.read_text()
+            time.sleep(0.2)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def interrupted(repository, tmp_path_factory):
+    """The study, stopped by Ctrl-C while its second experiment runs: what it had said."""
+    (repository.root / "conf/study/tiny.yaml").write_text(yaml.safe_dump(STUDY))
+    repository.commit("A study")
+    said = tmp_path_factory.mktemp("study") / "output"
+    with started(repository, said, f"running  {STOPPED}") as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) == 128 + signal.SIGINT
     return said.read_text()
 
 
@@ -128,7 +136,18 @@ def test_again_nothing_runs(repository, gone_on):
     assert "queued" not in again.stdout
 
 
-def test_repeated_seeds_are_experiments_of_their_own(repository, gone_on):
+def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
+    """As by a power cut, while the first of the repetitions ran."""
+    said = tmp_path / "output"
+    with started(repository, said, "running  tiny-adam-seed1", "--seeds", "2") as process:
+        process.kill()
+        with Repo(str(repository.root)) as repo:
+            queue = repo.experiments.celery_queue
+            (entry,) = queue.iter_active()
+            os.killpg(os.getpgid(queue.proc[entry.stash_rev].pid), signal.SIGKILL)
+    assert states(repository.root)["tiny-adam-seed1"] == "running"  # so it seems to DVC
     more = repository(sys.executable, "-m", "stages.study", "tiny", "--seeds", "2", "--jobs", "2")
     assert "tiny: 6 experiments, 3 of them done or running" in more.stdout
-    assert "tiny-adam-seed1" in states(repository.root)
+    assert "reports/tiny.html: 6 experiments" in more.stdout
+    found = states(repository.root)
+    assert [found[f"tiny-{name}-seed1"] for name in ("adam", "sgd")] == ["done", "done"]
