@@ -16,9 +16,8 @@ from scmrepo.exceptions import SCMError
 
 from metrics.errors import InputError
 from metrics.experiments import Experiment
-from metrics.report.listen import first_item
 from metrics.report.results import LOCK, PARAMS, Workspace, value_at
-from metrics.workspace import MUSIC_TEST, SPEECH_TEST, SPLEETER, SVOICE
+from metrics.workspace import SPLEETER, SVOICE
 
 RESULTS = {"spleeter": SPLEETER, "svoice": SVOICE}
 TRAINED = ("train.json", "steps.csv", "epochs.csv", "environment.json")
@@ -51,9 +50,9 @@ def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Exper
     for revision, (commit, state, log) in zip(revisions, found, strict=True):
         root = folder / commit
         files = DVCFileSystem(str(repository), rev=commit)
-        fetch(files, root, [PARAMS, LOCK])
+        _fetch(files, root, [PARAMS, LOCK])
         if state == "done":
-            fetch(files, root, _own(root))
+            _fetch(files, root, _own(root))
         experiments.append(Experiment(revision, commit, Workspace.read(root), state, log))
     return experiments
 
@@ -67,19 +66,14 @@ def states(repository: Path) -> dict[str, str]:
         return queued | {ref.name: "done" for ref in exp_refs_by_baseline(repo.scm, {head})[head]}
 
 
-def fetch_audio(repository: Path, experiment: Experiment) -> None:
-    """Adds to its folder the test lists, and the audio of the items that pages play."""
+def add(repository: Path, experiment: Experiment, paths: Sequence[Path]) -> None:
+    """Adds more of an experiment's files to its folder."""
     files = DVCFileSystem(str(repository), rev=experiment.commit)
-    workspace = experiment.workspace
-    fetch(files, workspace.root, [MUSIC_TEST, SPEECH_TEST])
-    for model in workspace.models:
-        if item := first_item(workspace.root, model):
-            fetch(files, workspace.root, item.paths())
+    _fetch(files, experiment.workspace.root, paths)
 
 
-def fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
-    """Copies files of a revision to `root`. One that the cache has no more is as one that is not
-    there."""
+def _fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
+    """A file that the cache has no more is as one that is not there."""
     for path in paths:
         target = root / path
         if target.exists() or not files.exists(str(path)):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metrics import revisions
-from metrics.experiments import summary, variant_of
+from metrics.experiments import Experiment, summary, variant_of
 from metrics.report import images
 from metrics.report.comparison import compare
-from metrics.report.listen import heard
+from metrics.report.listen import first_item, heard
+from metrics.workspace import MUSIC_TEST, SPEECH_TEST
 
 
 def write_comparison(revs: Sequence[str], baseline: str | None, out: Path) -> None:
@@ -25,7 +26,7 @@ def write_comparison(revs: Sequence[str], baseline: str | None, out: Path) -> No
         played = set(heard(runs, variant_of(runs, baseline))["experiment"])
         for experiment in experiments:
             if experiment.name in played:
-                revisions.fetch_audio(Path(), experiment)
+                _fetch_audio(experiment)
         page = compare(experiments, baseline)
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
@@ -38,3 +39,11 @@ def write_comparison(revs: Sequence[str], baseline: str | None, out: Path) -> No
     else:
         shutil.rmtree(folder, ignore_errors=True)  # figures of an earlier page
         print(f"{folder}: {images.write(page, folder)} figures, as PNG and SVG")
+
+
+def _fetch_audio(experiment: Experiment) -> None:
+    """Adds to its folder what the page plays of it, and the lists that say what that is."""
+    revisions.add(Path(), experiment, [MUSIC_TEST, SPEECH_TEST])
+    for model in experiment.workspace.models:
+        if item := first_item(experiment.workspace.root, model):
+            revisions.add(Path(), experiment, item.paths())
