@@ -112,7 +112,9 @@ def _titles(spec) -> set[str]:
         return set().union(*map(_titles, spec))
     if not isinstance(spec, dict):
         return set()
-    own = {spec["title"]} if isinstance(spec.get("title"), str) else set()
+    title = spec.get("title")
+    text = title.get("text") if isinstance(title, dict) else title
+    own = {text} if isinstance(text, str) else set()
     return own.union(*map(_titles, spec.values()))
 
 
