@@ -8,13 +8,13 @@ of one: what plotly itself costs. Needs Chromium.
 """
 
 import argparse
-import shutil
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
 from playwright.sync_api import sync_playwright
 
+from metrics.report import images
 from metrics.report.comparison import compare
 from tests.metrics import many
 
@@ -54,7 +54,7 @@ def main():
     columns = ("built s", "MB", "opened s", "first figure s", "all figures s")
     print(f"{'experiments':>12}" + "".join(f"{column:>16}" for column in columns))
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as folder:
-        program = shutil.which("chromium") or shutil.which("google-chrome")
+        program = images.browser()
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for count in options.experiments:
             found = measure(browser, Path(folder), count, options.steps)

@@ -30,16 +30,20 @@ class Repository:
 
     root: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which `dvc` and `python` are the pipeline's, as after `activate`."""
+        tools = Path(sys.prefix) / "bin"
+        return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
     def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Runs a command; its output is one text, as a terminal shows it."""
-        tools = Path(sys.prefix) / "bin"
-        environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
         # A file, not a pipe: the workers that `dvc queue start` leaves behind would hold it open.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 command,
                 cwd=self.root,
-                env=environment,
+                env=self.environment,
                 text=True,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

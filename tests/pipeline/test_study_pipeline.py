@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import yaml
@@ -37,12 +36,11 @@ DONE, STOPPED, DIVERGED, FAILED = NAMES = [
 @contextmanager
 def started(repository, said, until, *options):
     """The study in the background, once its output in the file `said` has the line `until`."""
-    tools = f"{Path(sys.prefix, 'bin')}{os.pathsep}{os.environ['PATH']}"
     with said.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "stages.study", "tiny", *options],
             cwd=repository.root,
-            env={**os.environ, "PATH": tools},
+            env=repository.environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
