@@ -142,6 +142,7 @@ def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
         with Repo(str(repository.root)) as repo:
             queue = repo.experiments.celery_queue
             (entry,) = queue.iter_active()
+            queue.wait_for_start(entry)  # a worker has taken it a moment before it has a process
             os.killpg(os.getpgid(queue.proc[entry.stash_rev].pid), signal.SIGKILL)
     assert states(repository.root)["tiny-adam-seed1"] == "running"  # so it seems to DVC
     more = repository(sys.executable, "-m", "stages.study", "tiny", "--seeds", "2", "--jobs", "2")
