@@ -13,18 +13,17 @@ import pandas as pd
 
 from metrics.errors import InputError
 from stages.checks import Mixture, Rules, check, summary
-from stages.fetch_music import MUSIC
-from stages.outputs import directory
+from stages.layout import MUSIC, MUSIC_LISTS
+from stages.outputs import write_together
 from stages.params import Musdb18Excerpts, Music, load
 from stages.run import run
 
-LISTS = Path("data/csv/music")
 TARGETS = ("vocals", "drums", "bass", "other")
 LARGEST_DIFFERENCE = -10.0  # dB
 
 
 def main() -> None:
-    write_lists(load().music, MUSIC, LISTS)
+    write_lists(load().music, MUSIC, MUSIC_LISTS)
 
 
 def write_lists(music: Music, source: Path, target: Path) -> None:
@@ -50,10 +49,11 @@ def write_lists(music: Music, source: Path, target: Path) -> None:
         }
         for song, one in zip(songs, checked, strict=True)
     )
-    with directory(target) as folder:
-        for split in splits:
-            rows = frame[[song.split == split for song in songs]]
-            rows.to_csv(folder / f"{split}.csv", index=False)
+    lists = {}
+    for split in splits:
+        rows = frame[[song.split == split for song in songs]]
+        lists[target / f"{split}.csv"] = rows.to_csv(index=False)
+    write_together(lists)
     print(summary(songs, checked, rules, "song"))
 
 

@@ -17,18 +17,17 @@ import pandas as pd
 
 from metrics.errors import InputError
 from stages.checks import Mixture, Rules, check, summary
-from stages.mix_speech import MIXTURES
-from stages.outputs import directory
+from stages.layout import MIXTURES, SPEECH_LISTS
+from stages.outputs import write_together
 from stages.params import Speech, SVoiceDebug, load
 from stages.run import run
 from stages.wsj0mix import SPLITS, folders, split_folder
 
-LISTS = Path("data/csv/speech")
 LARGEST_DIFFERENCE = -40.0  # dB
 
 
 def main() -> None:
-    write_lists(load().speech, MIXTURES, LISTS)
+    write_lists(load().speech, MIXTURES, SPEECH_LISTS)
 
 
 def write_lists(speech: Speech, source: Path, target: Path) -> None:
@@ -57,10 +56,11 @@ def write_lists(speech: Speech, source: Path, target: Path) -> None:
         }
         for mixture, one in zip(mixtures, checked, strict=True)
     )
-    with directory(target) as folder:
-        for split in SPLITS:
-            rows = frame[[mixture.split == split for mixture in mixtures]]
-            rows.to_csv(folder / f"{split}.csv", index=False)
+    lists = {}
+    for split in SPLITS:
+        rows = frame[[mixture.split == split for mixture in mixtures]]
+        lists[target / f"{split}.csv"] = rows.to_csv(index=False)
+    write_together(lists)
     print(summary(mixtures, checked, rules, "mixture"))
     if studied:
         print("As the study had them: all splits hold the same mixtures, which are noisy.")

@@ -11,12 +11,11 @@ from pathlib import Path
 from metrics.errors import InputError
 from stages import musdb18, musdb_folder
 from stages.given import given
+from stages.layout import MUSIC
 from stages.outputs import directory
 from stages.params import MiniMusic, Musdb18HQ, Music, MusicFolder, load
 from stages.run import run
 from stages.stems import decode, write_song
-
-MUSIC = Path("data/music")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ levels list, activlev.txt; nothing where mixtures are ready.
 from pathlib import Path
 
 from stages import librispeech, prompts, speech_folder, svoice_debug, wsj0
+from stages.layout import CORPUS, RECIPES
 from stages.params import (
     LibriSpeechMix,
     MiniSpeech,
@@ -20,9 +21,6 @@ from stages.params import (
 )
 from stages.run import run
 
-SPEECH = Path("data/speech")
-CORPUS = SPEECH / "corpus"
-RECIPES = SPEECH / "recipes"
 FETCH = {
     MiniSpeech: prompts.fetch,
     WSJ0Mix: wsj0.fetch,

@@ -30,8 +30,8 @@ from metrics.workers import on_all_cores
 from stages import librispeech, wsj0
 from stages.audio import pcm16
 from stages.corpus import INDEX, read_index, read_utterance
-from stages.fetch_speech import CORPUS, RECIPES, SPEECH
 from stages.files import writing
+from stages.layout import CORPUS, MIXTURES, RECIPES
 from stages.lock import lock
 from stages.outputs import adopt, directory
 from stages.params import LibriSpeechMix, Speech, SpeechFolder, SVoiceDebug, WSJ0Mix, load
@@ -50,7 +50,6 @@ from stages.wsj0mix import (
     split_folder,
 )
 
-MIXTURES = SPEECH / "mixtures"
 BATCH = 8  # mixtures that a worker gets at once
 MOST_ERRORS = 10  # bad utterances, before mixing stops
 CODE = ("audio.py", "corpus.py", "mix_speech.py", "sphere.py", "wsj0mix.py")

@@ -1,7 +1,7 @@
 """Outputs that appear whole or not at all."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,12 +33,21 @@ def directory(path: Path) -> Iterator[Path]:
 
 def write(path: Path, text: str) -> None:
     """Writes a text file at once; on failure an older `path` stays as it was."""
-    partial = _partial(path)
+    write_together({path: text})
+
+
+def write_together(texts: Mapping[Path, str]) -> None:
+    """Writes several text files: all of them or, on failure, none, and older ones stay as they
+    were."""
+    partials = {path: _partial(path) for path in texts}
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        for path, text in texts.items():
+            partials[path].write_text(text, encoding="utf-8")
+        for path, partial in partials.items():
+            partial.replace(path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
         raise
 
 

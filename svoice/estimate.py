@@ -12,8 +12,8 @@ from svoice.checkpoint import load_model
 from svoice.data import read_audio, read_list, wav
 from svoice.devices import default_device
 from svoice.errors import InputError, one_line
+from svoice.layout import LISTS, MODEL, RESULTS
 from svoice.params import read_params
-from svoice.train import LISTS, MODEL, RESULTS
 
 
 def load_fitting_model(params):

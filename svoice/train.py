@@ -10,12 +10,9 @@ from pathlib import Path
 
 from svoice import distributed, standalone
 from svoice.errors import one_line
+from svoice.layout import LISTS, MODEL, RESULTS
 from svoice.params import read_params
 from svoice.training import Places, Training
-
-LISTS = Path("data/csv/speech")
-MODEL = Path("models/svoice/model.pt")
-RESULTS = Path("results/svoice")
 
 
 @one_line

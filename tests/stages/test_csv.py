@@ -13,7 +13,7 @@ import soundfile
 import yaml
 
 from metrics.errors import InputError
-from stages import csv_music, csv_speech, fetch_music, mix_speech, params
+from stages import csv_music, csv_speech, layout, params
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
 
@@ -185,7 +185,7 @@ def refuses(write_lists, given, source, target, path, message):
 def test_a_bad_stem_is_named_and_the_old_lists_stay(data, damage, message):
     path = data / "music" / "test" / TEST / "drums.wav"
     damage(path)
-    given = (MUSIC, fetch_music.MUSIC, csv_music.LISTS)
+    given = (MUSIC, layout.MUSIC, layout.MUSIC_LISTS)
     refuses(csv_music.write_lists, *given, path, message)
 
 
@@ -201,7 +201,7 @@ def test_a_bad_stem_is_named_and_the_old_lists_stay(data, damage, message):
 def test_a_bad_source_is_named_and_the_old_lists_stay(data, damage, message):
     path = sorted((data / "speech/mixtures/wav8k/min/tt/s2").iterdir())[0]
     damage(path)
-    given = (SPEECH, mix_speech.MIXTURES, csv_speech.LISTS)
+    given = (SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
     refuses(csv_speech.write_lists, *given, path, message)
 
 
@@ -214,7 +214,7 @@ def test_sources_of_another_mixture_are_refused(data):
             file = path.parent.parent / part / path.name
             samples, rate = soundfile.read(file, dtype="int16")
             soundfile.write(file, samples[:length], rate, subtype="PCM_16")
-    csv_speech.write_lists(SPEECH, mix_speech.MIXTURES, csv_speech.LISTS)
+    csv_speech.write_lists(SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
     one.rename(one.with_name("kept"))
     two.rename(one)
     one.with_name("kept").rename(two)
@@ -299,13 +299,13 @@ def test_the_studys_mixtures_are_let_through_as_they_are(data, capsys):
     for split in SPLITS.values():
         shutil.copytree(STUDYS, folder / "wav8k" / "min" / split)
     studys = chosen("speech", "svoice_debug", path=str(STUDYS))
-    csv_speech.write_lists(studys, folder, csv_speech.LISTS)
-    frames = [pd.read_csv(csv_speech.LISTS / f"{split}.csv") for split in SPLITS]
+    csv_speech.write_lists(studys, folder, layout.SPEECH_LISTS)
+    frames = [pd.read_csv(layout.SPEECH_LISTS / f"{split}.csv") for split in SPLITS]
     assert [len(frame) for frame in frames] == [8, 8, 8]
     assert "all splits hold the same mixtures" in capsys.readouterr().out
     with pytest.raises(InputError) as caught:
         csv_speech.write_lists(
-            chosen("speech", "folder", path=str(STUDYS)), folder, csv_speech.LISTS
+            chosen("speech", "folder", path=str(STUDYS)), folder, layout.SPEECH_LISTS
         )
     assert str(caught.value).count("dB to the sum of its sources, expected at most -40") == 10
     assert str(caught.value).endswith("\nERROR: and 14 more")
@@ -321,7 +321,7 @@ def songs(data, *names):
 
 
 def listed(split):
-    frame = pd.read_csv(csv_music.LISTS / f"{split}.csv")
+    frame = pd.read_csv(layout.MUSIC_LISTS / f"{split}.csv")
     return [Path(path).parent.name for path in frame.mix_path]
 
 
@@ -333,7 +333,7 @@ def test_the_last_tenth_by_name_validates_where_none_are_named(data, count, vali
         mixture = data / "music" / "train" / name / "mixture.wav"
         samples, rate = soundfile.read(mixture, dtype="int16")
         soundfile.write(mixture, -samples, rate, subtype="PCM_16")
-    csv_music.write_lists(chosen("music", "folder", path="x"), fetch_music.MUSIC, csv_music.LISTS)
+    csv_music.write_lists(chosen("music", "folder", path="x"), layout.MUSIC, layout.MUSIC_LISTS)
     assert listed("train") == names[:-validate]
     assert listed("valid") == names[-validate:]
     assert listed("test") == [TEST]
@@ -342,9 +342,7 @@ def test_the_last_tenth_by_name_validates_where_none_are_named(data, count, vali
 def test_one_song_cannot_train_and_validate(data):
     songs(data, "only")
     with pytest.raises(InputError, match="train: found only validation tracks, expected tracks to"):
-        csv_music.write_lists(
-            chosen("music", "folder", path="x"), fetch_music.MUSIC, csv_music.LISTS
-        )
+        csv_music.write_lists(chosen("music", "folder", path="x"), layout.MUSIC, layout.MUSIC_LISTS)
 
 
 def test_of_the_excerpts_those_validate_that_are_there(data):
@@ -352,7 +350,7 @@ def test_of_the_excerpts_those_validate_that_are_there(data):
     mixture = data / "music" / "train" / "A song" / "mixture.wav"
     samples, rate = soundfile.read(mixture, dtype="int16")
     soundfile.write(mixture, -samples, rate, subtype="PCM_16")
-    given = (fetch_music.MUSIC, csv_music.LISTS)
+    given = (layout.MUSIC, layout.MUSIC_LISTS)
     csv_music.write_lists(chosen("music", "musdb18_7s"), *given)
     assert (listed("train"), listed("valid")) == (["A song"], ["ANiMAL - Rockshow"])
     # All of them have to be there in the full set, and one in the excerpts.
@@ -366,4 +364,4 @@ def test_of_the_excerpts_those_validate_that_are_there(data):
 def test_a_missing_validation_track_is_named(data):
     music = MUSIC.model_copy(update={"validation_tracks": ["Nobody - Nothing"]})
     with pytest.raises(InputError, match="Nobody - Nothing: found no such track"):
-        csv_music.write_lists(music, fetch_music.MUSIC, csv_music.LISTS)
+        csv_music.write_lists(music, layout.MUSIC, layout.MUSIC_LISTS)

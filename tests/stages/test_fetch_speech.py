@@ -14,7 +14,7 @@ import yaml
 
 from metrics.errors import InputError
 from stages import fetch_speech, prompts, recipes
-from stages.fetch_speech import CORPUS, RECIPES
+from stages.layout import CORPUS, RECIPES
 from stages.params import Mixtures, load
 from stages.scratch import scratch_root
 from stages.wsj0mix import SPLITS, active_level, read_levels, read_recipes

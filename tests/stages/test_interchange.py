@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import yaml
 
-from stages import csv_music, csv_speech, fetch_music, mix_speech, params
+from stages import csv_music, csv_speech, fetch_music, layout, mix_speech, params
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
 
@@ -43,13 +43,13 @@ def songs(tmp_path, monkeypatch):
         (tmp_path / "given" / song).mkdir(parents=True)
         for path in source.iterdir():
             os.symlink(path, tmp_path / "given" / song / path.name)
-    fetch_music.fetch(music("folder", path=str(tmp_path / "given")), fetch_music.MUSIC)
-    csv_music.write_lists(music("musdb18hq"), fetch_music.MUSIC, csv_music.LISTS)
-    return fetch_music.MUSIC
+    fetch_music.fetch(music("folder", path=str(tmp_path / "given")), layout.MUSIC)
+    csv_music.write_lists(music("musdb18hq"), layout.MUSIC, layout.MUSIC_LISTS)
+    return layout.MUSIC
 
 
 def listed(split):
-    frame = pd.read_csv(csv_music.LISTS / f"{split}.csv")
+    frame = pd.read_csv(layout.MUSIC_LISTS / f"{split}.csv")
     return {Path(path).parent.name for path in frame.mix_path}
 
 

@@ -14,8 +14,7 @@ import soundfile
 from metrics.errors import InputError
 from stages import mix_speech
 from stages.corpus import read_utterance, write_index
-from stages.fetch_speech import CORPUS, RECIPES
-from stages.mix_speech import MIXTURES
+from stages.layout import CORPUS, MIXTURES, RECIPES
 from stages.params import SpeechFolder, load
 from stages.recipes import utterances_of
 from stages.sphere import read_sphere

@@ -1,0 +1,131 @@
+"""dvc.yaml names the code that each stage runs: what it imports, and nothing else."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT
+
+PACKAGES = ("stages", "metrics", "spleeter_mod", "svoice")
+STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+LAUNCHED = {"spleeter": "spleeter_mod", "svoice": "svoice"}
+
+# Modules that no stage depends on, although it runs them: they cannot change an output.
+LEFT_OUT = {
+    "stages/__init__.py": "refuses a Python that is not the pipeline's",
+    "spleeter_mod/__init__.py": "sets how much TensorFlow logs",
+    "svoice/__init__.py": "sets how threads wait and how memory is freed",
+    "stages/layout.py": "names the folders that dvc.yaml names, too",
+    "stages/params.py": "checks values; the values themselves are parameters of the stages",
+    "stages/run.py": "reports errors and puts back what was there before",
+    "stages/outputs.py": "moves finished files to their place",
+    "stages/files.py": "opens files",
+    "stages/scratch.py": "says where unfinished work lies",
+    "stages/given.py": "resolves a path of the configuration",
+    "stages/lock.py": "makes processes wait for each other",
+    "stages/progress.py": "shows progress",
+    "stages/engine.py": "connects to the Docker engine",
+    "stages/download.py": "what was downloaded is verified by its checksum",
+    "stages/small_files.py": "what was downloaded is verified by its checksum",
+    "stages/checksums.py": "reads checksums",
+    "stages/unpack.py": "unpacks archives, whose contents are the same whoever unpacks them",
+    "metrics/progress.py": "shows progress",
+    "metrics/workers.py": "the outputs are the same on any number of cores",
+    **{
+        f"{package}/errors.py": "the words of errors" for package in ("metrics", *LAUNCHED.values())
+    },
+    "svoice/standalone.py": "the command line without DVC",
+}
+# Folders of code that a stage depends on as a whole.
+WHOLE = {
+    "metrics/report": "its style sheet and script count, too, and drawing the page takes a second",
+    "metrics/published": "its numbers count, too",
+}
+
+
+def modules(stage: str) -> list[str]:
+    """The modules that a stage's commands run."""
+    commands = STAGES[stage]["cmd"]
+    names = []
+    for command in [commands] if isinstance(commands, str) else commands:
+        python, option, module, *arguments = command.split()
+        assert (python, option) == ("python", "-m")
+        if module == "stages.launch":
+            # How a trainer is launched must not change what it learns: that is tested elsewhere.
+            model, verb = arguments
+            module = f"{LAUNCHED[model]}.{verb}"
+        names.append(module)
+    return names
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports, at any depth of its code; some may be names in modules."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def holds_code(path: Path) -> bool:
+    """Whether there is more in a file than its docstring."""
+    body = ast.parse(path.read_text()).body
+    return len(body) > 1
+
+
+def reached(names: list[str]) -> set[str]:
+    """The files of this project that are loaded when the modules `names` run."""
+    files, waiting = set(), list(names)
+    while waiting:
+        parts = waiting.pop().split(".")
+        if parts[0] not in PACKAGES:
+            continue
+        waiting += [".".join(parts[:length]) for length in range(1, len(parts))]
+        path = ROOT.joinpath(*parts)
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        name = str(path.relative_to(ROOT))
+        if not path.is_file() or name in files or name in LEFT_OUT:
+            continue
+        files.add(name)
+        waiting += imports(path)
+    return {name for name in files if holds_code(ROOT / name)}
+
+
+def inside(name: str, folders) -> bool:
+    return any(name.startswith(f"{folder}/") for folder in folders)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_code_that_it_runs(stage):
+    dependencies = STAGES[stage]["deps"]
+    runs = reached(modules(stage))
+    listed = {name for name in dependencies if name.endswith(".py")}
+    folders = [name for name in dependencies if list((ROOT / name).glob("*.py"))]
+    assert {name for name in runs - listed if not inside(name, folders)} == set()
+    assert listed - runs == set(), "a change of these would run the stage again for nothing"
+    assert set(folders) <= set(WHOLE)
+
+
+def test_what_is_left_out_is_there():
+    assert [name for name in LEFT_OUT if not (ROOT / name).is_file()] == []
+
+
+def test_no_stage_depends_on_a_part_of_an_output():
+    """DVC would look the part up in the committed dvc.lock, whose folders a clone may not have."""
+    outputs = [
+        next(iter(output)) if isinstance(output, dict) else output
+        for stage in STAGES.values()
+        for output in stage.get("outs", []) + stage.get("metrics", [])
+    ]
+    parts = [
+        f"{stage}: {name}"
+        for stage, content in STAGES.items()
+        for name in content["deps"]
+        if inside(name, outputs)
+    ]
+    assert parts == []
