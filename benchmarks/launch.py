@@ -16,16 +16,16 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-import yaml
+from tests.yaml_files import read_yaml, write_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "stages.launch", "svoice", "estimate"]
 
 
 def prepare(folder, runtime):
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["runtime"] = yaml.safe_load((ROOT / "conf" / "runtime" / f"{runtime}.yaml").read_text())
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    params = read_yaml(ROOT / "params.yaml")
+    params["runtime"] = read_yaml(ROOT / "conf" / "runtime" / f"{runtime}.yaml")
+    write_yaml(folder / "params.yaml", params)
     for name in ("docker", "svoice", ".dockerignore"):
         target = folder / name
         if not target.exists():

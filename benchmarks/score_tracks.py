@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import soundfile
-import yaml
+
+from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 EMBEDDED = ROOT / "scratch" / "test-data" / "data" / "music" / "test"
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=30)
     options = parser.parse_args()
-    rules = yaml.safe_load((ROOT / "params.yaml").read_text())["evaluation"]
+    rules = read_yaml(ROOT / "params.yaml")["evaluation"]
     print(f"{options.tracks} tracks of {options.seconds} s, frames of {rules['window_seconds']} s")
     with tempfile.TemporaryDirectory(prefix="score_tracks") as folder:
         os.chdir(folder)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
 
 from spleeter_mod.errors import InputError
 
@@ -71,8 +71,10 @@ class Settings:
             InputError: the file is no YAML, a key is missing, or values do not fit each other.
         """
         try:
-            params = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            # As DVC reads it, by the rules of YAML 1.2: `1e-3` is a number.
+            params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        # A ValueError is text that is not UTF-8, or a date that no calendar has.
+        except (YAMLError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(path, f"no valid YAML ({reason})", "a composed params.yaml") from None
 

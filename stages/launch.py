@@ -15,8 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
+from metrics.yaml_files import read_yaml
 from stages import containers, engine, gpus, images
 from stages.environments import PACKAGES, interpreter
 from stages.lock import lock
@@ -94,9 +93,9 @@ def _scratch(model: str) -> Iterator[Path]:
 def fingerprint(stage: str) -> str:
     """A hash of all that determines a run: the stage's parameters and dependencies (data, lists,
     code, environment), as dvc.yaml names them."""
-    definition = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
-    params = yaml.safe_load(PARAMS.read_text())
-    locked = _locked_outputs()
+    definition = read_yaml(Path("dvc.yaml"))["stages"][stage]
+    params = read_yaml(PARAMS)
+    locked = _locked_folders()
     values = {key: _value(params, key) for key in definition["params"]}
     content = {path: locked.get(path) or _content(Path(path)) for path in definition["deps"]}
     return hashlib.sha256(json.dumps([values, content], sort_keys=True).encode()).hexdigest()[:16]
@@ -108,11 +107,13 @@ def _value(params: dict, key: str):
     return params
 
 
-def _locked_outputs() -> dict[str, str]:
-    """Path → md5 of what other stages wrote: DVC has hashed the large folders already."""
+def _locked_folders() -> dict[str, str]:
+    """Path → md5 of the folders that other stages wrote: DVC has hashed these, which may be large,
+    already."""
     lock = Path("dvc.lock")
-    stages = yaml.safe_load(lock.read_text())["stages"].values() if lock.is_file() else []
-    return {out["path"]: out["md5"] for stage in stages for out in stage.get("outs", [])}
+    stages = read_yaml(lock)["stages"].values() if lock.is_file() else []
+    outputs = [out for stage in stages for out in stage.get("outs", [])]
+    return {out["path"]: out["md5"] for out in outputs if Path(out["path"]).is_dir()}
 
 
 def _content(path: Path) -> str:

@@ -14,11 +14,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-import yaml
-
 from metrics.errors import InputError
 from metrics.progress import progress
 from metrics.workers import on_all_cores
+from metrics.yaml_files import read_yaml
 from stages import musdb_folder, outputs
 from stages.download import digest, download, file_name, shown, take, text
 from stages.lock import lock
@@ -95,7 +94,7 @@ def published_checksum(record: str) -> str:
 def excerpts_address() -> str:
     """Where the installed musdb package would fetch the excerpts from."""
     configuration = Path(find_spec("musdb").origin).parent / "configs" / "mus.yaml"
-    return yaml.safe_load(configuration.read_text())["sample-url"]
+    return read_yaml(configuration)["sample-url"]
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -16,6 +15,7 @@ from pydantic import (
 
 from metrics.errors import InputError
 from metrics.perception import PESQ_MODES
+from metrics.yaml_files import read_yaml
 
 PATH = Path("params.yaml")
 
@@ -451,11 +451,9 @@ def load(path: Path = PATH) -> Params:
         InputError: the file is missing or not YAML, or as `check`.
     """
     try:
-        values = yaml.safe_load(path.read_text())
+        values = read_yaml(path)
     except FileNotFoundError:
         raise InputError(path, "no such file", "the composed configuration") from None
-    except yaml.YAMLError as error:
-        raise InputError(path, " ".join(str(error).split()), "YAML") from None
     if not isinstance(values, dict):
         raise InputError(path, type(values).__name__, "a mapping of parameter groups")
     return check(values)

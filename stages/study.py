@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import yaml
 from dvc.repo import Repo
 from pydantic import Field, ValidationError
 
 from metrics.errors import InputError
 from metrics.report.files import write_comparison
 from metrics.revisions import states
+from metrics.yaml_files import read_yaml
 from stages.params import Strict
 from stages.run import run
 
@@ -169,8 +169,8 @@ def read(name: str) -> Study:
         there = ", ".join(sorted(found.stem for found in STUDIES.glob("*.yaml")))
         raise InputError("NAME", repr(name), f"one of {there}")
     try:
-        return Study.model_validate(yaml.safe_load(path.read_text()))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Study.model_validate(read_yaml(path))
+    except ValidationError as error:
         reason = " ".join(str(error).split())
         raise InputError(path, reason, "a study: overrides, cells, baseline") from error
 

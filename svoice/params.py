@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML, YAMLError
 
 from svoice.errors import InputError
 
@@ -100,11 +100,20 @@ def read_params(path):
     key.
     """
     try:
-        params = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        params = read_yaml(path)
+    except (ValueError, YAMLError) as error:
         problem = " ".join(str(error).split())
         raise InputError(path, f"no YAML ({problem})", "the composed configuration") from None
     return choose(params, path)
+
+
+def read_yaml(path):
+    """What a YAML file holds, by the rules of YAML 1.2, as DVC reads it: `1e-3` is a number.
+
+    Raises FileNotFoundError, YAMLError, or ValueError (text that is not UTF-8, a date that no
+    calendar has).
+    """
+    return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
 
 
 def choose(params, where):

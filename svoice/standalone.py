@@ -1,19 +1,20 @@
 """Training by itself, a Hydra application over conf/: `python -m svoice.train optimizer=adam`."""
 
 import hashlib
+import io
 import json
 import os
 from pathlib import Path
 
 import hydra
-import yaml
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from ruamel.yaml import YAML, YAMLError
 
 from svoice import checkpoint, distributed, files
 from svoice.errors import InputError, one_line
-from svoice.params import check
+from svoice.params import check, read_yaml
 from svoice.records import NAMES
 from svoice.training import Places, Training, configuration, say
 
@@ -72,7 +73,7 @@ def train(config):
     if distributed.first():
         if given and not places.checkpoint.exists():
             adopt(given, whole, places)
-        files.replace({out / "params.yaml": yaml.safe_dump(whole, sort_keys=False).encode()})
+        files.replace({out / "params.yaml": as_yaml(whole)})
         say(f"training in {out}")
     distributed.wait_for_all()
     training.complete()
@@ -94,13 +95,23 @@ def name_of(whole):
     return "-".join([*names, digest[:8]])
 
 
+def as_yaml(values):
+    """A YAML file of `values`, keys in their order, as bytes."""
+    text = io.BytesIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    yaml.dump(values, text)
+    return text.getvalue()
+
+
 def is_done(out, whole):
     """Whether a training's outputs are there. Raises InputError when they are another's."""
     try:
-        found = yaml.safe_load((out / "params.yaml").read_text(encoding="utf-8"))
+        found = read_yaml(out / "params.yaml")
     except FileNotFoundError:
         return False
-    except (UnicodeDecodeError, yaml.YAMLError):
+    except (ValueError, YAMLError):
         found = None
     if found != whole:
         raise InputError(out / "params.yaml", "another training's", "this one's, or another `out`")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
+
+from tests.yaml_files import read_yaml, write_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_DATA = ROOT / "scratch" / "test-data"
@@ -34,7 +35,7 @@ class Workspace:
     params: dict
 
     def write_params(self):
-        (self.root / "params.yaml").write_text(yaml.safe_dump(self.params))
+        write_yaml(self.root / "params.yaml", self.params)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def workspace(tmp_path):
     (a link to the shared copy) may not: replace a file's path in the list instead."""
     if not (TEST_DATA / "data" / "csv").is_dir():
         pytest.fail("scratch/test-data is missing: run `make test-data`")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     for group, values in copy.deepcopy(TINY).items():
         params[group].update(values)
     root = tmp_path / "workspace"

@@ -8,19 +8,18 @@ import shutil
 import sys
 from pathlib import Path
 
-import yaml
-
 from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech
+from tests.yaml_files import read_yaml, write_yaml
 
 
 def main(root: Path) -> None:
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = read_yaml(Path("params.yaml"))
     params["speech"]["mixtures"] = {"train": 6, "valid": 2, "test": 2}
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     shutil.copytree("conf/speech", root / "conf" / "speech")
     os.chdir(root)  # the lists' paths are relative to their workspace
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_yaml(Path("params.yaml"), params)
     for stage in (fetch_music, csv_music, fetch_speech, mix_speech, csv_speech):
         stage.main()
 

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from metrics.experiments import Experiment
 from metrics.report.markup import details, download, listing, missing, table
 from metrics.report.results import LOCK, PARAMS, Model, Workspace, library
+from metrics.yaml_files import read_yaml
 
 MARGIN = "The files behind every number, what was configured, and where it ran."
 COMPARED = (
@@ -116,7 +116,7 @@ def _data(root: Path, folder: str) -> str:
     path = root / LOCK
     if not path.is_file():
         return "missing"
-    stages = yaml.safe_load(path.read_text(encoding="utf-8")).get("stages", {}).values()
+    stages = read_yaml(path).get("stages", {}).values()
     outs = [out for stage in stages for out in stage.get("outs", [])]
     found = [out["md5"][:10] for out in outs if f"{out['path']}/".startswith(f"{folder}/")]
     return ", ".join(found) or "missing"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
 from metrics.errors import InputError
 from metrics.workspace import (
@@ -15,6 +14,7 @@ from metrics.workspace import (
     read_json,
     read_results,
 )
+from metrics.yaml_files import read_yaml
 
 PARAMS = Path("params.yaml")
 LOCK = Path("dvc.lock")
@@ -101,11 +101,7 @@ def library(environment: dict | None) -> str:
 def _read_params(path: Path) -> dict:
     if not path.is_file():
         return {}
-    try:
-        params = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, reason, "YAML") from error
+    params = read_yaml(path)
     if not isinstance(params, dict):
         raise InputError(path, f"a {type(params).__name__}", "a mapping")
     return params

@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from metrics import experiments, revisions
 from metrics.errors import InputError
 from tests.metrics.files import write_training
+from tests.yaml_files import write_yaml
 
 
 def dvc(root: Path, *arguments: str) -> None:
@@ -30,7 +30,7 @@ def write_lock(root: Path, optimizer: str) -> None:
     """As DVC writes it: what SVoice was trained with."""
     stage = {"cmd": "train", "params": {"params.yaml": {"optimizer.name": optimizer}}}
     lock = {"schema": "2.0", "stages": {"train_svoice": stage}}
-    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+    write_yaml(root / "dvc.lock", lock)
 
 
 @pytest.fixture

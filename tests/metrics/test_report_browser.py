@@ -3,7 +3,6 @@
 import shutil
 
 import pytest
-import yaml
 
 from metrics.experiments import Experiment
 from metrics.report.comparison import compare
@@ -11,6 +10,7 @@ from metrics.report.page import build
 from metrics.report.results import Workspace
 from tests.metrics import many
 from tests.metrics.files import write_training
+from tests.yaml_files import write_yaml
 
 SCREENS = [(1360, "light"), (390, "dark")]  # a desk's and a phone's width
 
@@ -137,7 +137,7 @@ def test_estimates_of_several_variants_are_heard_beside_each_other(finished, bro
         root = tmp_path / optimizer
         shutil.copytree(finished.root, root)
         params = {**finished.params, "optimizer": {"name": optimizer}}
-        (root / "params.yaml").write_text(yaml.safe_dump(params))
+        write_yaml(root / "params.yaml", params)
         experiments.append(Experiment(optimizer, "", Workspace.read(root)))
     page = browse(compare(experiments))
     takes = page.locator(".takes .player")

@@ -7,9 +7,9 @@ import time
 
 import pandas as pd
 import pytest
-import yaml
 
 from tests.pipeline.conftest import OVERRIDES
+from tests.yaml_files import read_yaml
 
 DATA_STAGES = ["fetch_music", "csv_music", "fetch_speech", "mix_speech", "csv_speech"]
 TRAINING = ["train_spleeter", "train_svoice"]
@@ -91,7 +91,7 @@ def test_plots_diff_overlays_both_experiments_for_both_models(repository):
     page = (repository.root / "plots" / "index.html").read_text()
     defined = {
         title: plot
-        for entry in yaml.safe_load((repository.root / "dvc.yaml").read_text())["plots"]
+        for entry in read_yaml(repository.root / "dvc.yaml")["plots"]
         for title, plot in entry.items()
     }
     assert len(defined) == 10

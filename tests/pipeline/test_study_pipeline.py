@@ -8,12 +8,12 @@ import time
 from contextlib import contextmanager
 
 import pytest
-import yaml
 from dvc.repo import Repo
 
 from metrics.experiments import summary
 from metrics.revisions import read, states
 from tests.pipeline.conftest import OVERRIDES
+from tests.yaml_files import parse_yaml, write_yaml
 
 STUDY = {
     "targets": ["evaluate_svoice"],
@@ -59,7 +59,7 @@ def started(repository, said, until, *options):
 @pytest.fixture(scope="module")
 def interrupted(repository, tmp_path_factory):
     """The study, stopped by Ctrl-C while its second experiment runs: what it had said."""
-    (repository.root / "conf/study/tiny.yaml").write_text(yaml.safe_dump(STUDY))
+    write_yaml(repository.root / "conf/study/tiny.yaml", STUDY)
     repository.commit("A study")
     said = tmp_path_factory.mktemp("study") / "output"
     with started(repository, said, f"running  {STOPPED}") as process:
@@ -111,7 +111,7 @@ def test_each_is_what_it_is(repository, gone_on, tmp_path):
 
 def test_a_file_that_the_cache_lost_is_told(repository, gone_on, tmp_path):
     (experiment,) = read(repository.root, [DONE], tmp_path)
-    lock = yaml.safe_load(repository("git", "show", f"{experiment.commit}:dvc.lock").stdout)
+    lock = parse_yaml(repository("git", "show", f"{experiment.commit}:dvc.lock").stdout)
     outs = {out["path"]: out["md5"] for out in lock["stages"]["train_svoice"]["outs"]}
     md5 = outs["results/svoice/steps.csv"]
     cached = repository.root / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
@@ -128,7 +128,7 @@ def test_a_file_that_the_cache_lost_is_told(repository, gone_on, tmp_path):
 def test_again_nothing_runs(repository, gone_on):
     repository("dvc", "queue", "remove", FAILED)
     path = repository.root / "conf/study/tiny.yaml"
-    path.write_text(yaml.safe_dump({**STUDY, "cells": STUDY["cells"][:2]}))
+    write_yaml(path, {**STUDY, "cells": STUDY["cells"][:2]})
     again = repository(sys.executable, "-m", "stages.study", "tiny")
     assert "tiny: 3 experiments, 3 of them done or running" in again.stdout
     assert "queued" not in again.stdout

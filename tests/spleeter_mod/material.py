@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import yaml
+from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -40,11 +40,5 @@ STUDY = {
 
 
 def choice(group, name):
-    """A file of conf/, where PyYAML takes 1e-3 for a text."""
-
-    def numbers(value):
-        if isinstance(value, dict):
-            return {key: numbers(item) for key, item in value.items()}
-        return float(value) if isinstance(value, str) and value[:1].isdigit() else value
-
-    return numbers(yaml.safe_load((CONF / group / f"{name}.yaml").read_text()))
+    """A file of conf/."""
+    return read_yaml(CONF / group / f"{name}.yaml")

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 
 from spleeter_mod import settings
 from spleeter_mod.clipping import clip
+from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "clipping"
 # name, shape, the axis of its output units
@@ -92,5 +92,5 @@ def test_adaptive(values):
 
 
 def test_the_menu_is_what_there_is():
-    files = {yaml.safe_load(path.read_text())["name"] for path in CONF.glob("*.yaml")}
+    files = {read_yaml(path)["name"] for path in CONF.glob("*.yaml")}
     assert files == set(settings.CLIPPINGS)

@@ -21,6 +21,17 @@ def test_the_menu_is_whole():
     ]
 
 
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3"])
+def test_numbers_written_by_hand(workspace, written):
+    workspace.params["optimizer"]["spleeter"]["learning_rate"] = 0.0123
+    workspace.write_params()
+    path = workspace.root / "params.yaml"
+    text = path.read_text()
+    assert text.count("0.0123") == 1
+    path.write_text(text.replace("0.0123", written))
+    assert Settings.read(path).optimizer["learning_rate"] == float(written)
+
+
 @pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
 def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
     from spleeter_mod.training import Work, cache_places, train

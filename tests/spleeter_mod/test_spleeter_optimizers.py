@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 
 from spleeter_mod import settings
 from spleeter_mod.optimizers import OPTIMIZERS, build
+from tests.yaml_files import read_yaml
 
 STEPS = 10
 START = np.array([1.0, -2.0, 0.5, 3.0, 0.0])
@@ -93,7 +93,7 @@ FORMULAS = {
     )
 }
 CONF = Path(__file__).resolve().parents[2] / "conf" / "optimizer"
-MENU = {path.stem: yaml.safe_load(path.read_text())["spleeter"] for path in CONF.glob("*.yaml")}
+MENU = {path.stem: read_yaml(path)["spleeter"] for path in CONF.glob("*.yaml")}
 # Settings under which a wrong place of epsilon, of a power or of the rate shows.
 UNUSUAL = {
     "sgd": {"learning_rate": 0.05},

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 
 from spleeter_mod import settings
 from spleeter_mod.schedules import PLATEAU_FACTORS, Plateau, learning_rate
+from tests.yaml_files import read_yaml
 
 BASE, STEPS_PER_EPOCH, TOTAL_STEPS = 0.3, 7, 40
 CONF = Path(__file__).resolve().parents[2] / "conf" / "schedule"
@@ -46,7 +46,7 @@ def test_follows_the_formula(schedule, factor, warmup_steps):
 
 
 def test_the_menu_is_what_there_is():
-    files = {yaml.safe_load(path.read_text())["name"] for path in CONF.glob("*.yaml")}
+    files = {read_yaml(path)["name"] for path in CONF.glob("*.yaml")}
     assert files == set(settings.SCHEDULES) == {schedule["name"] for schedule, _ in SCHEDULES}
 
 

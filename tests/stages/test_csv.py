@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import yaml
 
 from metrics.errors import InputError
 from stages import csv_music, csv_speech, layout, params
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
+from tests.yaml_files import read_yaml
 
 MUSIC = params.load(ROOT / "params.yaml").music
 SPEECH = params.load(ROOT / "params.yaml").speech
@@ -35,8 +35,8 @@ def data(tmp_path, monkeypatch):
 
 def chosen(group, name, **changes):
     """The configuration of a data set, as conf/ has it but for the changes."""
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    choice = yaml.safe_load((ROOT / "conf" / group / f"{name}.yaml").read_text())
+    values = read_yaml(ROOT / "params.yaml")
+    choice = read_yaml(ROOT / "conf" / group / f"{name}.yaml")
     return getattr(params.check({**values, group: {**choice, **changes}}), group)
 
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from tests.conftest import ROOT
+from tests.yaml_files import read_yaml
 
 PACKAGES = ("stages", "metrics", "spleeter_mod", "svoice")
-STAGES = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 LAUNCHED = {"spleeter": "spleeter_mod", "svoice": "svoice"}
 
 # Modules that no stage depends on, although it runs them: they cannot change an output.
@@ -33,6 +33,7 @@ LEFT_OUT = {
     "stages/checksums.py": "reads checksums",
     "stages/unpack.py": "unpacks archives, whose contents are the same whoever unpacks them",
     "metrics/progress.py": "shows progress",
+    "metrics/yaml_files.py": "reads YAML as DVC does",
     "metrics/workers.py": "the outputs are the same on any number of cores",
     **{
         f"{package}/errors.py": "the words of errors" for package in ("metrics", *LAUNCHED.values())
@@ -109,6 +110,17 @@ def test_a_stage_depends_on_the_code_that_it_runs(stage):
     assert {name for name in runs - listed if not inside(name, folders)} == set()
     assert listed - runs == set(), "a change of these would run the stage again for nothing"
     assert set(folders) <= set(WHOLE)
+
+
+def test_yaml_is_read_by_one_library():
+    """PyYAML, which other packages bring along, takes `1e-3` for a text; DVC does not."""
+    files = [
+        path
+        for folder in (*PACKAGES, "conf", "tests", "benchmarks")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    assert len(files) > 200
+    assert [path for path in files if "yaml" in imports(path)] == []
 
 
 def test_what_is_left_out_is_there():

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pytest
 import soundfile
-import yaml
 
 from metrics.errors import InputError
 from stages import fetch_music, musdb18, params
@@ -26,6 +25,7 @@ from tests.conftest import ROOT, TEST_DATA
 from tests.stages.disks import grow, small_disk
 from tests.stages.server import Served, Server
 from tests.stages.workspaces import command, environment, run_stage, workspace
+from tests.yaml_files import read_yaml
 
 SONGS = TEST_DATA / "data" / "music"  # the embedded ones, in MUSDB18-HQ's layout
 STEMS = (
@@ -532,8 +532,8 @@ def test_the_excerpts_address_is_the_musdb_packages():
     ],
 )
 def test_another_embedded_excerpt_is_refused(tmp_path, change, message):
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    values["music"] = yaml.safe_load((ROOT / "conf" / "music" / "mini.yaml").read_text())
+    values = read_yaml(ROOT / "params.yaml")
+    values["music"] = read_yaml(ROOT / "conf" / "music" / "mini.yaml")
     values["music"]["source"] |= change
     with pytest.raises(InputError, match=message):
         fetch_music.fetch(params.check(values).music, tmp_path / "music")

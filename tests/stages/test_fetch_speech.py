@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pytest
 import soundfile
-import yaml
 
 from metrics.errors import InputError
 from stages import fetch_speech, prompts, recipes
@@ -21,6 +20,7 @@ from stages.wsj0mix import SPLITS, active_level, read_levels, read_recipes
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages.server import Served, Server
 from tests.stages.workspaces import run_stage, succeed, workspace
+from tests.yaml_files import read_yaml, write_yaml
 
 SHARED = ROOT.parent / "shared" / "data"
 MINI = load(ROOT / "params.yaml").speech
@@ -542,9 +542,9 @@ def test_ones_own_mixtures_need_every_split_and_source(prepare):
     refused(f"^{path}: found no such file, expected the source of a mixture$")
     shutil.rmtree(root / "ours/cv/mix")
     refused(f"^{root}/ours/cv/mix: found no WAV files, expected mixtures$")
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = read_yaml(Path("params.yaml"))
     params["speech"]["path"] = None
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_yaml(Path("params.yaml"), params)
     done = run_stage(root, "fetch_speech")
     assert done.stderr.startswith("ERROR: speech.path: found nothing, expected the folder that")
 

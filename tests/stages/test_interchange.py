@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import yaml
 
 from stages import csv_music, csv_speech, fetch_music, layout, mix_speech, params
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
+from tests.yaml_files import read_yaml
 
 STEMS = ("vocals", "drums", "bass", "other")
 TRACKS = ("Another Band - A Song", "Young Band - Zero", "Last Band - Tested")
 
 
 def music(name, **changes):
-    values = yaml.safe_load((ROOT / "params.yaml").read_text())
-    choice = yaml.safe_load((ROOT / "conf" / "music" / f"{name}.yaml").read_text())
+    values = read_yaml(ROOT / "params.yaml")
+    choice = read_yaml(ROOT / "conf" / "music" / f"{name}.yaml")
     return params.check({**values, "music": {**choice, **changes}}).music
 
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from metrics.errors import InputError
 from stages import environments, launch
 from stages.scratch import scratch_root
 from tests.conftest import ROOT
+from tests.yaml_files import read_yaml, write_yaml
 
 
 @pytest.fixture
@@ -19,9 +19,7 @@ def workspace(tmp_path, monkeypatch):
     """What a fingerprint is made from: dvc.yaml, params.yaml, code and lists."""
     for name in ("dvc.yaml", "params.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
-    for dependency in yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]["train_svoice"][
-        "deps"
-    ]:
+    for dependency in read_yaml(ROOT / "dvc.yaml")["stages"]["train_svoice"]["deps"]:
         path = tmp_path / dependency
         if path.suffix:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,10 +32,10 @@ def workspace(tmp_path, monkeypatch):
 
 
 def change(key: str, value):
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = read_yaml(Path("params.yaml"))
     group, last = key.split(".")
     params[group][last] = value
-    Path("params.yaml").write_text(yaml.safe_dump(params))
+    write_yaml(Path("params.yaml"), params)
 
 
 def fingerprint() -> str:
@@ -53,7 +51,7 @@ def test_the_same_run_has_the_same_fingerprint(workspace):
 
 
 @pytest.mark.parametrize(
-    "path", ["svoice/file.py", "data/csv/speech/train.csv", "results/svoice/environment.json"]
+    "path", ["svoice/network.py", "data/csv/speech/train.csv", "results/svoice/environment.json"]
 )
 def test_another_code_list_or_environment_has_another(workspace, path):
     before = fingerprint()
@@ -67,11 +65,30 @@ def test_other_parameters_have_another(workspace):
     assert fingerprint() != before
 
 
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "0.001"])
+def test_numbers_are_read_as_dvc_reads_them(workspace, written):
+    change("svoice.segment_seconds", 0.001)
+    before = fingerprint()
+    params = Path("params.yaml")
+    text = params.read_text()
+    assert text.count("segment_seconds: 0.001\n") == 1
+    params.write_text(text.replace("segment_seconds: 0.001\n", f"segment_seconds: {written}\n"))
+    assert fingerprint() == before
+
+
+def test_an_edited_list_has_another_though_dvc_noted_the_old_one(workspace):
+    outs = [{"path": "data/csv/speech/train.csv", "md5": "0123"}]
+    write_yaml(Path("dvc.lock"), {"stages": {"csv_speech": {"outs": outs}}})
+    before = fingerprint()
+    Path("data/csv/speech/train.csv").write_text("b")
+    assert fingerprint() != before
+
+
 def test_other_audio_has_another(workspace):
     """Large folders are known by what DVC noted of them."""
     before = fingerprint()
     outs = [{"path": "data/speech/mixtures", "md5": "0123"}]
-    Path("dvc.lock").write_text(yaml.safe_dump({"stages": {"mix_speech": {"outs": outs}}}))
+    write_yaml(Path("dvc.lock"), {"stages": {"mix_speech": {"outs": outs}}})
     assert fingerprint() != before
 
 

@@ -6,12 +6,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import yaml
+from dvc.utils.serialize import load_yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from metrics.errors import InputError
 from stages.params import HYPERPARAMETERS, check, load
+from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -36,7 +37,7 @@ def composed(*overrides: str) -> dict:
 
 
 def test_params_yaml_is_what_conf_composes():
-    assert yaml.safe_load((ROOT / "params.yaml").read_text()) == composed()
+    assert read_yaml(ROOT / "params.yaml") == composed()
 
 
 def test_every_choice_of_every_group_is_valid():
@@ -59,7 +60,7 @@ def test_what_has_no_default_is_asked_for(choice):
 
 def test_the_standard_validation_tracks_are_musdbs():
     path = Path(find_spec("musdb").origin).parent / "configs" / "mus.yaml"
-    expected = yaml.safe_load(path.read_text())["validation_tracks"]
+    expected = read_yaml(path)["validation_tracks"]
     for choice in ("musdb18hq", "musdb18_7s"):
         assert composed(f"music={choice}")["music"]["validation_tracks"] == expected
 
@@ -160,8 +161,20 @@ def test_a_missing_key_is_named():
         check(values)
 
 
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3", "+1.5e2", "1."])
+def test_numbers_written_by_hand_are_read_as_dvc_reads_them(tmp_path, written):
+    path = tmp_path / "params.yaml"
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    lines = [f"    lr: {written}" if line.startswith("    lr: ") else line for line in lines]
+    path.write_text("\n".join(lines))
+    rate = load(path).optimizer.svoice.lr
+    assert rate == float(written)
+    assert rate == load_yaml(path)["optimizer"]["svoice"]["lr"]
+
+
 @pytest.mark.parametrize(
-    ("text", "found"), [("a: [1", "YAML"), ("- a", "found list"), (None, "no")]
+    ("text", "found"),
+    [("a: [1", "YAML"), ("a: 2026-13-01", "YAML"), ("- a", "found list"), (None, "no")],
 )
 def test_a_file_that_is_no_configuration(tmp_path, text, found):
     path = tmp_path / "params.yaml"

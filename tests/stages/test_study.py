@@ -1,13 +1,13 @@
 """Studies: the experiments that they are, and that DVC takes what they set."""
 
 import pytest
-import yaml
 
 from metrics.errors import InputError
 from stages import study
 from stages.params import check
 from tests.conftest import ROOT
 from tests.stages.test_params import composed
+from tests.yaml_files import read_yaml
 
 STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "rmsprop", "sgd"]
@@ -64,7 +64,7 @@ def test_the_baseline_is_one_of_its_cells(name):
 
 
 def test_targets_are_stages():
-    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
     for name in STUDIES:
         assert set(study.read(name).targets) <= set(stages)
 

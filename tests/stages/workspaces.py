@@ -5,22 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-import yaml
-
 from tests.conftest import ROOT
+from tests.yaml_files import read_yaml, write_yaml
 
 
 def workspace(root: Path, group: str, choice: str, **values) -> Path:
     """Makes a folder with params.yaml, in which `choice` is chosen and changed by `values`, and a
     copy of conf/`group`."""
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params = read_yaml(ROOT / "params.yaml")
     source = ROOT / "conf" / group
-    params[group] = yaml.safe_load((source / f"{choice}.yaml").read_text()) | values
+    params[group] = read_yaml(source / f"{choice}.yaml") | values
     folder = root / "conf" / group
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    write_yaml(root / "params.yaml", params)
     return root
 
 

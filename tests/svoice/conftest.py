@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import yaml
+
+from tests.yaml_files import read_yaml
 
 # Networks this small gain nothing from threads, and on busy cores lose much by their waiting for
 # each other. To be set before PyTorch is imported; the commands that tests start inherit it.
@@ -103,6 +104,6 @@ def set_params():
         for group, values in groups.items():
             workspace.params[group] = values
         workspace.write_params()
-        assert yaml.safe_load((workspace.root / "params.yaml").read_text()) == workspace.params
+        assert read_yaml(workspace.root / "params.yaml") == workspace.params
 
     return change

@@ -9,6 +9,7 @@ import soundfile
 
 from svoice import checkpoint, estimate, train, training
 from svoice.errors import InputError, one_line
+from svoice.params import read_params
 
 LISTS = Path("data/csv/speech")
 COLUMNS = "mix_path,s1_path,s2_path,length,sample_rate"
@@ -243,6 +244,7 @@ def test_bad_configuration(earlier, group, values, expected):
     [
         (None, "params.yaml: found 'No such file or directory', expected it to exist"),
         ("seed: [", "params.yaml: found no YAML ("),
+        ("seed: 2026-13-01", "params.yaml: found no YAML ("),
         ("", "params.yaml: found no key seed, expected the composed configuration"),
         ("seed: 0\nspeech: {speakers: 2}", "params.yaml: found no key speech.sample_rate"),
     ],
@@ -252,6 +254,17 @@ def test_bad_params_file(earlier, content, expected):
     path.unlink() if content is None else path.write_text(content)
     assert refusal(*TRAIN).startswith(f"ERROR: {expected}")
     assert refusal(estimate.main).startswith(f"ERROR: {expected}")
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3"])
+def test_numbers_written_by_hand(earlier, written):
+    path = Path("params.yaml")
+    earlier.params["optimizer"]["svoice"]["lr"] = 0.0123
+    earlier.write_params()
+    text = path.read_text()
+    assert text.count("0.0123") == 1
+    path.write_text(text.replace("0.0123", written))
+    assert read_params(path)["optimizer"]["svoice"]["lr"] == float(written)
 
 
 def trained(params):

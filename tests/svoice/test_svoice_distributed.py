@@ -91,13 +91,13 @@ def test_the_same_as_one_process(
 VALIDATION = """
 import os
 from pathlib import Path
-import yaml
+from tests.yaml_files import read_yaml
 from svoice import distributed
 from svoice.data import read_list
 from svoice.training import make_network
 from svoice.validation import validate
 with distributed.processes():
-    params = yaml.safe_load(Path("params.yaml").read_text())
+    params = read_yaml(Path("params.yaml"))
     items = read_list("data/csv/speech/valid.csv", 2, 8000)
     line = validate(make_network(params), items, "fp32").hex() + "\\n"
 os.write(1, line.encode())  # at once: the processes write to the same pipe

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 from omegaconf import OmegaConf
 
 from svoice import params
 from svoice.errors import InputError
 from svoice.train import main
+from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 TINY = ["svoice.N=32", "svoice.H=8", "svoice.R=1", "svoice.epochs=2", "optimizer=sgd"]
@@ -57,7 +57,7 @@ def test_the_configuration_names_the_folder(bare, command):
     assert epochs.count("\n") == 3
     with open(Path(out, "steps.csv"), newline="") as file:
         assert {row["learning_rate"] for row in csv.DictReader(file)} == {"0.01"}
-    kept = yaml.safe_load(Path(out, "params.yaml").read_text())
+    kept = read_yaml(Path(out, "params.yaml"))
     assert kept["svoice"]["N"] == 32
     assert kept["optimizer"] == {"name": "sgd", "svoice": {"lr": 0.01}}
     summary = json.loads(Path(out, "train.json").read_text())
@@ -201,7 +201,7 @@ def test_help_is_for_both_ways(bare, command):
 
 def composed():
     """The committed configuration, all choices of one group after the other in it."""
-    base = yaml.safe_load((CONF.parent / "params.yaml").read_text())
+    base = read_yaml(CONF.parent / "params.yaml")
     for group in ("optimizer", "schedule", "clipping"):
         for path in sorted((CONF / group).glob("*.yaml")):
             yield {**base, group: OmegaConf.to_container(OmegaConf.load(path))}
@@ -237,7 +237,7 @@ def test_the_menu_keeps_the_rules():
     ],
 )
 def test_the_rules(key, value, expected):
-    values = yaml.safe_load((CONF.parent / "params.yaml").read_text())
+    values = read_yaml(CONF.parent / "params.yaml")
     *groups, name = key.split(".")
     group = values
     for part in groups:
