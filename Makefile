@@ -19,7 +19,12 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro study report test test-data setup system base-image lint format lock clean
+.PHONY: help repro study report test test-data setup installed system git base-image lint format lock clean
+
+# One process at a time in what follows it on the line, and in what make starts there. The kernel
+# lets go of the lock when the shell ends, however it does.
+LOCKED = mkdir -p .venv; exec 9>.venv/setup.lock; \
+	flock --nonblock 9 || { echo "Waiting for the set-up in another process"; flock 9; }
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,24 +45,42 @@ study: setup ## run a study of conf/study (NAME=mini, SEEDS=3, JOBS=2) and write
 report: setup ## a page about any experiments or commits (REVS='adam sgd', BASELINE=adam)
 	python -m metrics.report $(REVS) $(BASELINE:%=--baseline %) --out $(OUT)
 
+TESTS_pipeline := tests/stages tests/metrics tests/pipeline
+TESTS_svoice := tests/svoice
+TESTS_spleeter := tests/spleeter_mod
 test: test-data ## set up, run every environment's tests
-	python -m pytest tests/stages tests/metrics tests/pipeline
-	.venv/svoice/bin/python -m pytest tests/svoice
-	.venv/spleeter/bin/python -m pytest tests/spleeter_mod
+	@failed=""; \
+	$(foreach name,$(VENVS),.venv/$(name)/bin/python -m pytest $(TESTS_$(name)) || failed="$$failed $(name)";) \
+	if [ -n "$$failed" ]; then echo "ERROR: tests failed in:$$failed" >&2; exit 1; fi
 
-test-data: $(TEST_DATA)/.made ## make the data the tests share
+test-data: setup ## make the data the tests share
+	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
 
 # By the pipeline's own stages.
-$(TEST_DATA)/.made: $(wildcard stages/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py | setup
+$(TEST_DATA)/.made: $(wildcard stages/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 
-setup: system $(VENVS:%=.venv/%/requirements.sha256) ## install what is missing
+setup: ## install what is missing
+	@$(LOCKED); $(MAKE) --no-print-directory installed
+
+installed: system $(VENVS:%=.venv/%/requirements.sha256) git
+
+# DVC asks for a Git repository, which an archive of the files is not.
+git:
+	@if [ -e .git ]; then \
+		! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm; \
+	else \
+		grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true; \
+		echo "This folder is not a Git repository: the pipeline runs, experiments and studies need one."; \
+		echo "To make it one: git init && git add --all && git commit -m 'The start' && make setup"; \
+	fi
 
 .venv/%/requirements.sha256: docker/requirements/%.txt | system
-	@echo "Installing the $* environment (minutes, once)"
-	test -x .venv/$*/bin/python || $(PYTHON) -m venv .venv/$*
-	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@if sha256sum < $< | cut -d' ' -f1 | cmp -s - $@; then touch $@; exit; fi; \
+	echo "Installing the $* environment (minutes, once)"; \
+	test -x .venv/$*/bin/python || $(PYTHON) -m venv .venv/$*; \
+	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
 	sha256sum < $< | cut -d' ' -f1 > $@
 
 # Installs the system's packages named in $$missing.
@@ -68,7 +91,8 @@ INSTALL = [ -n "$$missing" ] || exit 0; \
 		echo "ERROR: not installed:$$missing; run: sudo apt-get install$$missing" >&2; exit 1; fi; \
 	echo "Installing$$missing"; \
 	$$sudo apt-get update -qq && \
-	DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq --no-install-recommends $$missing >/dev/null
+	DEBIAN_FRONTEND=noninteractive $$sudo apt-get -o DPkg::Lock::Timeout=600 install -y -qq \
+		--no-install-recommends $$missing >/dev/null
 
 # Python is checked before anything else, then the system's packages.
 system:
@@ -83,11 +107,11 @@ base-image: setup ## make the images' base for machines without GPUs
 	@missing=""; command -v debootstrap >/dev/null || missing=" debootstrap"; $(INSTALL)
 	python -m stages.base_image
 
-lint: .venv/pipeline/requirements.sha256 ## check style
+lint: setup ## check style
 	ruff check .
 	ruff format --check .
 
-format: .venv/pipeline/requirements.sha256 ## mend style
+format: setup ## mend style
 	ruff check --fix .
 	ruff format .
 

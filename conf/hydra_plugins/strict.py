@@ -18,13 +18,18 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from metrics.errors import InputError
+from metrics.repository import check_repository
 from stages.params import check
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPORARY = {"--temp", "--queue"}  # the options of `dvc exp run` that make temporary workspaces
 
 
 def _strict(load_configuration):
     @wraps(load_configuration)
     def load(*args, **kwargs):
         try:
+            check_repository(ROOT, temporary=not TEMPORARY.isdisjoint(sys.argv))
             config = load_configuration(*args, **kwargs)
             checked = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
             check(OmegaConf.to_container(checked, resolve=True))

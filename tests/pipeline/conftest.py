@@ -65,9 +65,8 @@ class Repository:
         self("git", "commit", "-q", "-m", message)
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    root = tmp_path_factory.mktemp("clone") / "repository"
+def copy_project(root: Path) -> None:
+    """Copies the files of this repository, without what an earlier run of the pipeline wrote."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -76,15 +75,25 @@ def repository(tmp_path_factory):
         check=True,
     ).stdout
     for name in filter(None, listed.split("\0")):
-        # What an earlier run wrote stays behind: this one starts like a first clone.
         if name != "dvc.lock" and not name.startswith("results/") and (ROOT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, root / name)
+
+
+def make_repository(root: Path) -> Repository:
+    """The project in a Git repository of its own, in which nothing has run."""
+    copy_project(root)
     made = Repository(root)
     made("git", "init", "-q")
     made("git", "config", "user.email", "tests@example.org")
     made("git", "config", "user.name", "Tests")
     made.commit("The project")
+    return made
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    made = make_repository(tmp_path_factory.mktemp("clone") / "repository")
     made.experiment(name="base")
     made.commit("A first run")
     yield made

@@ -3,12 +3,13 @@ each test goes on from the one before."""
 
 import json
 import math
+import subprocess
 import time
 
 import pandas as pd
 import pytest
 
-from tests.pipeline.conftest import OVERRIDES
+from tests.pipeline.conftest import OVERRIDES, Repository
 from tests.yaml_files import read_yaml
 
 DATA_STAGES = ["fetch_music", "csv_music", "fetch_speech", "mix_speech", "csv_speech"]
@@ -178,3 +179,19 @@ def test_queued_experiments_run_side_by_side_in_temporary_workspaces(repository)
             break
         time.sleep(1)
     assert status.count("Success") == 2, status
+
+
+def test_a_run_cache_hit_where_the_default_data_were_never_made(repository, tmp_path):
+    """The lists of the committed dvc.lock are in nobody's cache here."""
+    subprocess.run(["git", "clone", "-q", repository.root, tmp_path / "clone"], check=True)
+    fresh = Repository(tmp_path / "clone")
+    other = [override for override in OVERRIDES if "mixtures" not in override]
+    other += [f"speech.mixtures.{split}=3" for split in ("train", "valid", "test")]
+    options = [part for override in other for part in ("-S", override)]
+    command = ["dvc", "exp", "run", *options]
+    first = fresh(*command, "--temp", "evaluate_svoice").stdout
+    assert "Running stage 'train_svoice'" in first
+    for place in (["--temp"], []):
+        again = fresh(*command, *place, "evaluate_svoice").stdout
+        assert "Running stage 'train_svoice'" not in again
+    assert (fresh.root / "results/svoice/scores.json").is_file()

@@ -1,0 +1,156 @@
+"""The kinds of clone that newcomers have: in each the pipeline works, or one line says what to do
+before any work is done."""
+
+import fcntl
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import Repository, copy_project, make_repository
+
+TEMPORARY = [["dvc", "exp", "run", "--temp"], ["dvc", "exp", "run", "--queue"]]
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    return make_repository(tmp_path_factory.mktemp("origin") / "repository")
+
+
+@pytest.fixture
+def clone(origin, tmp_path):
+    """Makes a clone of the origin at a path below an empty folder."""
+
+    def make(name: str = "clone", *options: str, source: str | None = None) -> Repository:
+        root = tmp_path / name
+        source = source or str(origin.root)
+        subprocess.run(["git", "clone", "-q", *options, source, root], check=True)
+        return Repository(root)
+
+    return make
+
+
+def experiments(repository: Repository) -> list[str]:
+    """The names of the experiments in a repository."""
+    refs = repository("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    return [ref.split("/")[-1] for ref in refs if len(ref.split("/")) == 5]
+
+
+def is_refused(repository: Repository, command: list[str], message: str) -> None:
+    done = repository(*command, check=False)
+    assert done.returncode == 1
+    assert done.stdout == f"ERROR: {repository.root}: {message}\n"
+    assert experiments(repository) == []
+    assert repository("git", "status", "--porcelain").stdout == ""
+
+
+@pytest.mark.parametrize("command", TEMPORARY, ids=lambda command: command[-1])
+def test_a_shallow_clone_is_refused_where_the_experiment_would_be_lost(origin, clone, command):
+    shallow = clone("shallow", "--depth=1", source=f"file://{origin.root}")
+    message = (
+        "found a shallow clone, expected a full one, or DVC loses the experiment: "
+        "run `git fetch --unshallow`"
+    )
+    is_refused(shallow, [*command, "-S", "seed=1", "environments"], message)
+    shallow("dvc", "exp", "run", "-n", "here", "-S", "seed=1", "environments")
+    assert experiments(shallow) == ["here"]
+
+
+@pytest.mark.parametrize("command", TEMPORARY, ids=lambda command: command[-1])
+@pytest.mark.parametrize("letter", ["Ü", "#", "?", "%20"])
+def test_a_path_that_dvc_cannot_handle_is_refused(clone, letter, command):
+    message = (
+        f"found '{letter}' in the path of the repository, expected a path of ASCII letters "
+        "without #, ? and %: move or clone the repository there"
+    )
+    is_refused(clone(f"a{letter}b"), [*command, "-S", "seed=1", "environments"], message)
+
+
+def test_other_paths_work(clone):
+    made = clone("a b,c'd;$HOME=[x]{y}%z")
+    made("dvc", "exp", "run", "--temp", "-n", "there", "-S", "seed=1", "environments")
+    assert experiments(made) == ["there"]
+
+
+def test_a_worktree_works(clone, tmp_path):
+    first = clone()
+    first("git", "worktree", "add", "-q", str(tmp_path / "tree"))
+    tree = Repository(tmp_path / "tree")
+    tree("dvc", "exp", "run", "-n", "here", "-S", "seed=1", "environments")
+    tree("dvc", "exp", "run", "--temp", "-n", "there", "-S", "seed=2", "environments")
+    tree("dvc", "exp", "run", "--queue", "-n", "queued", "-S", "seed=3", "environments")
+    tree("dvc", "exp", "run", "--run-all")
+    assert experiments(tree) == ["here", "queued", "there"]
+
+
+@pytest.fixture
+def archive(tmp_path):
+    """The files of the project as in a downloaded archive, with the environments beside."""
+    root = tmp_path / "archive"
+    copy_project(root)
+    (root / ".venv").symlink_to(Path(sys.prefix).parent)
+    return Repository(root)
+
+
+def test_an_unpacked_archive_runs_the_pipeline_and_says_what_experiments_need(archive):
+    told = archive("make", "setup").stdout
+    assert "This folder is not a Git repository" in told
+    archive("dvc", "repro", "environments")
+    assert (archive.root / "results/svoice/environment.json").is_file()
+    experiment = ["dvc", "exp", "run", "--temp", "-S", "seed=1", "environments"]
+    done = archive(*experiment, check=False)
+    assert done.returncode != 0
+    assert done.stdout.startswith("ERROR: Only supported for Git repositories.")
+    assert done.stdout.count("\n") == 1
+    for command in (
+        ["-m", "stages.study", "mini"],
+        ["-m", "metrics.report", "HEAD", "--out", "page.html"],
+    ):
+        done = archive(sys.executable, *command, check=False)
+        assert done.returncode == 1
+        assert done.stdout == (
+            f"ERROR: {archive.root}: found no Git repository, expected a Git repository with a "
+            "commit: run `git init && git add --all && git commit`, then `make setup`\n"
+        )
+    archive("git", "init", "-q")
+    archive("git", "config", "user.email", "tests@example.org")
+    archive("git", "config", "user.name", "Tests")
+    archive.commit("The start")
+    assert "not a Git repository" not in archive("make", "setup").stdout
+    archive(*experiment)
+    assert len(experiments(archive)) == 1
+
+
+def test_an_archive_unpacked_in_another_repository_leaves_that_alone(archive, tmp_path):
+    outer = Repository(tmp_path)
+    outer("git", "init", "-q")
+    archive("make", "setup")
+    archive("dvc", "repro", "environments")
+    done = archive("dvc", "exp", "run", "-S", "seed=1", "environments", check=False)
+    assert done.returncode != 0
+    assert done.stdout.count("\n") == 1
+    assert outer("git", "stash", "list").stdout == ""
+
+
+def test_a_second_set_up_waits_for_the_first(tmp_path):
+    root = tmp_path / "project"
+    (root / "docker/requirements").mkdir(parents=True)
+    shutil.copy(Path(__file__).resolve().parents[2] / "Makefile", root)
+    for name in ("pipeline", "svoice", "spleeter"):
+        (root / f"docker/requirements/{name}.txt").write_text("")
+    subprocess.run(["git", "init", "-q", root], check=True)
+    (root / ".venv").mkdir()
+    with (root / ".venv/setup.lock").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        second = subprocess.Popen(
+            ["make", "setup"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        line = second.stdout.readline()
+        assert line == "Waiting for the set-up in another process\n"
+        assert [path.name for path in (root / ".venv").iterdir()] == ["setup.lock"]
+    output, _ = second.communicate()
+    assert second.returncode == 0, output
+    for name in ("pipeline", "svoice", "spleeter"):
+        assert (root / ".venv" / name / "requirements.sha256").is_file()
