@@ -39,11 +39,14 @@ python -m stages.base_image --is-there || $(MAKE) base-image
 	dvc exp run -S runtime=docker
 endef
 
+# A text as it stands, for the shell.
+quoted = '$(subst ','\'',$(1))'
+
 study: setup ## run a study of conf/study (NAME=mini, SEEDS=3, JOBS=2) and write its report
-	python -m stages.study $(NAME) --seeds $(SEEDS) --jobs $(JOBS) $(SET:%=-S %)
+	python -m stages.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 report: setup ## a page about any experiments or commits (REVS='adam sgd', BASELINE=adam)
-	python -m metrics.report $(REVS) $(BASELINE:%=--baseline %) --out $(OUT)
+	python -m metrics.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) --out $(call quoted,$(value OUT))
 
 TESTS_pipeline := tests/stages tests/metrics tests/pipeline
 TESTS_svoice := tests/svoice

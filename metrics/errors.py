@@ -3,6 +3,8 @@
 Meant for the user: print one as `ERROR: <message>` and exit non-zero, without a traceback.
 """
 
+from collections.abc import Sequence
+
 
 class InputError(Exception):
     """Something outside the code is wrong; the message is one line for the user.
@@ -35,6 +37,12 @@ class BadFilesError(InputError):
     def __str__(self) -> str:
         (errors,) = self.args
         return "\nERROR: ".join(first_ten(errors))
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """Names of which any will do, as in `a, b or c`."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def first_ten(errors: list[InputError]) -> list[str]:

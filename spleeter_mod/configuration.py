@@ -102,14 +102,15 @@ def _is_number(value):
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+MOST = 2**31 - 1  # what every library takes as a number, a seed, or a size
 _KINDS = {
     "a path": lambda value: isinstance(value, str) and value,
     "a name": lambda value: isinstance(value, str) and value,
     "a list of names": lambda value: (
         isinstance(value, list) and value and all(isinstance(name, str) for name in value)
     ),
-    "a count": lambda value: type(value) is int and value > 0,
-    "a whole number": lambda value: type(value) is int and value >= 0,
+    "a count": lambda value: type(value) is int and 0 < value <= MOST,
+    "a whole number": lambda value: type(value) is int and 0 <= value <= MOST,
     "a number": _is_number,
     "a positive number": lambda value: _is_number(value) and value > 0,
     "a name or an object": lambda value: isinstance(value, str | dict),

@@ -1,7 +1,7 @@
 """Typed access to params.yaml. Every value is checked here, once, before a stage does any work."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Union, get_args
 
 from pydantic import (
     BaseModel,
@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from metrics.errors import InputError
+from metrics.errors import InputError, alternatives
 from metrics.perception import PESQ_MODES
 from metrics.yaml_files import read_yaml
 
@@ -26,8 +26,9 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
+MOST = 2**31 - 1  # what every library takes as a number, a seed, or a size
+Count = Annotated[int, Field(ge=1, le=MOST)]
+Whole = Annotated[int, Field(ge=0, le=MOST)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -207,8 +208,8 @@ class SpeechFolder(_Speech):
 
 class Spleeter(Strict):
     name: Literal["mini", "published"]
-    T: Annotated[int, Field(ge=64, multiple_of=64)]
-    F: Annotated[int, Field(ge=64, multiple_of=64)]
+    T: Annotated[int, Field(ge=64, le=MOST, multiple_of=64)]
+    F: Annotated[int, Field(ge=64, le=MOST, multiple_of=64)]
     frame_length: Count
     frame_step: Count
     filters: list[Count] = Field(min_length=6, max_length=6)
@@ -230,7 +231,7 @@ class Spleeter(Strict):
 class SVoice(Strict):
     name: Literal["mini", "published"]
     N: Count
-    L: Annotated[int, Field(ge=2, multiple_of=2)]
+    L: Annotated[int, Field(ge=2, le=MOST, multiple_of=2)]
     H: Count
     R: Count
     group_norm: bool
@@ -376,7 +377,7 @@ class _Runtime(Strict):
         ids = self.gpus if isinstance(self.gpus, list) else []
         known = (
             self.gpus in ("all", "none")
-            or (type(self.gpus) is int and self.gpus > 0)
+            or (type(self.gpus) is int and 0 < self.gpus <= MOST)
             or (ids and all(type(one) in (int, str) for one in ids))
         )
         if not known:
@@ -459,6 +460,33 @@ def load(path: Path = PATH) -> Params:
     return check(values)
 
 
+def choices_with(group: str, key: str) -> list[str]:
+    """The choices of a group whose `key` takes a value, as in `music=folder`.
+
+    Args:
+        group: a key of `Params`.
+        key: a key of the group, or several with dots between them.
+    """
+    kind = Params.model_fields[group].annotation
+    models = get_args(kind) or [kind]
+    return [
+        f"{group}={name}"
+        for model in models
+        for name in get_args(model.model_fields["name"].annotation)
+        if _takes(model, key.split("."))
+    ]
+
+
+def _takes(model: type[Strict], keys: list[str]) -> bool:
+    field = model.model_fields.get(keys[0])
+    if field is None:
+        return False
+    if len(keys) == 1:
+        return field.annotation is not type(None)
+    kind = field.annotation
+    return isinstance(kind, type) and issubclass(kind, Strict) and _takes(kind, keys[1:])
+
+
 def _explained(error: dict, values: dict) -> InputError:
     """One of pydantic's errors as our one line."""
     keys, found = [], values
@@ -468,6 +496,12 @@ def _explained(error: dict, values: dict) -> InputError:
         keys.append(str(part))
         found = found.get(part) if isinstance(found, dict) else found[part]
     kind, context = error["type"], error.get("ctx", {})
+    if kind == "none_required":
+        group, key = keys
+        expected = f"null, as {group}={values[group]['name']} takes no {key}"
+        if others := choices_with(group, key):
+            expected += f"; {alternatives(others)} takes one"
+        return InputError(".".join(keys), repr(found), expected)
     if kind == "missing":
         return InputError(".".join(keys), "nothing", "a value")
     if kind == "extra_forbidden":

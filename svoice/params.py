@@ -29,9 +29,15 @@ def one_of(*names):
     return Rule(str, lambda value: value in names, f"one of {', '.join(names)}")
 
 
-WHOLE = Rule(int, lambda value: value >= 0, "a whole number, at least 0")
-COUNT = Rule(int, lambda value: value >= 1, "a whole number, at least 1")
-SEVERAL = Rule(int, lambda value: value >= 2, "a whole number, at least 2")
+MOST = 2**31 - 1  # what every library takes as a number, a seed, or a size
+
+
+def whole(least):
+    """The rule of a whole number that is at least so large."""
+    return Rule(int, lambda value: least <= value <= MOST, f"a whole number from {least} to {MOST}")
+
+
+WHOLE, COUNT, SEVERAL = whole(0), whole(1), whole(2)
 POSITIVE = Rule(float, lambda value: 0 < value < math.inf, "a number above 0")
 NOT_NEGATIVE = Rule(float, lambda value: 0 <= value < math.inf, "a number, at least 0")
 FRACTION = Rule(float, lambda value: 0 <= value < 1, "a number from 0 up to but not 1")

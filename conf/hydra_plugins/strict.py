@@ -13,39 +13,51 @@ from pathlib import Path
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationKeyError,
+    OmegaConfBaseException,
+)
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from metrics.errors import InputError
+from metrics.errors import InputError, alternatives
 from metrics.repository import check_repository
-from stages.params import check
+from stages.overrides import check_choices
+from stages.params import Params, check, choices_with
 
 ROOT = Path(__file__).resolve().parents[2]
+# The keys of params.yaml that are chosen by the name of a file in conf/.
+GROUPS = [key for key in Params.model_fields if (ROOT / "conf" / key).is_dir()]
 TEMPORARY = {"--temp", "--queue"}  # the options of `dvc exp run` that make temporary workspaces
 
 
 def _strict(load_configuration):
     @wraps(load_configuration)
     def load(*args, **kwargs):
+        overrides = kwargs.get("overrides", args[2] if len(args) > 2 else [])
         try:
             check_repository(ROOT, temporary=not TEMPORARY.isdisjoint(sys.argv))
+            check_choices(overrides, GROUPS)
             config = load_configuration(*args, **kwargs)
             checked = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
             check(OmegaConf.to_container(checked, resolve=True))
         except InputError as error:
             sys.exit(f"ERROR: {error}")
-        except HydraException as error:
+        except (HydraException, OmegaConfBaseException) as error:
             sys.exit(f"ERROR: {_one_line(error)}")
         return config
 
     return load
 
 
-def _one_line(error: HydraException) -> str:
+def _one_line(error: Exception) -> str:
+    if isinstance(error, InterpolationKeyError):
+        expected = "no ${…}, or one with a backslash before it where it is meant as it stands"
+        return str(InputError(error.full_key, "a reference to a key that does not exist", expected))
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
-        key = error.__cause__.full_key
-        return str(InputError(key, "no such key", "a key of conf/, as params.yaml shows them"))
+        return str(_no_such_key(error.__cause__.full_key))
     lines = [line.strip() for line in str(error).splitlines()]
     if "Config search path:" in lines:
         lines = lines[: lines.index("Config search path:")]
@@ -53,6 +65,13 @@ def _one_line(error: HydraException) -> str:
     if rest and rest[0].startswith("Available options"):
         return f"{message}; {rest[0].lower()} {', '.join(rest[1:])}"
     return "; ".join([message, *rest])
+
+
+def _no_such_key(key: str) -> InputError:
+    group, _, rest = key.partition(".")
+    if group in GROUPS and rest and (choices := choices_with(group, rest)):
+        return InputError(key, "no such key in this choice", f"it with {alternatives(choices)}")
+    return InputError(key, "no such key", "a key of conf/, as params.yaml shows them")
 
 
 ConfigLoaderImpl.load_configuration = _strict(ConfigLoaderImpl.load_configuration)

@@ -132,6 +132,8 @@ def changed(values: dict, key: str, value) -> dict:
         ("runtime.gpus", [], "runtime.gpus: found [], expected all, none, how many, or a list of"),
         ("runtime.gpus", True, "runtime.gpus: found True, expected all, none, how many, or a list"),
         ("runtime.memory", "2g", "runtime.memory: found '2g', expected no such key"),
+        ("seed", 2**31, "seed: found 2147483648, expected less than or equal to 2147483647"),
+        ("svoice.epochs", 2**31, "svoice.epochs: found 2147483648, expected less than or equal to"),
         ("seed", -1, "seed: found -1, expected greater than or equal to 0"),
         ("seeds", 3, "seeds: found 3, expected no such key"),
     ],
@@ -203,6 +205,28 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
         ("optimiser=sgd", "ERROR: optimiser: found no such key"),
         ("optimizer.svoice.learning=1", "ERROR: optimizer.svoice.learning: found no such key"),
         ("optimizer.svoice.lr=-1", "ERROR: optimizer.svoice.lr: found -1, expected greater than 0"),
+        (
+            "optimizer=[adam,sgd]",
+            "ERROR: optimizer: found the list [adam,sgd], expected one choice",
+        ),
+        (
+            "seed=99999999999999999999",
+            "ERROR: seed: found 99999999999999999999, expected less",
+        ),
+        (
+            "music.path='/a,b'",
+            "ERROR: music.path: found '/a,b', expected null, as music=mini takes no path; "
+            "music=musdb18hq, music=musdb18_7s or music=folder takes one",
+        ),
+        (
+            "speech.path=/a",
+            "ERROR: speech.path: found no such key in this choice, "
+            "expected it with speech=svoice_debug or speech=folder",
+        ),
+        (
+            "music.url=${nothing}",
+            "ERROR: music.url: found a reference to a key that does not",
+        ),
     ],
 )
 def test_dvc_refuses_to_compose_it_and_writes_nothing(tmp_path, override, message):

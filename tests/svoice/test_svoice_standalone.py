@@ -166,7 +166,7 @@ def test_several_processes(bare, command):
         (["svoice.foo=1"], "svoice.foo: found no such key, expected a key of the configuration"),
         (["optimizer"], "the command line: found Error parsing override 'optimizer', expected "),
         (["+svoice.foo=1"], "svoice.foo: found 1, expected no such key"),
-        (["svoice.N=many"], "svoice.N: found 'many', expected a whole number, at least 1"),
+        (["svoice.N=many"], "svoice.N: found 'many', expected a whole number from 1 to 2"),
         (["out=5"], "out: found 5, expected a path"),
         (["seed=???"], "the configuration: found Missing mandatory value: seed, expected values"),
         (["lists=nowhere"], "nowhere/train.csv: found 'No such file or directory', expected"),
@@ -216,10 +216,19 @@ def test_the_menu_keeps_the_rules():
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("seed", -1, "seed: found -1, expected a whole number, at least 0"),
-        ("seed", True, "seed: found True, expected a whole number, at least 0"),
-        ("speech.speakers", 1, "speech.speakers: found 1, expected a whole number, at least 2"),
-        ("svoice.epochs", 2.0, "svoice.epochs: found 2.0, expected a whole number, at least 1"),
+        ("seed", -1, "seed: found -1, expected a whole number from 0 to 2"),
+        ("seed", 2**31, "seed: found 2147483648, expected a whole number from 0 to 2"),
+        ("seed", True, "seed: found True, expected a whole number from 0 to 2"),
+        (
+            "speech.speakers",
+            1,
+            "speech.speakers: found 1, expected a whole number from 2 to 2",
+        ),
+        (
+            "svoice.epochs",
+            2.0,
+            "svoice.epochs: found 2.0, expected a whole number from 1 to 2",
+        ),
         ("svoice.tf32", 1, "svoice.tf32: found 1, expected true or false"),
         ("svoice.precision", "fp8", "svoice.precision: found 'fp8', expected one of fp32, bf16, "),
         ("svoice.segment_seconds", 0, "svoice.segment_seconds: found 0, expected a number above 0"),

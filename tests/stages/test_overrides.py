@@ -1,0 +1,104 @@
+"""Settings as users write them reach params.yaml as they are, or one line says what to write."""
+
+import shlex
+import subprocess
+
+import pytest
+from dvc.utils.hydra import compose_and_dump
+from dvc.utils.serialize import load_yaml
+
+from metrics.errors import InputError
+from stages.overrides import check_choices, check_setting, quoted, split_settings
+from tests.conftest import ROOT
+
+VALUES = [
+    *("/data/my, set", "/it's", '/a"b', "/a=b|c", "/Übung/音", "/a\\b", '/a\\"b', "/a#b", "/a: b"),
+    *("/a${HOME}", "/a(b)[c]{d}", "~/songs", "/a&b;c", "/%20", "1e3", "null", "true", "[a,b]"),
+    *(" a ", "-", "a\\"),
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_the_quoting_that_is_told_works(tmp_path, value):
+    (setting,) = shlex.split(quoted("music.path", value))
+    assert split_settings(f"seed=1 {setting} svoice.N=8") == ["seed=1", setting, "svoice.N=8"]
+    check_setting(setting)
+    output, conf = tmp_path / "params.yaml", str(ROOT / "conf")
+    compose_and_dump(output, conf, None, "config", str(tmp_path), ["music=folder", setting])
+    assert load_yaml(output)["music"]["path"] == value
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_make_hands_settings_on_as_they_are(value):
+    (setting,) = shlex.split(quoted("music.path", value))
+    text = f"seed=1 {setting}"
+    done = subprocess.run(
+        ["make", "--dry-run", "study", f"SET={text}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    command = shlex.split(done.stdout.splitlines()[-1])
+    assert command[:3] == ["python", "-m", "stages.study"]
+    assert command[-2:] == ["--settings", text]
+
+
+@pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ("", []),
+        ("  a=1   b=2 ", ["a=1", "b=2"]),
+        ("a=[x, y] b={c: 1, d: 2}", ["a=[x, y]", "b={c: 1, d: 2}"]),
+        ("a='x y' b=\"it's\" c='say \"x\"'", ["a='x y'", 'b="it\'s"', "c='say \"x\"'"]),
+        (r'a="x \" y" b=1', [r'a="x \" y"', "b=1"]),
+    ],
+)
+def test_settings_are_split_at_spaces_outside_of_quotes(text, settings):
+    assert split_settings(text) == settings
+
+
+def test_a_quotation_mark_without_partner():
+    with pytest.raises(InputError) as caught:
+        split_settings("speech.path=/it's")
+    expected = "a second ' or, before one that is part of the value, a \\ in quotes"
+    assert str(caught.value) == f"""SET: found one ' in "speech.path=/it's", expected {expected}"""
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("set", "'set', expected KEY=VALUE, with a value that has spaces in quotes: 'KEY=\"a b\"'"),
+        ("=3", "'=3', expected KEY=VALUE, with a value that has spaces in quotes: 'KEY=\"a b\"'"),
+        ("music.path=/a=b", "music.path=/a=b, expected its value in quotes: 'music.path=\"/a=b\"'"),
+        ("music.path=/ä", "music.path=/ä, expected its value in quotes: 'music.path=\"/ä\"'"),
+        (
+            "optimizer=adam,sgd",
+            "optimizer=adam,sgd, expected one value; where a comma is part of it, in quotes: "
+            "'optimizer=\"adam,sgd\"'",
+        ),
+    ],
+)
+def test_a_setting_that_is_none(text, message):
+    with pytest.raises(InputError) as caught:
+        check_setting(text, "SET")
+    assert str(caught.value) == f"SET: found {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "optimizer=[adam,sgd]",
+            "optimizer: found the list [adam,sgd], expected one choice, or "
+            "`--queue -S 'optimizer=adam,sgd'` for an experiment of each",
+        ),
+        ("~optimizer", "~optimizer: found no choice, expected one, as optimizer=NAME"),
+        ("optimizer=null", "optimizer: found null, expected the name of a choice"),
+        ("optimizer=3", "optimizer: found 3, expected the name of a choice"),
+    ],
+)
+def test_a_choice_that_is_none(text, message):
+    with pytest.raises(InputError) as caught:
+        check_choices(["seed=[1,2]", "schedule=step", text], ["optimizer", "schedule"])
+    assert str(caught.value) == message
