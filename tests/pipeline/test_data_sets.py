@@ -6,11 +6,10 @@ import shutil
 
 import pytest
 
-from tests.conftest import ROOT
+from stages.checksums import list_sha256
 from tests.pipeline.conftest import TINY_MODELS
 from tests.pipeline.test_pipeline import DATA_STAGES, MODELS, TRAINING, ran, read
-
-SVOICE_DEBUG = ROOT.parent / "shared" / "data" / "svoice_debug"
+from tests.stages import standin
 
 
 @pytest.fixture(scope="module")
@@ -60,10 +59,12 @@ def test_back_and_forth_nothing_is_fetched_again(repository, own):
         assert songs[0].startswith("song 0" if overrides else "The Easton Ellises")
 
 
-def test_the_studys_own_mixtures(repository):
-    if not SVOICE_DEBUG.is_dir():
-        pytest.skip("the study's mixtures are not beside the repository")
-    study = ["speech=svoice_debug", f"speech.path={SVOICE_DEBUG}", "svoice.epochs=1"]
+def test_mixtures_like_the_studys(repository):
+    root = repository.root.parent / "studys"
+    standin.write_studys(root)
+    known = repository.root / "conf/speech/svoice_debug.sha256"
+    known.write_text(list_sha256(root))
+    study = ["speech=svoice_debug", f"speech.path={root}", "svoice.epochs=1"]
     output = repository.experiment(*study, base=TINY_MODELS, name="study").stdout
     assert "fetch_music" not in ran(output)
     listed = lists(repository, "speech")

@@ -2,11 +2,23 @@
 
 import io
 import zlib
+from pathlib import Path
 
 import numpy as np
 import soundfile
 
 RATE = 16000
+# The study's eight mixtures: their lengths in samples, at 8 kHz.
+STUDYS = {
+    "1919-142785-0045_6319-275224-0016.wav": 39840,
+    "2803-154328-0017_8297-275155-0016.wav": 59480,
+    "2803-161169-0001_7976-110523-0004.wav": 58080,
+    "2902-9006-0008_2412-153954-0015.wav": 88640,
+    "3752-4943-0021_84-121550-0018.wav": 36120,
+    "5694-64038-0005_251-137823-0002.wav": 25040,
+    "6313-76958-0012_5536-43363-0016.wav": 52720,
+    "8842-302201-0004_3081-166546-0049.wav": 27960,
+}
 
 
 def utterance(name: str, seconds: tuple[float, float] = (2, 8)) -> np.ndarray:
@@ -24,6 +36,20 @@ def wav(samples: np.ndarray) -> bytes:
     content = io.BytesIO()
     soundfile.write(content, samples, RATE, subtype="PCM_16", format="WAV")
     return content.getvalue()
+
+
+def write_studys(folder: Path) -> None:
+    """Mixtures like the study's in `folder`/{mix,s1,s2}: each is its sources and noise, 5 to 12 dB
+    below the mixture."""
+    for name in ("mix", "s1", "s2"):
+        (folder / name).mkdir(parents=True)
+    for number, (name, length) in enumerate(STUDYS.items()):
+        seconds = (length + 1) / RATE, (length + 1) / RATE
+        one, two = (utterance(f"{part}/{name}", seconds)[:length] / 2**17 for part in ("s1", "s2"))
+        noise = np.random.default_rng(number).standard_normal(length)
+        noise *= 10 ** (-(6 + number / 2) / 20) * np.std(one + two) / np.std(noise)
+        for part, samples in {"mix": one + two + noise, "s1": one, "s2": two}.items():
+            soundfile.write(folder / part / name, samples, 8000, subtype="PCM_16")
 
 
 def sphere(samples: np.ndarray, shortened: bool = False) -> bytes:

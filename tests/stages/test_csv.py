@@ -15,11 +15,11 @@ from metrics.errors import InputError
 from stages import csv_music, csv_speech, layout, params
 from stages.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
+from tests.stages import standin
 from tests.yaml_files import read_yaml
 
 MUSIC = params.load(ROOT / "params.yaml").music
 SPEECH = params.load(ROOT / "params.yaml").speech
-STUDYS = ROOT.parent / "shared" / "data" / "svoice_debug"
 TRAIN, TEST = (f"The Easton Ellises - Falcon 69 ({part})" for part in ("train", "test"))
 
 
@@ -292,20 +292,19 @@ def test_a_split_without_mixtures_is_named(data):
 # --- what depends on the data set ---------------------------------------------------------
 
 
-@pytest.mark.skipif(not STUDYS.is_dir(), reason="the study's mixtures are not at hand")
 def test_the_studys_mixtures_are_let_through_as_they_are(data, capsys):
     """Noisy, and the same in each split; any other data set like it is refused."""
     folder = data / "speech" / "studys"
     for split in SPLITS.values():
-        shutil.copytree(STUDYS, folder / "wav8k" / "min" / split)
-    studys = chosen("speech", "svoice_debug", path=str(STUDYS))
+        standin.write_studys(folder / "wav8k" / "min" / split)
+    studys = chosen("speech", "svoice_debug", path="theirs")
     csv_speech.write_lists(studys, folder, layout.SPEECH_LISTS)
     frames = [pd.read_csv(layout.SPEECH_LISTS / f"{split}.csv") for split in SPLITS]
     assert [len(frame) for frame in frames] == [8, 8, 8]
     assert "all splits hold the same mixtures" in capsys.readouterr().out
     with pytest.raises(InputError) as caught:
         csv_speech.write_lists(
-            chosen("speech", "folder", path=str(STUDYS)), folder, layout.SPEECH_LISTS
+            chosen("speech", "folder", path="theirs"), folder, layout.SPEECH_LISTS
         )
     assert str(caught.value).count("dB to the sum of its sources, expected at most -40") == 10
     assert str(caught.value).endswith("\nERROR: and 14 more")

@@ -18,11 +18,11 @@ from stages.params import Mixtures, load
 from stages.scratch import scratch_root
 from stages.wsj0mix import SPLITS, active_level, read_levels, read_recipes
 from tests.conftest import ROOT, TEST_DATA
+from tests.stages import standin
 from tests.stages.server import Served, Server
 from tests.stages.workspaces import run_stage, succeed, workspace
 from tests.yaml_files import read_yaml, write_yaml
 
-SHARED = ROOT.parent / "shared" / "data"
 MINI = load(ROOT / "params.yaml").speech
 
 
@@ -498,11 +498,12 @@ def test_the_studys_mixtures_from_the_web(prepare, web):
     assert not list((root / "scratch").rglob("*.wav"))
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="the study's mixtures are not at hand")
-def test_the_studys_mixtures_are_those_we_know(prepare):
-    prepare("svoice_debug", path=str(SHARED / "svoice_debug"))
-    fetch()
-    check_ready(SHARED / "svoice_debug")
+def test_the_studys_mixtures_are_eight_that_we_know():
+    known = (ROOT / "conf/speech/svoice_debug.sha256").read_text().splitlines()
+    assert [line[64:] for line in known] == [
+        f"  {part}/{name}" for part in ("mix", "s1", "s2") for name in standin.STUDYS
+    ]
+    assert len({line[:64] for line in known}) == 24
 
 
 def test_other_mixtures_than_the_studys_are_refused(prepare, web):

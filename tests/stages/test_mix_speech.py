@@ -19,7 +19,7 @@ from stages.params import SpeechFolder, load
 from stages.recipes import utterances_of
 from stages.sphere import read_sphere
 from stages.wsj0mix import SPLITS, read_levels, read_recipes, split_folder
-from tests.conftest import ROOT, TEST_DATA
+from tests.conftest import TEST_DATA
 from tests.stages import standin
 from tests.stages.workspaces import (
     command,
@@ -30,7 +30,13 @@ from tests.stages.workspaces import (
     workspace,
 )
 
-REAL_LISTS = ROOT.parent / "shared" / "data" / "wsj0mix_recipes"
+EXCERPTS = Path(__file__).with_name("wsj0mix")  # lines of the published lists
+PUBLISHED = {"tr": 20_000, "cv": 5_000, "tt": 3_000}  # lines in them
+PARTS = {  # of WSJ0, and some who speak in each: nobody in two
+    "si_tr_s": ("01a", "20b", "40c", "44d", "46e"),
+    "si_dt_05": ("050", "22h"),
+    "si_et_05": ("440", "443", "447"),
+}
 SPHERES = 6  # of the utterances; two of them are compressed
 SHORT = (2, 2.5)  # seconds
 FOLDERS = ("mix", "s1", "s2")
@@ -39,33 +45,33 @@ FOLDERS = ("mix", "s1", "s2")
 # --- the published lists ------------------------------------------------------------------
 
 
-def write_lists(folder: Path, counts: dict[str, int], speakers: int = 2) -> None:
-    """Lists in the format of WSJ0-mix's."""
+def write_lists(
+    folder: Path, counts: dict[str, int], speakers: int = 2, of_each: int = 12, first=None
+) -> None:
+    """Lists in the format of WSJ0-mix's, over `of_each` utterances by everyone; those in the folder
+    `first` begin them."""
     generator = np.random.default_rng(0)
-    folder.mkdir(parents=True)
+    (folder / "activlev").mkdir(parents=True)
     names = {
-        split: [
-            f"wsj0/{part}/{speaker}/{speaker}{n:05d}.wav"
-            for speaker in ("01a", "20b", "40c", "44d", "46e")
-            for n in range(12)
-        ]
-        for split, part in {"tr": "si_tr_s", "cv": "si_tr_s", "tt": "si_et_05"}.items()
+        part: [f"wsj0/{part}/{name}/{name}{n:05d}.wav" for name in people for n in range(of_each)]
+        for part, people in PARTS.items()
     }
     for split, count in counts.items():
-        lines = {}
+        drawn = names["si_dt_05"] + names["si_et_05"] if split == "tt" else names["si_tr_s"]
+        path = Path(f"mix_{speakers}_spk_{split}.txt")
+        begun = (first / path).read_text().splitlines(keepends=True) if first else []
+        lines = dict(enumerate(begun))
         while len(lines) < count:
-            chosen = generator.choice(names[split], speakers, replace=False)
+            chosen = generator.choice(drawn, speakers, replace=False)
             snrs = [f"{generator.uniform(-2.5, 2.5):.5g}" for _ in chosen]
             pairs = zip(chosen, snrs, strict=True)
             lines[tuple(chosen)] = "".join(f"{name} {snr} " for name, snr in pairs) + "\n"
-        (folder / f"mix_{speakers}_spk_{split}.txt").write_text("".join(lines.values()))
-    (folder / "activlev").mkdir()
-    for part in ("si_tr_s", "si_dt_05", "si_et_05"):
-        stems = sorted(
-            {Path(name).stem for some in names.values() for name in some if part in name}
-        )
-        levels = [f"{stem} {generator.uniform(1e-4, 1e-2):.16e}\n" for stem in stems or ["none"]]
-        (folder / "activlev" / f"activlev_{part}.txt").write_text("".join(levels))
+        (folder / path).write_text("".join(lines.values()))
+    for part, some in names.items():
+        path = Path("activlev", f"activlev_{part}.txt")
+        begun = (first / path).read_text() if first else ""
+        levels = [f"{Path(name).stem} {generator.uniform(1e-4, 1e-2):.16e}\n" for name in some]
+        (folder / path).write_text(begun + "".join(levels))
 
 
 def write_corpus(root: Path, recipes: list, every=()) -> None:
@@ -86,21 +92,16 @@ def write_corpus(root: Path, recipes: list, every=()) -> None:
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Lists as WSJ0-2mix's were published, if they are at hand, over a stand-in corpus; fetched
-    whole, and the first 500 of each split mixed."""
+    """Lists as long as WSJ0-2mix's, which begin with lines of these, over a stand-in corpus;
+    fetched whole, and the first 500 of each split mixed."""
     root = tmp_path_factory.mktemp("published")
-    lists = REAL_LISTS
-    if not lists.is_dir():
-        lists = root / "lists"
-        write_lists(lists, {"tr": 700, "cv": 600, "tt": 550})
-    recipes = {
-        split: read_recipes(lists / f"mix_2_spk_{split}.txt", 2) for split in ("tr", "cv", "tt")
-    }
+    lists = root / "lists"
+    write_lists(lists, PUBLISHED, of_each=40, first=EXCERPTS)
+    recipes = {split: read_recipes(lists / f"mix_2_spk_{split}.txt", 2) for split in PUBLISHED}
     mixed = [recipe for some in recipes.values() for recipe in some[:500]]
     write_corpus(root / "corpus", mixed, utterances_of(recipes))
     workspace(root, "speech", "wsj0_2mix", corpus=str(root / "corpus"), lists=str(lists))
-    if lists != REAL_LISTS:
-        (root / "conf/speech/wsj0mix.sha256").write_text("")
+    (root / "conf/speech/wsj0mix.sha256").write_text("")
     succeed(root, "fetch_speech")
     fetched = {path.name: path.read_text() for path in (root / RECIPES).iterdir() if path.is_file()}
     for split, some in recipes.items():
@@ -113,20 +114,16 @@ def published(tmp_path_factory):
 
 def test_every_list_is_read_whole(published):
     root, lists, recipes, fetched = published
-    for split in recipes:
+    for split, count in PUBLISHED.items():
         name = f"mix_2_spk_{split}.txt"
         assert fetched[name] == (lists / name).read_text()
-    if lists == REAL_LISTS:
-        assert {split: len(some) for split, some in recipes.items()} == {
-            "tr": 20_000,
-            "cv": 5_000,
-            "tt": 3_000,
-        }
+        assert len(recipes[split]) == count
     levels = read_levels(root / RECIPES / "activlev.txt")
-    for path in (lists / "activlev").iterdir():
-        for line in path.read_text().splitlines():
-            name, level = line.split()
-            assert levels[name] == float(level)
+    listed = [line for path in (lists / "activlev").iterdir() for line in path.open()]
+    assert len(levels) == len(listed)
+    for line in listed:
+        name, level = line.split()
+        assert levels[name] == float(level)
     index = (root / CORPUS / "index.csv").read_text().splitlines()
     assert index[0] == "path,bytes"
     assert len(index) - 1 == len(utterances_of(recipes))

@@ -1,0 +1,111 @@
+"""No file of the project refers to anything outside it."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# Where systems keep things, and people their files.
+PLACES = (
+    "bin|boot|build|dev|etc|home|lib|lib64|media|mnt|opt|private|proc|root|run|sbin|srv|sys|tmp|"
+    "usr|var|volumes?|work|workspace|Users|Volumes"
+)
+# A path from the root: not the end of another, of an address, of a tag, or of `{folder}/…`.
+ABSOLUTE = re.compile(
+    r"(?<![\w.~<>})\]$*/-])/(?:%s)(?:/[\w.*-]*)*(?![\w-])|[A-Z]:\\\\?Users" % PLACES  # noqa: UP031
+)
+# What every Linux has, what the images are made with, and a Debian package's own folder.
+KNOWN = re.compile(
+    r"/dev(/null|/full)?|/proc(/.*)?|/sys(/class/net)?|/tmp(/x)?|/bin/sh|/usr(/bin/env)?"
+    r"|/etc(/(resolv\.conf|hostname|hosts|passwd))?|/opt(/trainer(/bin)?)?|/var/lib/apt/lists/\*"
+    r"|/var/run/docker\.sock|/usr/share/asterisk/sounds"
+)
+UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
+# Names that tests hand over, each of which stays in the test's own folder or is refused.
+HANDED_OVER = {
+    "tests/stages/test_containers.py": {"../../elsewhere/step"},
+    "tests/stages/test_fetch_music.py": {
+        *("../outside.wav", "../../outside.wav", "../mine", "../mine.zip", "../7s", "../7s.zip"),
+    },
+    "tests/stages/test_unpack.py": {"../x", "../../x"},
+    "tests/stages/test_wsj0mix.py": {"../a.wav"},
+}
+OWN_PARENTS = re.compile(r"__file__\)(?:\.resolve\(\))?\.parents\[(\d+)\]")
+ABOVE = re.compile(r"\b(?:ROOT|REPOSITORY)\.parent\b|\bpardir\b|[\"'/]shared[\"'/]")
+
+
+def files():
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = [name for name in listed.stdout.split("\0") if name and os.path.lexists(ROOT / name)]
+    assert len(names) > 200
+    return names
+
+
+def outside(name: str, text: str) -> list[str]:
+    """What the text of the file `name` refers to outside of the project."""
+    found = [part for part in ABSOLUTE.findall(text) if not KNOWN.fullmatch(part)]
+    found += [part for part in UPWARDS.findall(text) if part not in HANDED_OVER.get(name, ())]
+    levels = len(Path(name).parts) - 1
+    found += [m.group() for m in OWN_PARENTS.finditer(text) if int(m.group(1)) > levels]
+    return found + ABOVE.findall(text)
+
+
+def test_no_file_refers_to_anything_outside():
+    found = {}
+    for name in files():
+        path = ROOT / name
+        if path.is_symlink():
+            target = os.readlink(path)
+            if not path.resolve().is_relative_to(ROOT):
+                found[name] = [target]
+        elif name != str(Path(__file__).relative_to(ROOT)):
+            try:
+                text = path.read_text(encoding="utf-8")
+            except UnicodeDecodeError:
+                continue
+            if parts := outside(name, text):
+                found[name] = parts
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'DATA = ROOT.parent / "data"',
+        "DATA = Path(__file__).resolve().parents[3]",
+        "open('/home/me/data.csv')",
+        "path: /work/data",
+        'PATH="/Users/me/bin"',
+        "see ../notes/plan.md",
+        "cp ../../data .",
+        'folder / "shared" / "data"',
+        "C:\\Users\\me",
+        "/etc/shadow",
+        "cache: /mnt/disk/cache",
+    ],
+)
+def test_such_a_reference_is_found(text):
+    assert outside("tests/stages/test_any.py", text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ROOT = Path(__file__).resolve().parents[2]",
+        "https://zenodo.org/record/work/data",
+        "f'{root}/home/x'",
+        "printf >/dev/null",
+        "#!/usr/bin/env bash",
+        "</var><p>",
+        "mixtures{tr,cv,tt}/mix, s1/, s2/",
+        "a shared folder; shared_memory",
+    ],
+)
+def test_what_stays_inside_is_let_through(text):
+    assert outside("tests/stages/test_any.py", text) == []
