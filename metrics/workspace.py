@@ -49,7 +49,8 @@ def speakers(speech_list: pd.DataFrame) -> list[str]:
 def _read_table(path: Path) -> pd.DataFrame:
     """A CSV with a header; columns that name things stay text. Raises `InputError`."""
     try:
-        return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))
+        # Converters, unlike dtypes, keep names such as "NA", which pandas takes for nothing.
+        return pd.read_csv(path, converters=dict.fromkeys(NAMES, str))
     except FileNotFoundError as error:
         raise InputError(path, "no such file", "a CSV") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from metrics.errors import BadFilesError, InputError
+from metrics.names import check_names
 from stages.audio import inspect
 from stages.sphere import is_sphere, read_sphere
 
@@ -24,10 +25,12 @@ def find(root: Path, names: Iterable[PurePosixPath]) -> dict[PurePosixPath, int]
     """The files of the utterances that are named, and their sizes in bytes, sorted.
 
     Raises:
-        BadFilesError: some are missing.
+        BadFilesError: some are missing, or have names that no list can hold.
     """
+    names = sorted(set(names))
+    check_names(root / name for name in names)
     found, missing = {}, []
-    for name in sorted(set(names)):
+    for name in names:
         suffixes = dict.fromkeys([name.suffix, *SUFFIXES])
         for path in (name.with_suffix(suffix) for suffix in suffixes):
             if (root / path).is_file():

@@ -12,8 +12,10 @@ from pathlib import Path
 import pandas as pd
 
 from metrics.errors import InputError
+from metrics.names import check_names
 from stages.checks import Mixture, Rules, check, summary
 from stages.layout import MUSIC, MUSIC_LISTS
+from stages.musdb_folder import SCORES
 from stages.outputs import write_together
 from stages.params import Musdb18Excerpts, Music, load
 from stages.run import run
@@ -31,7 +33,8 @@ def write_lists(music: Music, source: Path, target: Path) -> None:
     drums_path, bass_path, other_path, duration (seconds). Prints a summary.
 
     Raises:
-        InputError: a split without songs, or a bad file (`stages.checks`).
+        InputError: a split without songs, a song with a name that its scores cannot have, or a bad
+            file (`stages.checks`).
     """
     splits = _splits(music, source)
     songs = [
@@ -80,6 +83,7 @@ def _songs(folder: Path) -> list[Path]:
     songs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
     if not songs:
         raise InputError(folder, "no tracks", "a folder per track")
+    check_names(songs, SCORES)
     return songs
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from metrics.errors import InputError
+from metrics.names import check_names
 from stages.checks import Mixture, Rules, check, summary
 from stages.layout import MIXTURES, SPEECH_LISTS
 from stages.outputs import write_together
@@ -35,7 +36,7 @@ def write_lists(speech: Speech, source: Path, target: Path) -> None:
     (samples), sample_rate (Hz). Prints a summary.
 
     Raises:
-        InputError: a split without mixtures, or a bad file (`stages.checks`).
+        InputError: a split without mixtures, a bad name, or a bad file (`stages.checks`).
     """
     mixtures = [mixture for split in SPLITS for mixture in _mixtures(speech, source, split)]
     studied = isinstance(speech, SVoiceDebug)
@@ -71,6 +72,7 @@ def _mixtures(speech: Speech, source: Path, split: str) -> list[Mixture]:
     paths = sorted((root / "mix").glob("*.wav"))
     if not paths:
         raise InputError(root / "mix", "no WAV files", "mixtures")
+    check_names(paths)
     sources = [root / name for name in folders(speech.speakers)[1:]]
     return [Mixture(split, path, tuple(s / path.name for s in sources)) for path in paths]
 

@@ -115,7 +115,7 @@ def file_name(url: str) -> str:
     """A file name: the last part of the path that looks like one."""
     parts = PurePosixPath(unquote(urlsplit(url).path)).parts
     name = next((part for part in reversed(parts) if "." in part.strip(".")), "file")
-    return re.sub(r"[^\w.-]", "_", name)[-100:].lstrip(".")
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-100:].lstrip(".")
 
 
 class _TryAgainError(Exception):

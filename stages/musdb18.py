@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from metrics.errors import InputError
+from metrics.names import check_names
 from metrics.progress import progress
 from metrics.workers import on_all_cores
 from metrics.yaml_files import read_yaml
@@ -169,6 +170,7 @@ def _decode_all(tree: Path, target: Path, sample_rate: int, source: str | None =
     for split in musdb_folder.SPLITS:
         if split not in {path.parts[0] for path in found}:
             raise InputError(tree / split, f"no *{STEMS}", "a STEMS file per song")
+    check_names(tree / path for path in found)
     with outputs.directory(target) as root:
         job = partial(_decode_song, tree=tree, root=root, sample_rate=sample_rate)
         for _ in zip(progress(found, "fetch_music", "song"), on_all_cores(job, found), strict=True):

@@ -4,11 +4,13 @@ import shutil
 from pathlib import Path
 
 from metrics.errors import InputError
+from metrics.names import check_names
 from metrics.progress import progress
 from stages.files import writing
 from stages.outputs import directory
 
 SPLITS = ("train", "test")
+SCORES = ".json"  # what a song's scores are named, after its folder
 FILES = tuple(f"{name}.wav" for name in ("mixture", "vocals", "drums", "bass", "other"))
 
 
@@ -32,13 +34,15 @@ def songs(root: Path) -> list[Path]:
     """The songs' folders below `root`, as paths relative to it.
 
     Raises:
-        InputError: a split without songs, or a song without one of its files.
+        InputError: a split without songs, a song without one of its files, or with a name that its
+            scores cannot have.
     """
     found = []
     for split in SPLITS:
         some = sorted(path for path in (root / split).iterdir() if path.is_dir())
         if not some:
             raise InputError(root / split, "no songs", "a folder per song")
+        check_names(some, SCORES)
         for song in some:
             for name in FILES:
                 if not (song / name).is_file():

@@ -82,9 +82,18 @@ def utterances_of(recipes: dict[str, list[Recipe]]) -> list[PurePosixPath]:
 
 
 def write_recipes(recipes: dict[str, list[Recipe]], speakers: int, folder: Path) -> None:
-    """Writes the recipe lists into `folder`."""
+    """Writes the recipe lists into `folder`.
+
+    Raises:
+        InputError: an utterance that cannot be listed, for the white space in its name.
+    """
+    for name in utterances_of(recipes):
+        if len(str(name).split()) > 1:
+            expected = "none: recipe lists are split there"
+            raise InputError(repr(str(name)), "white space in the name", expected)
     for split, drawn in recipes.items():
-        (folder / list_name(speakers, split)).write_text("".join(f"{each}\n" for each in drawn))
+        text = "".join(f"{each}\n" for each in drawn)
+        (folder / list_name(speakers, split)).write_text(text, encoding="utf-8")
 
 
 def write_levels(root: Path, utterances: Iterable[PurePosixPath], folder: Path) -> None:

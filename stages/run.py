@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metrics.errors import InputError
+from metrics.names import too_long
 
 
 def run(main: Callable[[], None]) -> None:
     """Runs a stage's main function and ends the process with its exit code.
 
-    Bad input and a full disk end in one line on stderr and exit code 1; anything else keeps
-    its traceback. Under DVC, which removes a stage's outputs before the stage runs, a failure
-    puts the previous ones back.
+    Bad input, a full disk and a path that is too long end in one line on stderr and exit code 1;
+    anything else keeps its traceback. Under DVC, which removes a stage's outputs before the stage
+    runs, a failure puts the previous ones back.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _previous_outputs_kept():
@@ -26,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
         except InputError as error:
             sys.exit(f"ERROR: {error}")
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG and error.filename:
+                sys.exit(f"ERROR: {too_long(os.fsdecode(error.filename))}")
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             where = error.filename or Path.cwd()

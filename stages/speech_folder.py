@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 from metrics.errors import BadFilesError, InputError
+from metrics.names import check_names
 from metrics.progress import progress
 from stages.given import given
 from stages.outputs import directory
@@ -15,7 +16,8 @@ def fetch(speech: SpeechFolder, corpus: Path, recipes: Path) -> None:
     """Copies the mixtures and their sources to corpus/{tr,cv,tt}/{mix,s1,s2,…}/.
 
     Raises:
-        InputError: no such folder, a split without mixtures, or sources that are missing.
+        InputError: no such folder, a split without mixtures, sources that are missing, or
+            names that files cannot bear.
     """
     root = given(speech.path)
     if not root.is_dir():
@@ -33,7 +35,9 @@ def fetch(speech: SpeechFolder, corpus: Path, recipes: Path) -> None:
 
 def _files(root: Path, split: str, speakers: int) -> list[Path]:
     """The files of a split, relative to `root`: of every mixture, it and its sources."""
-    names = sorted(path.name for path in (root / split / "mix").glob("*.wav"))
-    if not names:
+    mixtures = sorted((root / split / "mix").glob("*.wav"))
+    if not mixtures:
         raise InputError(root / split / "mix", "no WAV files", "mixtures")
+    check_names(mixtures)
+    names = [path.name for path in mixtures]
     return [Path(split, folder, name) for folder in folders(speakers) for name in names]

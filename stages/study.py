@@ -8,7 +8,9 @@ again; Ctrl-C stops them, and the same command goes on.
 """
 
 import argparse
+import hashlib
 import itertools
+import json
 import re
 import subprocess
 import sys
@@ -32,6 +34,7 @@ STUDIES = Path("conf/study")
 GROUPS = ("optimizer", "schedule", "clipping")
 REPORTS = Path("reports")
 POLL_SECONDS = 2
+LONGEST_NAME = 200  # of an experiment: git has files of that name and more
 LOST_SECONDS = 60  # an experiment that is nowhere for so long will not come back
 STOP_SECONDS = 60  # that stopping may take
 
@@ -195,15 +198,24 @@ def experiments(
 
 
 def _named(study: str, settings: dict[str, Choice]) -> str:
-    """As in `mini-adam-step-norm-seed0`: groups by what was chosen, keys with their value."""
+    """As in `mini-adam-step-norm-seed0`: groups by what was chosen, keys with their value. What git
+    or DVC would refuse in a name is left out of it or cut off; a hash of the settings then tells
+    the experiment from others."""
     parts = [
-        str(value) if key in GROUPS else f"{key.rpartition('.')[2]}{value}"
-        for key, value in settings.items()
+        study,
+        *(
+            str(value) if key in GROUPS else f"{key.rpartition('.')[2]}{value}"
+            for key, value in settings.items()
+        ),
     ]
-    return "-".join(
-        re.sub(r"[^A-Za-z0-9.]+", "-", part.replace("+", "")).strip("-.")
-        for part in [study, *parts]
+    name = "-".join(
+        re.sub(r"[^A-Za-z0-9.]+", "-", part.replace("+", "")).strip("-.") for part in parts
     )
+    whole = all(re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", part) for part in parts)
+    if whole and len(name) <= LONGEST_NAME and not name.endswith(".lock"):
+        return name
+    digest = hashlib.sha256(json.dumps([study, settings]).encode()).hexdigest()[:8]
+    return f"{re.sub('[.]+', '.', name)[: LONGEST_NAME - 9].rstrip('-.')}-{digest}"
 
 
 def _dvc(*arguments: str) -> None:

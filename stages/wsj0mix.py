@@ -15,6 +15,7 @@ from scipy.ndimage import maximum_filter1d
 from scipy.signal import lfilter
 
 from metrics.errors import InputError
+from metrics.names import name_error
 
 LEVELS = "activlev.txt"  # the name of the levels list, beside the recipe lists
 SPLITS = {"train": "tr", "valid": "cv", "test": "tt"}
@@ -59,8 +60,8 @@ def read_recipes(path: Path, speakers: int) -> list[Recipe]:
     """Reads a recipe list.
 
     Raises:
-        InputError: the file is missing or empty, a line is not as described above, or two make the
-            same file.
+        InputError: the file is missing or empty, a line is not as described above, two make the
+            same file, or one a file whose name is too long.
     """
     recipes = {}
     for number, line in enumerate(_lines(path), 1):
@@ -72,6 +73,8 @@ def read_recipes(path: Path, speakers: int) -> list[Recipe]:
             raise InputError(f"{path}:{number}", repr(line), "paths in the corpus")
         if recipe.name in recipes:
             raise InputError(f"{path}:{number}", f"{recipe.name} again", "each mixture once")
+        if error := name_error(f"{path}:{number}, the mixture {recipe.name}", recipe.name):
+            raise error
         recipes[recipe.name] = recipe
     return list(recipes.values())
 
@@ -80,14 +83,18 @@ def read_levels(path: Path) -> dict[str, float]:
     """Reads a levels list: utterance name → mean square of its active speech.
 
     Raises:
-        InputError: the file is missing or empty, or a line is not `name level` with level > 0.
+        InputError: the file is missing or empty, a line is not `name level` with level > 0, or an
+            utterance has two levels.
     """
     levels = {}
     for number, line in enumerate(_lines(path), 1):
         fields = line.split()
         if len(fields) != 2 or not _is_number(fields[1]) or float(fields[1]) <= 0:
             raise InputError(f"{path}:{number}", repr(line), "`name level` with a level above 0")
-        levels[fields[0]] = float(fields[1])
+        name, level = fields[0], float(fields[1])
+        if levels.setdefault(name, level) != level:
+            found = f"{name} again with another level"
+            raise InputError(f"{path}:{number}", found, "a name of its own for every utterance")
     return levels
 
 
@@ -152,9 +159,12 @@ def active_level(samples: np.ndarray, sample_rate: int) -> float:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(path, "no such file", "a list") from None
+    except UnicodeDecodeError:
+        raise InputError(path, "bytes that are no UTF-8", "a list") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         raise InputError(path, "no lines", "a list")
     return lines

@@ -108,7 +108,8 @@ def check_audio(path, length, sample_rate, row):
 def opened(path):
     """An audio file for reading. Raises InputError when it, or the block's reading, fails."""
     try:
-        with soundfile.SoundFile(path) as file:
+        # As bytes: a name that is no UTF-8 cannot be handed over as text.
+        with soundfile.SoundFile(os.fsencode(path)) as file:
             yield file
     except soundfile.LibsndfileError as error:
         raise InputError(path, f"no readable audio ({error.error_string})", "WAV") from None

@@ -164,10 +164,19 @@ def outputs_of(path, out, speakers):
 
 
 def check_outputs(paths, out, speakers):
-    """Raise InputError where a file would be written twice, or in the place of a recording."""
+    """Raise InputError where a file would be written twice, or in the place of a recording, or
+    under a name that is too long."""
     sources = {}
     recordings = {os.path.realpath(path) for path in paths}
+    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    longest = os.pathconf(there, "PC_NAME_MAX")
     for path in paths:
+        for output in outputs_of(path, out, speakers):
+            over = len(os.fsencode(files.temporary(output).name)) - longest
+            if over > 0:
+                size = len(os.fsencode(Path(path).stem))
+                expected = f"at most {size - over}, for the estimates' are longer"
+                raise InputError(path, f"a name of {size} bytes before its suffix", expected)
         for output in outputs_of(path, out, speakers):
             if output in sources:
                 raise InputError(path, f"the name of {sources[output]}", "a name of its own")
@@ -225,7 +234,8 @@ def main(arguments=None):
                     for output, estimate in zip(outputs, estimates, strict=True)
                 }
             )
-            tqdm.write(f"{path}: {seconds:.1f} s → {', '.join(map(str, outputs))}")
+            line = f"{path}: {seconds:.1f} s → {', '.join(map(str, outputs))}"
+            tqdm.write(os.fsencode(line).decode(errors="replace"))  # a name may be no UTF-8
             sys.stdout.flush()
 
 

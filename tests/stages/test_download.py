@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from email.utils import formatdate
+from urllib.parse import quote
 
 import pytest
 
@@ -124,6 +125,15 @@ def test_cut_at_random_bytes_only_the_missing_ones_are_fetched(server, version, 
     assert path.read_bytes() == CONTENT
     assert server.sent("f.zip") == len(CONTENT)
     assert not server.files["f.zip"].cuts
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "音" * 100], ids=["ASCII", "other"])
+def test_a_file_of_any_name_is_fetched(server, tmp_path, name):
+    address = quote(f"a/{name}.zip")
+    server.files[address] = Served(CONTENT)
+    path = download.download(server.url(address), md5(CONTENT))
+    assert path.read_bytes() == CONTENT
+    assert path.suffix == ".zip"
 
 
 def test_cut_off_behind_its_last_byte_it_is_whole(server):

@@ -31,6 +31,7 @@ HANDED_OVER = {
     "tests/stages/test_fetch_music.py": {
         *("../outside.wav", "../../outside.wav", "../mine", "../mine.zip", "../7s", "../7s.zip"),
     },
+    "tests/stages/test_study.py": {"../songs"},
     "tests/stages/test_unpack.py": {"../x", "../../x"},
     "tests/stages/test_wsj0mix.py": {"../a.wav"},
 }

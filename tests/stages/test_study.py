@@ -1,5 +1,7 @@
 """Studies: the experiments that they are, and that DVC takes what they set."""
 
+import subprocess
+
 import pytest
 
 from metrics.errors import InputError
@@ -73,3 +75,40 @@ def test_an_unknown_study_is_one_line():
     with pytest.raises(InputError) as raised:
         study.read("publishd")
     assert str(raised.value) == f"NAME: found 'publishd', expected one of {', '.join(STUDIES)}"
+
+
+def named(*settings):
+    """The name of mini's first experiment with these settings besides."""
+    return study.experiments("mini", study.read("mini"), 1, settings)[0].name
+
+
+def test_what_is_plain_is_told_whole():
+    assert named() == "mini-adam-step-norm-seed0"
+    assert named("svoice.lr=1e+3", "svoice.batch_size=4") == f"{named()}-lr1e3-batch-size4"
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (f"music.path={LONG}a", f"music.path={LONG}b"),
+        ("music.path=/my songs", "music.path=/my-songs"),
+        ("music.path=/Müsik", "music.path=/Mäsik"),
+        ("music.path=../songs", "music.path=./songs"),
+        ("music.path=songs.lock", "music.path=songs"),
+        (f"a={'y' * 180}.lock", f"a={'y' * 180}"),
+        ("spleeter.filters=[1,2]", "spleeter.filters=[12]"),
+        ("music.path=", "music.path=."),
+    ],
+)
+def test_other_settings_have_another_name_that_git_bears(one, other):
+    names = named(one), named(other)
+    assert names[0] != names[1]
+    assert names == (named(one), named(other))
+    for name in names:
+        assert name.startswith("mini-adam-step-norm-seed0-")
+        assert len(name) <= 200
+        assert not set("/~^: _") & set(name)
+        subprocess.run(["git", "check-ref-format", f"refs/exps/ab/cdef/{name}"], check=True)

@@ -1,6 +1,7 @@
 """Separating recordings with a trained network, on real speech."""
 
 import itertools
+import os
 import resource
 import subprocess
 import sys
@@ -327,6 +328,10 @@ BAD = {
         lambda: recording("out/good_s2.wav"),
         "out/good_s2.wav: found a recording to separate, expected another folder for --out",
     ),
+    "a long name": (
+        lambda: recording(f"{'n' * 244}.wav"),
+        f"{'n' * 244}.wav: found a name of 244 bytes before its suffix, expected at most 243, ",
+    ),
 }
 
 
@@ -348,6 +353,16 @@ def test_a_bad_recording_is_refused_before_anything_is_written(model, case, caps
     assert "\n" not in exit.value.code
     assert capsys.readouterr() == ("", "")
     assert snapshot() == before
+
+
+@pytest.mark.parametrize("name", ["n" * 243, "ü" * 121, os.fsdecode(b"caf\xe9"), "a, 'b'"])
+def test_a_recording_of_any_other_name_is_separated(model, command, name):
+    recording("any.wav")
+    os.rename("any.wav", f"{name}.wav")
+    finished = as_a_user(command, model, f"{name}.wav", "--out", "out")
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("\n") == 1
+    assert sorted(os.listdir("out")) == [f"{name}_s1.wav", f"{name}_s2.wav"]
 
 
 @pytest.mark.parametrize("out", ["good.wav", "good.wav/out"])
