@@ -79,20 +79,29 @@ def aggregate_music(scores: pd.DataFrame) -> dict[str, dict | int]:
     """What `scores.json` holds, of the rows of `music_by_track`, in dB; None: no finite value.
 
     `{metric: {target: median over tracks, …, "mean": mean over targets}}`, as the SiSEC campaigns
-    aggregate; the same under `mean_over_tracks` with the mean instead of that median; and under
-    `tracks`, `frames` and `nan_frames` how many there are, frames by target. Tracks whose score is
-    NaN are left out.
+    aggregate; the same under `mean_over_tracks` with the mean instead of that median; under
+    `tracks` how many have scores, under `unscored_tracks` how many have none (`unscored`); and
+    `frames` and `nan_frames` of all of them, by target. Tracks whose score is NaN are left out.
     """
     by_target = scores.groupby("target")
+    without = len(unscored(scores))
     return {
         **_over_tracks(by_target, median),
         "mean_over_tracks": _over_tracks(by_target, mean),
-        "tracks": int(scores["track"].nunique()),
+        "tracks": int(scores["track"].nunique()) - without,
+        "unscored_tracks": without,
         **{
             count: {target: int(by_target[count].sum()[target]) for target in TARGETS}
             for count in ("frames", "nan_frames")
         },
     }
+
+
+def unscored(scores: pd.DataFrame) -> list[str]:
+    """The tracks of `music_by_track`'s rows of which no target has an SDR: in every frame a
+    reference or an estimate is silent."""
+    scored = np.isfinite(scores["SDR"]).groupby(scores["track"], sort=False).any()
+    return scored.index[~scored].tolist()
 
 
 def median(values) -> float:

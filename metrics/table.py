@@ -63,6 +63,7 @@ def _bss_rows(scores: dict, path: Path) -> list[str]:
     return [
         *lines,
         f"{'tracks':<22}{_get(scores, path, 'tracks'):>10}",
+        f"{'tracks without scores':<22}{_get(scores, path, 'unscored_tracks'):>10}",
         f"{'NaN frames':<22}{undefined:>10}",
     ]
 

@@ -55,6 +55,8 @@ class Rules:
         mixed_by_program: sources that do not add up, or one that is silent, are an error;
             otherwise, where people made the mixture, a warning.
         same_splits: the splits hold the same mixtures on purpose.
+        unscored: what is told of a source that is silent throughout in a mixture of the test split,
+            if such a mixture has no scores.
     """
 
     sample_rate: int
@@ -62,6 +64,7 @@ class Rules:
     largest_difference: float
     mixed_by_program: bool
     same_splits: bool = False
+    unscored: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,19 @@ def check_mixture(mixture: Mixture, rules: Rules) -> Checked:
         except InputError as error:
             errors.append(error)
             continue
-        for path, peak, not_finite in zip(together, scan.peaks, scan.not_finite, strict=True):
+        per_file = zip(together, scan.peaks, scan.not_finite, scan.heard, strict=True)
+        for path, peak, not_finite, heard in per_file:
+            lost = not heard and path != mixture.path and mixture.split == "test"
+            consequence = rules.unscored if lost else ""
             if not_finite is not None:
                 found = f"NaN or infinity at sample {not_finite}"
                 errors.append(InputError(path, found, "finite samples"))
             elif peak <= SILENCE:
-                silent = InputError(path, "silence", "a sample above -90 dBFS")
+                silent = InputError(path, "silence", f"a sample above -90 dBFS{consequence}")
                 (errors if path == mixture.path else doubtful).append(silent)
+            elif consequence:
+                found = "channels that cancel each other"
+                doubtful.append(InputError(path, found, f"a sum that is not silent{consequence}"))
     if errors:
         return Checked(0, 0.0, b"", errors, warnings)
     relative = 10 ** (rules.largest_difference / 10) * scan.energy
@@ -160,6 +169,7 @@ class _Scan:
 
     peaks: list[float]  # of each file
     not_finite: list[int | None]  # of each file, the first sample that is not
+    heard: list[bool]  # of each file, whether its channels' sum is other than zero anywhere
     energy: float  # of the mixture
     difference: float  # energy of the mixture minus the sum of the others
     values: int  # samples × channels
@@ -173,6 +183,7 @@ def _scan(paths: Sequence[Path]) -> _Scan:
         InputError: one that cannot be read to its end.
     """
     peaks, not_finite = np.zeros(len(paths)), [None] * len(paths)
+    heard = np.zeros(len(paths), bool)
     energy = difference = 0.0
     content = hashlib.blake2b(digest_size=16)
     with ExitStack() as stack:
@@ -187,6 +198,7 @@ def _scan(paths: Sequence[Path]) -> _Scan:
                 _read(file, block)
             # NaN stays NaN.
             peaks = np.maximum(peaks, np.maximum(blocks.max((1, 2)), -blocks.min((1, 2))))
+            heard |= blocks.sum(2).any(1)
             for number in np.flatnonzero(~np.isfinite(peaks)):
                 if not_finite[number] is None:
                     finite = np.isfinite(blocks[number]).all(1)
@@ -196,7 +208,13 @@ def _scan(paths: Sequence[Path]) -> _Scan:
             difference += _energy(mixture - sources.sum(0))
             content.update(mixture)
     return _Scan(
-        peaks.tolist(), not_finite, energy, difference, samples * channels, content.digest()
+        peaks.tolist(),
+        not_finite,
+        heard.tolist(),
+        energy,
+        difference,
+        samples * channels,
+        content.digest(),
     )
 
 

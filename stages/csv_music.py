@@ -4,7 +4,8 @@ The checks are those of `stages.checks`. A mixture that is not nearly the sum of
 silent stem, are told but not refused: a mixture may have been mastered after its stems were saved
 (which holds for a few songs of MUSDB18-HQ), lossy coding adds to the difference (-19 to -23 dB in
 the embedded excerpt, which was AAC), and a song may have no vocals. A difference of more than
--10 dB is neither's, rather a missing or foreign stem.
+-10 dB is neither's, rather a missing or foreign stem. A song to test on of which a stem is silent
+throughout has no scores, of its other stems either: that is told as well.
 """
 
 from pathlib import Path
@@ -22,6 +23,10 @@ from stages.run import run
 
 TARGETS = ("vocals", "drums", "bass", "other")
 LARGEST_DIFFERENCE = -10.0  # dB
+UNSCORED = (
+    "; the song will have no scores, for BSS Eval (museval) scores no stem in a frame in which one "
+    "of the stems is silent"
+)
 
 
 def main() -> None:
@@ -42,7 +47,9 @@ def write_lists(music: Music, source: Path, target: Path) -> None:
         for split, some in splits.items()
         for song in some
     ]
-    rules = Rules(music.sample_rate, 2, LARGEST_DIFFERENCE, mixed_by_program=False)
+    rules = Rules(
+        music.sample_rate, 2, LARGEST_DIFFERENCE, mixed_by_program=False, unscored=UNSCORED
+    )
     checked = check(songs, rules, "csv_music", "song")
     frame = pd.DataFrame(
         {

@@ -18,6 +18,7 @@ from metrics.perception import PESQ_MODES
 from metrics.yaml_files import read_yaml
 
 PATH = Path("params.yaml")
+MOST_SPEAKERS = 10  # of a mixture
 
 
 class Strict(BaseModel):
@@ -134,7 +135,7 @@ class Subsets(Strict):
 
 
 class _Speech(Strict):
-    speakers: Annotated[int, Field(ge=2, le=5)]
+    speakers: Annotated[int, Field(ge=2, le=MOST_SPEAKERS)]
     sample_rate: Count
     mode: Literal["min", "max"]
 

@@ -1,8 +1,11 @@
 """How well the trained models separate the test set."""
 
+from html import escape
+
 import numpy as np
 import plotly.graph_objects as go
 
+from metrics.music_scores import unscored
 from metrics.report.figure import figure
 from metrics.report.markup import details, missing, number, plural, source, table
 from metrics.report.results import Model, Workspace
@@ -42,6 +45,14 @@ def _music(model: Model) -> str:
         parts.append(missing(model.results / "scores.csv", "scores per track"))
         return "".join(parts)
     scores = model.scores
+    if without := unscored(scores):
+        named = ", ".join(escape(track) for track in without[:FEW])
+        more = f" and {len(without) - FEW} more" if len(without) > FEW else ""
+        parts.append(
+            f"<p>{len(without):,} of {plural(scores['track'].nunique(), 'track')} "
+            f"{'has' if len(without) == 1 else 'have'} no scores and no part in the medians: "
+            f"in every frame a reference or an estimate is silent ({named}{more}).</p>"
+        )
     silent = int(scores["nan_frames"].sum())
     if silent:
         parts.append(
@@ -91,7 +102,7 @@ def _music_distribution(model: Model) -> str:
                 marker={"size": 3},
             )
         )
-    tracks = plural(model.scores["track"].nunique(), "track")
+    tracks = plural(model.scores["track"].nunique() - len(unscored(model.scores)), "track")
     return _figures(
         figure(
             "Distribution of the scores",

@@ -2,6 +2,7 @@
 
 from html import escape
 
+from metrics.music_scores import unscored
 from metrics.report.markup import (
     UNDEFINED,
     code,
@@ -60,7 +61,8 @@ def _headline(model: Model) -> tuple[float | None, str, str] | None:
         return None
     if model.key == "spleeter":
         value = model.aggregate.get("SDR", {}).get("mean")
-        tracks = None if model.scores is None else model.scores["track"].nunique()
+        scores = model.scores
+        tracks = 0 if scores is None else scores["track"].nunique() - len(unscored(scores))
         over = f" of {plural(tracks, 'track')}" if tracks else ""
         return value, "SDR", f"median over the frames{over}, mean over the stems"
     count = model.aggregate.get("mixtures")

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from metrics.errors import InputError
-from metrics.music_scores import aggregate_music, music_by_track, score_music
+from metrics.music_scores import aggregate_music, music_by_track, score_music, unscored
 from tests.metrics.files import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write
 
 RATE = 44100
@@ -50,9 +50,9 @@ def test_rows_and_aggregate_are_museval_medians(music, kept):
     assert list(scores["nan_frames"]) == [1, 1, 1, 1, 0, 0, 0, 0]
 
     aggregate = aggregate_music(scores)
-    counts = ["tracks", "frames", "nan_frames"]
+    counts = ["tracks", "unscored_tracks", "frames", "nan_frames"]
     assert list(aggregate) == ["SDR", "SIR", "SAR", "ISR", "mean_over_tracks", *counts]
-    assert aggregate["tracks"] == 2
+    assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (2, 0)
     assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
     assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 1)
     drums = scores[scores["target"] == "drums"]["SDR"]
@@ -83,8 +83,27 @@ def test_aggregate_is_over_tracks_and_null_for_nothing():
     assert aggregate["SIR"] == dict.fromkeys([*TARGETS, "mean"], 1.0)
     expected = {"vocals": 4.0, "drums": 5.0, "bass": None, "other": 2.5, "mean": None}
     assert aggregate["mean_over_tracks"]["SDR"] == expected
-    assert aggregate["tracks"] == 3
+    assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (3, 0)
     assert aggregate["nan_frames"] == {"vocals": 0, "drums": 1, "bass": 3, "other": 0}
+
+
+@pytest.mark.parametrize("silent", ["reference", "estimate"])
+def test_a_track_with_a_silent_stem_is_counted_apart(music, kept, silent):
+    before = aggregate_music(music_by_track(score_music(music.root, 0.25, 0.25, kept)))
+    first, second = read_list(music.root, "music")
+    path = first["vocals_path"] if silent == "reference" else f"{FIRST}/vocals.wav"
+    samples, _ = soundfile.read(music.root / path)
+    write(music.root / path, np.zeros_like(samples), RATE)
+    scores = music_by_track(score_music(music.root, 0.25, 0.25, kept))
+    assert unscored(scores) == ["First (live)"]
+    aggregate = aggregate_music(scores)
+    assert (before["tracks"], before["unscored_tracks"]) == (2, 0)
+    assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (1, 1)
+    assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
+    assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 2)
+    track = second["mix_path"].split("/")[-2]
+    for row in scores[scores["track"] == track].to_dict("records"):
+        assert aggregate["SDR"][row["target"]] == row["SDR"]
 
 
 def test_frames_that_are_not_finite_are_left_out_and_counted():

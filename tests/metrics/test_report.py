@@ -278,6 +278,21 @@ def test_empty_workspace_names_what_is_missing(tmp_path):
     assert [found["id"] for found in page.all("section")] == SECTIONS
 
 
+def test_tracks_without_scores_are_told_apart(finished):
+    root = finished.root
+    music = pd.read_csv(root / "results/spleeter/scores.csv")
+    assert "no scores and no part" not in Page(build(root)).text
+    first = music["track"] == music["track"].iloc[0]
+    music.loc[first, ["SDR", "SIR", "SAR", "ISR"]] = np.nan
+    music.to_csv(root / "results/spleeter/scores.csv", index=False)
+    page = Page(build(root))
+    assert (
+        "1 of 2 tracks has no scores and no part in the medians: in every frame a reference or an "
+        "estimate is silent (First (live))."
+    ) in page.text
+    assert "SDR, median over the frames of 1 track, mean over the stems" in page.text
+
+
 def test_many_items_get_distributions_and_a_cut_table(finished):
     root = finished.root
     music = pd.read_csv(root / "results/spleeter/scores.csv")

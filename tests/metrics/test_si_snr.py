@@ -56,6 +56,19 @@ def test_invariant_to_scale_and_offset(voices):
         assert si_snr(gain * voices[0] + offset, estimate) == pytest.approx(expected, abs=1e-6)
 
 
+@pytest.mark.parametrize("speakers", [5, 10])
+def test_the_planted_permutation_of_many_speakers_is_found(speakers):
+    rng = np.random.default_rng(speakers)
+    references = rng.normal(size=(speakers, 4000))
+    planted = rng.permutation(speakers)
+    estimates = (references + 0.3 * rng.normal(size=references.shape))[planted]
+    scores = score_speakers(references, estimates, references.sum(axis=0))
+    assert planted[scores.order].tolist() == list(range(speakers))
+    pairs = zip(references, estimates[scores.order], strict=True)
+    expected = [plain_si_snr(reference, estimate) for reference, estimate in pairs]
+    np.testing.assert_allclose(scores.si_snr, expected, atol=1e-9)
+
+
 @pytest.mark.parametrize("speakers", [1, 2, 3, 4])
 def test_best_permutation_equals_brute_force(voices, speakers):
     references = voices[:speakers]

@@ -26,6 +26,7 @@ MUSIC = {
         for metric in ("SDR", "SIR", "SAR", "ISR")
     },
     "tracks": 50,
+    "unscored_tracks": 3,
     "frames": dict.fromkeys(["vocals", "drums", "bass", "other"], 3000),
     "nan_frames": {"vocals": 120, "drums": 120, "bass": 130, "other": 120},
 }
@@ -65,6 +66,7 @@ bass             -3.50     -3.50     -3.50     -3.50
 other        undefined undefined undefined undefined
 mean         undefined undefined undefined undefined
 tracks                        50
+tracks without scores          3
 NaN frames            490 of 12000
   from results/spleeter/scores.json
 

@@ -119,6 +119,30 @@ def test_a_silent_stem_is_a_warning_and_a_silent_speaker_an_error(song, talk):
     assert told(talk, SPEECH)[0][0] == "s2.wav: found silence, expected a sample above -90 dBFS"
 
 
+SCORED = replace(MUSIC, unscored="; no scores")
+
+
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_that_a_song_to_test_on_will_have_no_scores_is_told(song, split):
+    """Where a stem is silent, not where it is only very quiet."""
+    song = replace(song, split=split)
+    instrumental(song)
+    line = "vocals.wav: found silence, expected a sample above -90 dBFS"
+    consequence = "; no scores" if split == "test" else ""
+    assert told(song, SCORED) == ([], [line + consequence])
+    change(song.sources[0], lambda x: np.eye(*x.shape) * 2**-15)
+    assert told(song, SCORED) == ([], [line])
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_channels_that_cancel_are_silence_to_the_scores(song, split):
+    song = replace(song, split=split)
+    instrumental(song, lambda x: 2**-7 * np.sign(x[:, :1]) * [1, -1])
+    line = "vocals.wav: found channels that cancel each other, expected a sum that is not silent"
+    assert told(song, SCORED) == ([], [f"{line}; no scores"] if split == "test" else [])
+    assert told(song, MUSIC) == ([], [])
+
+
 def test_two_steps_are_no_silence(song):
     instrumental(song, lambda x: np.sign(x) * 2**-14)
     assert told(song, MUSIC) == ([], [])

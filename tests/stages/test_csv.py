@@ -1,5 +1,6 @@
 """The lists of the trainers, and what stands between them and bad files."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -245,19 +246,47 @@ def test_twelve_bad_files_are_ten_lines_and_a_count(data):
     assert lists(data / "csv") == lists(TEST_DATA / "data" / "csv")
 
 
-def test_a_song_without_vocals_is_a_warning(data):
-    song = data / "music" / "train" / TRAIN
+def without_vocals(song):
     sung, rate = soundfile.read(song / "vocals.wav")
     silent(song / "vocals.wav")
     mixture, _ = soundfile.read(song / "mixture.wav")
     soundfile.write(song / "mixture.wav", mixture - sung, rate, subtype="PCM_16")
+
+
+@pytest.mark.parametrize(
+    ("song", "consequence"),
+    [
+        (f"train/{TRAIN}", ""),
+        (
+            f"test/{TEST}",
+            "; the song will have no scores, for BSS Eval (museval) scores no stem in a frame in "
+            "which one of the stems is silent",
+        ),
+    ],
+)
+def test_a_song_without_vocals_is_a_warning(data, song, consequence):
+    without_vocals(data / "music" / song)
     done = stage("csv_music", data.parent)
     assert (done.returncode, errors(done)) == (0, [])
     assert [line for line in done.stderr.splitlines() if line.startswith("WARNING: ")] == [
-        f"WARNING: data/music/train/{TRAIN}/vocals.wav: found silence, "
-        "expected a sample above -90 dBFS"
+        f"WARNING: data/music/{song}/vocals.wav: found silence, "
+        f"expected a sample above -90 dBFS{consequence}"
     ]
     assert lists(data / "csv") == lists(TEST_DATA / "data" / "csv")
+
+
+def test_a_song_that_has_no_scores_as_it_was_told_is_counted_so(data):
+    song = data / "music" / "test" / TEST
+    without_vocals(song)
+    estimates = data.parent / "results/spleeter/estimates" / TEST
+    shutil.copytree(song, estimates)
+    for target in csv_music.TARGETS:
+        shutil.copyfile(song / "mixture.wav", estimates / f"{target}.wav")
+    assert "will have no scores" in stage("csv_music", data.parent).stderr
+    assert stage("evaluate_spleeter", data.parent).returncode == 0
+    scores = json.loads((data.parent / "results/spleeter/scores.json").read_text())
+    assert (scores["tracks"], scores["unscored_tracks"]) == (0, 1)
+    assert scores["SDR"] == dict.fromkeys([*csv_music.TARGETS, "mean"])
 
 
 @pytest.mark.parametrize("name", ["csv_music", "csv_speech"])

@@ -550,6 +550,45 @@ def test_ones_own_mixtures_need_every_split_and_source(prepare):
     assert done.stderr.startswith("ERROR: speech.path: found nothing, expected the folder that")
 
 
+def several(folder, speakers):
+    """Has the sources of as many speakers beside every mixture."""
+    for split in SPLITS.values():
+        ready(folder / split)
+        for number in range(1, 13):
+            source = folder / split / f"s{number}"
+            if number > speakers:
+                shutil.rmtree(source, ignore_errors=True)
+            elif not source.exists():
+                shutil.copytree(folder / split / "s1", source)
+
+
+@pytest.mark.parametrize(("there", "wanted"), [(5, 2), (10, 2), (2, 3), (3, 5)])
+def test_another_number_of_speakers_than_there_are_is_told_with_the_setting(prepare, there, wanted):
+    root = prepare("folder", path="ours", speakers=wanted)
+    several(root / "ours", there)
+    names = ", ".join(f"s{number}" for number in range(1, there + 1))
+    refused(
+        rf"^speech.speakers: found {wanted}, expected {there} for {names} in {root}/ours/tr: "
+        rf"-S speech.speakers={there}$"
+    )
+    prepare("folder", path="ours", speakers=there)
+    fetch()
+    assert files(CORPUS) == files(root / "ours")
+
+
+def test_speakers_folders_must_be_of_two_to_ten_in_a_row(prepare):
+    root = prepare("folder", path="ours")
+    for there, names in ((1, "s1"), (0, "no s1, s2, …"), (12, "s1, .*, s12")):
+        shutil.rmtree(root / "ours", ignore_errors=True)
+        several(root / "ours", there)
+        refused(f"^{root}/ours/tr: found {names}, expected the sources of two to ten speakers, in ")
+    for split in SPLITS.values():
+        shutil.rmtree(root / "ours" / split / "s2")
+    refused(
+        f"^{root}/ours/tr: found s1, s3, .*, s12, expected the sources of two to ten speakers, in "
+    )
+
+
 def test_a_given_path_starts_at_the_repository(tmp_path, monkeypatch):
     """In DVC's temporary workspaces too."""
     experiment = tmp_path / ".dvc" / "tmp" / "exps" / "abc"

@@ -125,6 +125,7 @@ def changed(values: dict, key: str, value) -> dict:
             5,
             "speech.speakers: found 5, expected at most 4, the people in voices",
         ),
+        ("speech.speakers", 1, "speech.speakers: found 1, expected greater than or equal to 2"),
         ("speech.mode", "mid", "speech.mode: found 'mid', expected 'min' or 'max'"),
         ("music.source.parts.test", [2.0, 1.0], "music.source.parts.test: found [2.0, 1.0]"),
         ("runtime.name", "podman", "runtime.name: found 'podman', expected one of local, docker"),
@@ -143,6 +144,13 @@ def test_a_bad_value_is_named_with_what_is_allowed(key, value, message):
         check(changed(composed(), key, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_ones_own_mixtures_may_be_of_ten_speakers():
+    values = composed("speech=folder", "speech.path=mine", "speech.speakers=10")
+    assert check(values).speech.speakers == 10
+    with pytest.raises(InputError, match=r"^speech.speakers: found 11, expected less than or equ"):
+        check(changed(values, "speech.speakers", 11))
 
 
 def test_pesq_is_only_for_the_rates_it_knows():

@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
 import torch
 
-from svoice.loss import separation_loss, si_snr
+from svoice.loss import best_permutation, pairwise_si_snr, separation_loss, si_snr
 
 
 def example(C, R=3, batch=4, samples=200, seed=0):
@@ -65,3 +67,37 @@ def test_nan_stays(C):
     outputs, references, lengths = example(C)
     outputs[-1, 0, 0, 0] = torch.nan
     assert separation_loss(outputs, references, lengths).isnan()
+
+
+@pytest.mark.parametrize("C", [2, 3, 4, 5])
+def test_the_best_permutation_is_that_of_trying_them_all(C):
+    for seed in range(20):
+        outputs, references, lengths = example(C, R=1, batch=3, seed=seed)
+        scores = pairwise_si_snr(outputs[0], references, lengths)
+        for found, pairs in zip(best_permutation(scores), scores, strict=True):
+            assert found.sort().values.tolist() == list(range(C))
+            sums = [
+                sum(pairs[estimate, reference] for estimate, reference in enumerate(order)).item()
+                for order in itertools.permutations(range(C))
+            ]
+            assert pairs[torch.arange(C), found].sum().item() == pytest.approx(max(sums), abs=1e-9)
+
+
+def test_the_loss_of_ten_speakers_is_that_of_the_planted_permutation():
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    references = noise(3, 10, 2000)
+    lengths = torch.tensor([2000, 1500, 700])
+    planted = torch.stack([torch.randperm(10, generator=generator) for _ in range(3)])
+    shuffled = references.gather(1, planted.unsqueeze(-1).expand_as(references))
+    outputs = (shuffled + 0.3 * noise(*shuffled.shape)).requires_grad_()
+    assert torch.equal(best_permutation(pairwise_si_snr(outputs, references, lengths)), planted)
+    loss = separation_loss(outputs.unsqueeze(0), references, lengths)
+    pairs = pairwise_si_snr(outputs, references, lengths)
+    expected = -pairs.gather(2, planted.unsqueeze(-1)).mean()
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-9)
+    (gradient,) = torch.autograd.grad(loss, outputs)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, outputs)[0])

@@ -1,0 +1,70 @@
+"""Mixtures of ten speakers, from the given folder to the scores."""
+
+import json
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import yaml
+
+from stages.environments import interpreter
+from stages.wsj0mix import SPLITS
+from tests.stages import standin
+from tests.stages.workspaces import environment, succeed, workspace
+
+SPEAKERS = tuple(f"s{number}" for number in range(1, 11))
+TINY = {
+    "N": 16,
+    "L": 4,
+    "H": 4,
+    "R": 1,
+    "epochs": 1,
+    "segment_seconds": 0.25,
+    "stride_seconds": 0.5,
+}
+
+
+@pytest.fixture
+def ten(tmp_path):
+    """Two mixtures of ten voices in each split, and the smallest network."""
+    for split in SPLITS.values():
+        for name in ("a.wav", "b.wav"):
+            voices = np.stack(
+                [
+                    standin.utterance(f"{split}/{speaker}/{name}", (2, 2))[:8000] / 2**19
+                    for speaker in SPEAKERS
+                ]
+            )
+            for part, samples in zip(("mix", *SPEAKERS), (voices.sum(0), *voices), strict=True):
+                path = tmp_path / "given" / split / part / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, samples, 8000, subtype="PCM_16")
+    root = workspace(
+        tmp_path / "work", "speech", "folder", path=str(tmp_path / "given"), speakers=10
+    )
+    params = yaml.safe_load((root / "params.yaml").read_text())
+    params["svoice"].update(TINY)
+    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    return root
+
+
+def test_ten_speakers_are_trained_on_separated_and_scored(ten):
+    for stage in ("fetch_speech", "mix_speech", "csv_speech"):
+        succeed(ten, stage)
+    for verb, more in (("train", ["--scratch", "scratch"]), ("estimate", [])):
+        command = [interpreter("svoice"), "-m", f"svoice.{verb}", "--params", "params.yaml", *more]
+        done = subprocess.run(command, cwd=ten, env=environment(), capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    succeed(ten, "evaluate_svoice")
+    scores = pd.read_csv(ten / "results/svoice/scores.csv")
+    for _, rows in scores.groupby("mixture"):
+        assert rows["speaker"].tolist() == list(SPEAKERS)
+        assert sorted(rows["estimate"]) == sorted(SPEAKERS)
+        assert np.isfinite(rows["si_snr_improvement"]).all()
+    found = json.loads((ten / "results/svoice/scores.json").read_text())
+    assert found["mixtures"] == 2
+    assert found["si_snr"] == pytest.approx(scores["si_snr"].mean())
+    train = json.loads((ten / "results/svoice/train.json").read_text())
+    assert train["status"] == "completed"
