@@ -10,7 +10,14 @@ from metrics.bsseval import bss_eval
 from metrics.errors import InputError
 from metrics.numbers import finite_or_none
 from metrics.score_all import Item, Unfinished, score_all
-from metrics.workspace import BSS_METRICS, MUSIC_TEST, SPLEETER, TARGETS, read_music_list
+from metrics.workspace import (
+    BSS_METRICS,
+    MUSIC_TEST,
+    SPLEETER,
+    TARGETS,
+    read_music_list,
+    unscored,
+)
 
 DURATION_TOLERANCE = 0.01  # s; lists may round
 
@@ -95,13 +102,6 @@ def aggregate_music(scores: pd.DataFrame) -> dict[str, dict | int]:
             for count in ("frames", "nan_frames")
         },
     }
-
-
-def unscored(scores: pd.DataFrame) -> list[str]:
-    """The tracks of `music_by_track`'s rows of which no target has an SDR: in every frame a
-    reference or an estimate is silent."""
-    scored = np.isfinite(scores["SDR"]).groupby(scores["track"], sort=False).any()
-    return scored.index[~scored].tolist()
 
 
 def median(values) -> float:

@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from metrics.errors import InputError
@@ -44,6 +45,13 @@ def speakers(speech_list: pd.DataFrame) -> list[str]:
     """The speakers a speech list has sources of: `["s1", "s2", …]`."""
     found = [name.removesuffix("_path") for name in speech_list if re.match(r"s\d+_path$", name)]
     return sorted(found, key=lambda name: int(name[1:]))
+
+
+def unscored(scores: pd.DataFrame) -> list[str]:
+    """The tracks of the rows of scores.csv of which no target has an SDR: in every frame a
+    reference or an estimate is silent."""
+    scored = np.isfinite(scores["SDR"]).groupby(scores["track"], sort=False).any()
+    return scored.index[~scored].tolist()
 
 
 def _read_table(path: Path) -> pd.DataFrame:

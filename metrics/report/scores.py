@@ -5,11 +5,10 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from metrics.music_scores import unscored
 from metrics.report.figure import figure
 from metrics.report.markup import details, missing, number, plural, source, table
 from metrics.report.results import Model, Workspace
-from metrics.workspace import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
+from metrics.workspace import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS, unscored
 
 MARGIN = "Measured on the test set, in dB. Higher is better everywhere."
 FEW = 8  # items up to which a table says more than a distribution

@@ -2,7 +2,6 @@
 
 from html import escape
 
-from metrics.music_scores import unscored
 from metrics.report.markup import (
     UNDEFINED,
     code,
@@ -15,6 +14,7 @@ from metrics.report.markup import (
     table,
 )
 from metrics.report.results import PARAMS, Model, Workspace
+from metrics.workspace import unscored
 
 MARGIN = "What was run, and what came of it."
 

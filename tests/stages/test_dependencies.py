@@ -33,6 +33,7 @@ LEFT_OUT = {
     "stages/checksums.py": "reads checksums",
     "stages/unpack.py": "unpacks archives, whose contents are the same whoever unpacks them",
     "metrics/progress.py": "shows progress",
+    "metrics/names.py": "refuses names; those that it lets through stay as they are",
     "metrics/yaml_files.py": "reads YAML as DVC does",
     "metrics/workers.py": "the outputs are the same on any number of cores",
     **{

@@ -16,6 +16,7 @@ from stages import (
     evaluate_svoice,
     fetch_music,
     fetch_speech,
+    layout,
     mix_speech,
     musdb18,
     recipes,
@@ -69,12 +70,12 @@ def test_songs_of_any_name_are_borne_to_the_scores(songs):
     names = sorted([*NAMES, "n" * 250, "ü" * 125])
     songs(*names)
     music = load().music
-    fetch_music.fetch(music, fetch_music.MUSIC)
-    csv_music.write_lists(music, fetch_music.MUSIC, csv_music.LISTS)
+    fetch_music.fetch(music, layout.MUSIC)
+    csv_music.write_lists(music, layout.MUSIC, layout.MUSIC_LISTS)
     results = evaluate_spleeter.RESULTS
     for name in names:
         estimates = results / "estimates" / name
-        shutil.copytree(fetch_music.MUSIC / "test" / name, estimates)
+        shutil.copytree(layout.MUSIC / "test" / name, estimates)
         samples, rate = soundfile.read(estimates / "bass.wav")
         soundfile.write(estimates / "bass.wav", samples / 2, rate)
     evaluate_spleeter.evaluate(EVALUATION)
@@ -95,13 +96,13 @@ def test_a_song_whose_name_its_scores_cannot_bear_is_refused(songs, name, messag
     assert done.returncode == 1
     where = str(folder / name) if name.isprintable() else repr(str(folder / name))
     assert done.stderr == f"ERROR: {where}: found {message}\n"
-    assert not fetch_music.MUSIC.exists()
+    assert not layout.MUSIC.exists()
     # Songs that were fetched otherwise.
-    shutil.copytree(folder.parent, fetch_music.MUSIC)
+    shutil.copytree(folder.parent, layout.MUSIC)
     with pytest.raises(InputError) as caught:
-        csv_music.write_lists(load().music, fetch_music.MUSIC, csv_music.LISTS)
+        csv_music.write_lists(load().music, layout.MUSIC, layout.MUSIC_LISTS)
     assert str(caught.value).endswith(f": found {message}")
-    assert not csv_music.LISTS.exists()
+    assert not layout.MUSIC_LISTS.exists()
 
 
 @pytest.mark.parametrize(("name", "message"), BAD.items())
@@ -112,7 +113,7 @@ def test_an_excerpt_of_such_a_name_is_refused(tmp_path, monkeypatch, name, messa
         (tmp_path / "given" / split).mkdir(parents=True)
         (tmp_path / "given" / split / f"{name}.stem.mp4").touch()
     with pytest.raises(InputError, match=message):
-        musdb18.fetch_excerpts(load().music, tmp_path / "given", fetch_music.MUSIC)
+        musdb18.fetch_excerpts(load().music, tmp_path / "given", layout.MUSIC)
 
 
 # --- speech -------------------------------------------------------------------------------
@@ -143,12 +144,12 @@ def test_mixtures_of_any_name_are_borne_to_the_scores(mixtures):
     names = sorted([*NAMES, "n" * 251])
     mixtures(*names)
     speech = load().speech
-    fetch_speech.fetch(speech, fetch_speech.CORPUS, fetch_speech.RECIPES)
-    mix_speech.make(speech, fetch_speech.CORPUS, fetch_speech.RECIPES, mix_speech.MIXTURES)
-    csv_speech.write_lists(speech, mix_speech.MIXTURES, csv_speech.LISTS)
+    fetch_speech.fetch(speech, layout.CORPUS, layout.RECIPES)
+    mix_speech.make(speech, layout.CORPUS, layout.RECIPES, layout.MIXTURES)
+    csv_speech.write_lists(speech, layout.MIXTURES, layout.SPEECH_LISTS)
     results = evaluate_svoice.RESULTS
     for part in ("s1", "s2"):
-        shutil.copytree(mix_speech.MIXTURES / "wav8k/min/tt/mix", results / "estimates" / part)
+        shutil.copytree(layout.MIXTURES / "wav8k/min/tt/mix", results / "estimates" / part)
     evaluate_svoice.evaluate(EVALUATION)
     scores = read_results(results / "scores.csv", ["mixture", "speaker", "si_snr"])
     assert sorted(scores["mixture"].unique()) == names
@@ -161,11 +162,11 @@ def test_a_mixture_whose_name_no_list_can_hold_is_refused(mixtures, name, messag
     assert done.returncode == 1
     where = repr(str(folder / "mix" / f"{name}.wav"))
     assert done.stderr == f"ERROR: {where}: found {message}\n"
-    assert not fetch_speech.CORPUS.exists()
+    assert not layout.CORPUS.exists()
     for split in SPLITS.values():
-        shutil.copytree(folder.parent / split, mix_speech.MIXTURES / "wav8k/min" / split)
+        shutil.copytree(folder.parent / split, layout.MIXTURES / "wav8k/min" / split)
     with pytest.raises(InputError) as caught:
-        csv_speech.write_lists(load().speech, mix_speech.MIXTURES, csv_speech.LISTS)
+        csv_speech.write_lists(load().speech, layout.MIXTURES, layout.SPEECH_LISTS)
     assert str(caught.value).endswith(f": found {message}")
 
 

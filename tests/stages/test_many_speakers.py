@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-import yaml
 
 from stages.environments import interpreter
 from stages.wsj0mix import SPLITS
 from tests.stages import standin
 from tests.stages.workspaces import environment, succeed, workspace
+from tests.yaml_files import read_yaml, write_yaml
 
 SPEAKERS = tuple(f"s{number}" for number in range(1, 11))
 TINY = {
@@ -44,9 +44,9 @@ def ten(tmp_path):
     root = workspace(
         tmp_path / "work", "speech", "folder", path=str(tmp_path / "given"), speakers=10
     )
-    params = yaml.safe_load((root / "params.yaml").read_text())
+    params = read_yaml(root / "params.yaml")
     params["svoice"].update(TINY)
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    write_yaml(root / "params.yaml", params)
     return root
 
 
