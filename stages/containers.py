@@ -1,16 +1,16 @@
 """A command in a container that sees the workspace and nothing else of the machine."""
 
 import os
+import secrets
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 from docker import DockerClient
-from docker.errors import APIError, NotFound
+from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 from docker.models.images import Image
 from docker.types import DeviceRequest, Mount
@@ -21,7 +21,6 @@ from stages import engine
 from stages.params import DockerRuntime
 
 STOP_SECONDS = 3  # for a trainer to end by itself
-_numbers = count()
 
 
 def run(
@@ -51,7 +50,8 @@ def run(
     """
     workspace = Path.cwd()
     terminal = sys.stdout.isatty() and sys.stderr.isatty()
-    name = f"separation-{os.getpid()}-{next(_numbers)}"
+    # Nobody else's: another launcher may have this one's number, in a namespace of its own.
+    name = f"separation-{os.getpid()}-{secrets.token_hex(8)}"
     options = {
         "name": name,
         "labels": {engine.LAUNCHER: engine.launcher()},
@@ -75,17 +75,20 @@ def run(
         container = client.containers.create(image, command, **options)
         _follow(container, terminal)
         code = container.wait()["StatusCode"]
-        state = client.api.inspect_container(container.id)["State"]
+        # Only after a failure: what has ended others may remove.
+        starved = code and client.api.inspect_container(container.id)["State"]["OOMKilled"]
+    except ImageNotFound:
+        expected = "it to stay: the next run builds it again"
+        raise InputError(what, "its image removed by another", expected) from None
     except NotFound:
         raise InputError(what, "its container removed by another", "none to touch it") from None
     except APIError as error:
         raise _refused(error) from None
     except RequestException as error:
-        found = f"a Docker engine that went away ({error})"
-        raise InputError("runtime=docker", found, "it to stay") from None
+        raise engine.gone(error) from None
     finally:
         _remove(client, name)
-    if state["OOMKilled"] and code:
+    if starved:
         limit = f"runtime.memory = {runtime.memory}" if runtime.memory else "this machine's memory"
         raise InputError(what, "its container killed for want of memory", f"no more than {limit}")
     if code > 128:
@@ -95,14 +98,14 @@ def run(
 
 def linked(workspace: Path) -> list[Path]:
     """The folders and files outside of the workspace that links in it lead to, each once; of DVC's
-    cache the whole of it."""
+    cache the whole of it. What others remove meanwhile, or let nobody read, leads nowhere."""
     found: list[Path] = []
 
     def reach(path: Path) -> None:
         """Follows a link, and what it leads to, step by step: each must be there to be followed."""
-        while path.is_symlink():
-            path = Path(os.path.normpath(path.parent / path.readlink()))
-            if not path.exists():
+        while target := _target(path):
+            path = target
+            if not os.path.exists(path):
                 return
             whole = _whole(path)
             if any(whole.is_relative_to(known) for known in (workspace, *found)):
@@ -111,9 +114,7 @@ def linked(workspace: Path) -> list[Path]:
             look(whole)
 
     def look(folder: Path) -> None:
-        if not folder.is_dir():
-            return
-        for entry in os.scandir(folder):
+        for entry in _entries(folder):
             if entry.is_symlink():
                 reach(Path(entry.path))
             elif entry.is_dir() and entry.name not in _OWN:
@@ -124,6 +125,23 @@ def linked(workspace: Path) -> list[Path]:
 
 
 _OWN = {".git", ".dvc", ".venv", "scratch"}  # of the repository; the trainers read none of it
+
+
+def _target(path: Path) -> Path | None:
+    """Where a link leads; None if it is none."""
+    try:
+        return Path(os.path.normpath(path.parent / os.readlink(path)))
+    except OSError:
+        return None
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """Of a folder; none if it is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
 
 
 def _whole(path: Path) -> Path:
@@ -187,15 +205,22 @@ def _as_large_as_this(container: Container) -> Iterator[None]:
 
 
 def _remove(client: DockerClient, name: str) -> None:
-    """Ends the container, if it runs, as Ctrl-C ends a command, and removes it."""
-    with _undisturbed(), suppress(NotFound):
-        container = client.containers.get(name)
-        if container.status == "running":
-            # It may have ended by now, or be too busy to.
-            with suppress(APIError, RequestException):
-                container.kill(signal.SIGINT)
-                container.wait(timeout=STOP_SECONDS)
-        engine.remove(container)
+    """Ends the container, if it runs, as Ctrl-C ends a command, and removes it. An engine that
+    fails to changes nothing of how the command ended; the next launch removes the container."""
+    with _undisturbed():
+        try:
+            container = client.containers.get(name)
+            if container.status == "running":
+                # It may have ended by now, or be too busy to.
+                with suppress(APIError, RequestException):
+                    container.kill(signal.SIGINT)
+                    container.wait(timeout=STOP_SECONDS)
+            engine.remove(container)
+        except NotFound:
+            pass
+        except (APIError, RequestException) as error:
+            left = f"container {name} is left to the next launch to remove"
+            print(f"{left}: {error}", file=sys.stderr)
 
 
 @contextmanager
@@ -211,12 +236,11 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _refused(error: APIError) -> InputError:
-    said = error.explanation or str(error)
-    if "capabilities: [[gpu" in said:
+    if "capabilities: [[gpu" in str(error.explanation):
         found = "no NVIDIA runtime in the Docker engine"
         expected = "the one of the package nvidia-container-toolkit, or runtime.gpus=none"
         return InputError("runtime.gpus", found, expected)
-    return InputError("runtime=docker", f"an engine that says: {said.strip()}", "a container")
+    return engine.refused(error)
 
 
 def _signal(number: int) -> str:
