@@ -1,21 +1,14 @@
 """The NVIDIA GPUs of this machine, each for one run at a time."""
 
-import fcntl
 import os
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 from metrics.errors import InputError
+from stages.lock import machine_lock, machine_locked, wait_for
 
-# Of the machine, not of a repository: its GPUs are shared by all of them.
-LOCKS = Path(tempfile.gettempdir()) / "separation-gpus"
-EVERYONE = 0o777 | 0o1000  # as /tmp itself
-POLL_SECONDS = 1.0
+LOCKS = "separation-gpus"  # the locks' names begin with it
 
 Wanted = str | int | list[int | str]
 
@@ -56,19 +49,11 @@ def taken(wanted: Wanted, find: Callable[[], Sequence[str]] = listed) -> Iterato
     if count == 0:
         yield []
         return
-    LOCKS.mkdir(exist_ok=True)
-    if LOCKS.stat().st_uid == os.geteuid():
-        LOCKS.chmod(EVERYONE)
+    in_use = f"{_counted(count)} in use"
     with ExitStack() as held:
         # One run chooses at a time: two that each had half of what both want would wait for ever.
-        with _opened("choosing") as gate:
-            fcntl.flock(gate, fcntl.LOCK_EX)
-            told = False
-            while len(free := _lock(candidates, count, held)) < count:
-                if not told:
-                    told = True
-                    print(f"waiting for {_counted(count)} in use", file=sys.stderr, flush=True)
-                time.sleep(POLL_SECONDS)
+        with machine_lock(f"{LOCKS}/choosing", in_use):
+            free = wait_for(lambda: _lock(candidates, count, held), in_use)
         yield free
 
 
@@ -97,33 +82,22 @@ def _named(name: str, uuids: list[str]) -> list[str]:
     return [uuid for uuid in uuids if name and uuid.startswith(name)][:1]
 
 
-def _lock(candidates: list[str], count: int, held: ExitStack) -> list[str]:
-    """Locks `count` of the GPUs, or none, and returns which."""
-    with ExitStack() as files:
+def _lock(candidates: list[str], count: int, held: ExitStack) -> list[str] | None:
+    """Locks `count` of the GPUs and returns which; None, and no lock, if fewer are free."""
+    with ExitStack() as locks:
         free = []
         for uuid in candidates:
-            file = files.enter_context(_opened(uuid))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if (lock := machine_locked(f"{LOCKS}/{uuid}")) is None:
                 continue
+            # The trainer inherits it: should its launcher be killed, the GPU is not free before
+            # the trainer ends.
+            lock.set_inheritable(True)
+            locks.enter_context(lock)
             free.append(uuid)
             if len(free) == count:
-                held.enter_context(files.pop_all())
+                held.enter_context(locks.pop_all())
                 return free
-    return []
-
-
-def _opened(name: str):
-    path = LOCKS / f"{name}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        # Another user's file in a folder for everyone is not to be opened for creation.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    # The trainer inherits it: should its launcher be killed, the GPU is not free before it ends.
-    os.set_inheritable(descriptor, name != "choosing")
-    return os.fdopen(descriptor)
+    return None
 
 
 def _counted(count: int) -> str:

@@ -54,8 +54,10 @@ def _run(
         with gpus.taken(runtime.gpus) as mine:
             return _beside([python, *command], module, runtime, mine)
     with engine.connected() as client:
-        image = images.image(client, model, runtime)
+        images.image(client, model, runtime)  # no GPU waits for its building
         with gpus.taken(runtime.gpus) as mine:
+            # Others may have removed it while this run waited for its turn.
+            image = images.image(client, model, runtime)
             command = ["python", *command]
             return containers.run(client, image, command, module, runtime, mine, writable)
 
@@ -65,7 +67,7 @@ def _beside(command: list, module: str, runtime: LocalRuntime, mine: list[str]) 
     environment = dict(os.environ)
     if mine or runtime.gpus == "none":
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(mine)
-    # close_fds: the trainer holds the GPUs' locks as well.
+    # close_fds: the trainer holds the locks of its GPUs and of its scratch folder as well.
     with subprocess.Popen(command, env=environment, close_fds=False) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         try:

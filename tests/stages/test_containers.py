@@ -22,9 +22,8 @@ from stages.params import DockerRuntime
 from tests import docker_engine
 from tests.stages.contained import DEFAULT
 from tests.stages.disks import small_disk
+from tests.stages.patience import SECONDS
 from tests.stages.workspaces import environment
-
-SECONDS = 300  # for what takes one or two, on a busy machine
 
 
 @pytest.fixture(scope="module")

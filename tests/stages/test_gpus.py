@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,16 +11,20 @@ import sys
 import pytest
 
 from metrics.errors import InputError
-from stages import gpus
+from stages import gpus, lock
 from tests.conftest import ROOT
+from tests.stages.patience import SECONDS, line
 
 FOUR = [f"GPU-{letter * 8}" for letter in "abcd"]
 
 
 @pytest.fixture(autouse=True)
-def locks(tmp_path, monkeypatch):
-    monkeypatch.setattr(gpus, "LOCKS", tmp_path / "gpus")
-    return tmp_path / "gpus"
+def locks(monkeypatch):
+    """Locks of no other test. Who waits for one looks often."""
+    monkeypatch.setattr(lock, "POLL_SECONDS", 0.01)
+    name = f"separation-test-{secrets.token_hex(8)}"
+    monkeypatch.setattr(gpus, "LOCKS", name)
+    return name
 
 
 def taken(wanted, there=FOUR):
@@ -39,7 +45,7 @@ def test_named_ones_are_those():
             assert others == [FOUR[1], FOUR[3]]
 
 
-def test_all_may_be_none_and_none_takes_none(locks):
+def test_all_may_be_none_and_none_takes_none():
     with taken("all", []) as mine:
         assert mine == []
     with taken("none") as mine:
@@ -75,61 +81,117 @@ def test_a_gpu_on_a_machine_without_one_is_one_line():
     assert str(raised.value).endswith("this machine has none that may be used")
 
 
-def hold(wanted, there, here):
+def hold(wanted, there, here, said):
+    sys.stderr = os.fdopen(said, "w")
     with gpus.taken(wanted, lambda: there) as mine:
         here.send(mine)
         here.recv()
 
 
 def holder(wanted, there):
-    """Another process that takes GPUs, and this end of a pipe to it."""
+    """Another process that takes GPUs, this end of a pipe to it, and what it says."""
     fork = multiprocessing.get_context("fork")
     here, other = fork.Pipe()
-    process = fork.Process(target=hold, args=(wanted, there, other), daemon=True)
+    reader, writer = os.pipe()
+    process = fork.Process(target=hold, args=(wanted, there, other, writer), daemon=True)
     process.start()
-    return process, here
+    os.close(writer)
+    return process, here, os.fdopen(reader)
 
 
 def received(here):
-    assert here.poll(10)
+    assert here.poll(SECONDS)
     return here.recv()
 
 
-def test_who_finds_none_free_waits_for_the_first_that_is(capfd, monkeypatch):
-    monkeypatch.setattr(gpus, "POLL_SECONDS", 0.01)
-    first, here = holder(3, FOUR)
+def test_who_finds_none_free_waits_for_the_first_that_is():
+    first, here, _ = holder(3, FOUR)
     held = received(here)
-    waiting, there = holder(2, FOUR)
-    assert not there.poll(0.5)
+    waiting, there, said = holder(2, FOUR)
+    assert line(said) == "waiting for 2 GPUs in use\n"
+    assert not there.poll()
     first.kill()  # its locks die with it
     assert set(received(there)) & set(held)
     there.send("end")
-    waiting.join(10)
+    waiting.join(SECONDS)
     assert waiting.exitcode == 0
-    assert capfd.readouterr().err == "waiting for 2 GPUs in use\n"
+    assert said.read() == ""
+
+
+def test_who_waits_for_more_than_are_free_is_next():
+    """Nobody takes what becomes free meanwhile, however few he wants."""
+    _, here, _ = holder(1, FOUR)
+    received(here)
+    _, there, said = holder(4, FOUR)
+    assert line(said) == "waiting for 4 GPUs in use\n"
+    _, elsewhere, said = holder(1, FOUR)
+    assert line(said) == "waiting for a GPU in use\n"
+    here.send("end")
+    assert received(there) == FOUR
+    there.send("end")
+    assert len(received(elsewhere)) == 1
+    elsewhere.send("end")
+
+
+HOLD = """
+import sys
+from stages import gpus
+gpus.LOCKS = type(gpus.LOCKS)(sys.argv[1])
+with gpus.taken(1, lambda: ["GPU-a"]) as mine:
+    print(*mine, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def holder_with(folder, locks):
+    """A process that wants the only GPU and has `folder` for its temporary files."""
+    return subprocess.Popen(
+        [sys.executable, "-c", HOLD, locks],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("second", ["same", "other"])
+def test_folders_of_temporary_files_do_not_matter(tmp_path, locks, second):
+    """Cleaners empty them, and a job may have one of its own."""
+    folders = {name: tmp_path / name for name in ("same", "other")}
+    for folder in folders.values():
+        folder.mkdir()
+    with holder_with(folders["same"], locks) as one:
+        assert line(one.stdout) == "GPU-a\n"
+        for path in folders["same"].iterdir():
+            shutil.rmtree(path)
+        with holder_with(folders[second], locks) as another:
+            said = line(another.stdout)
+            one.communicate("end\n")
+            assert said == "waiting for a GPU in use\n"
+            assert another.communicate("end\n")[0] == "GPU-a\n"
 
 
 LAUNCH = """
 import subprocess, sys
-from pathlib import Path
 from stages import gpus
-gpus.LOCKS = Path(sys.argv[1])
+gpus.LOCKS = sys.argv[1]
 with gpus.taken(1, lambda: ["GPU-a"]):
     with subprocess.Popen(["sleep", "600"], close_fds=False) as trainer:
         print(trainer.pid, flush=True)
 """
 
 
-def test_the_trainer_of_a_killed_launcher_keeps_its_gpu(locks, monkeypatch):
+def test_the_trainer_of_a_killed_launcher_keeps_its_gpu(locks):
     """It is still computing there."""
-    monkeypatch.setattr(gpus, "POLL_SECONDS", 0.01)
     command = [sys.executable, "-c", LAUNCH, locks]
     launcher = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     trainer = int(launcher.stdout.readline())
     launcher.kill()
     launcher.wait()
-    _, here = holder(1, ["GPU-a"])
-    assert not here.poll(0.5)
+    _, here, said = holder(1, ["GPU-a"])
+    assert line(said) == "waiting for a GPU in use\n"
     os.kill(trainer, signal.SIGKILL)
     assert received(here) == ["GPU-a"]
 
