@@ -7,7 +7,7 @@ from there; what was written with them, and only that, removes them.
 
 import hashlib
 import json
-import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -144,7 +144,8 @@ def _read(path: Path):
 
 
 def _write(path: Path, text: str) -> None:
-    own = path.with_suffix(f".{os.getpid()}")  # another process may score the same
+    # Another process may score the same, on another machine with the same number as this one.
+    own = path.with_suffix(f".{secrets.token_hex(8)}")
     own.write_text(text)
     own.replace(path)
 
