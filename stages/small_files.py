@@ -2,8 +2,10 @@
 
 from metrics.errors import InputError
 from stages.checksums import check_sha256
-from stages.download import discard, download
+from stages.download import discard, download, shown
 from stages.given import given
+from stages.lock import lock
+from stages.scratch import scratch_root
 
 
 def read(
@@ -23,9 +25,12 @@ def read(
         InputError: it is not there, cannot be had, or is another.
     """
     if folder is None:
-        path = download(f"{url}/{name}", sha256 and f"sha256:{sha256}")
-        content = path.read_bytes()
-        discard(path)
+        address = f"{url}/{name}"
+        # Another experiment that has read the file would remove it before this one has.
+        with lock(scratch_root() / "downloads" / "small_files.lock", shown(address)):
+            path = download(address, sha256 and f"sha256:{sha256}")
+            content = path.read_bytes()
+            discard(path)
         return content
     path = given(folder) / name
     if not path.is_file():
