@@ -10,9 +10,14 @@ import sys
 import tempfile
 from pathlib import Path
 
+from docker import DockerClient
+from docker.errors import ImageNotFound
+from docker.models.images import Image
+
 from metrics.errors import InputError
 from stages import engine, gpus
-from stages.images import CPU_BASE
+from stages.images import CPU_BASE, LOCK
+from stages.lock import machine_lock
 from stages.run import run
 
 PACKAGES = "python3,python3-venv"
@@ -26,23 +31,39 @@ def main() -> None:
     options = parser.parse_args()
     with engine.connected() as client:
         if options.is_there:
-            sys.exit(0 if gpus.listed() or client.images.list(CPU_BASE) else 1)
-        print(f"making {CPU_BASE} (a minute or two)", flush=True)
-        as_root = [] if os.geteuid() == 0 else ["sudo"]
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path(folder, "root")
-            try:
-                _bootstrap(as_root, root)
-                tar = ["tar", "--numeric-owner", *(f"--exclude=./{path}/*" for path in LEFT_OUT)]
-                command = [*as_root, *tar, "-C", str(root), "-c", "."]
-                with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-                    client.api.import_image_from_stream(process.stdout, CPU_BASE, tag="latest")
-                if process.returncode:
-                    raise InputError("tar", f"exit code {process.returncode}", "0")
-            finally:
-                subprocess.run([*as_root, "rm", "-rf", str(root)], check=True)
+            sys.exit(0 if gpus.listed() or present(client) else 1)
+        before = present(client)
+        with machine_lock(LOCK, f"{CPU_BASE}: another process makes images"):
+            # The images are named after their base: another one would make all of them anew.
+            if present(client) == before:
+                _make(client)
         size = client.images.get(CPU_BASE).attrs["Size"]
         print(f"{CPU_BASE}: {size / 1e6:.0f} MB")
+
+
+def present(client: DockerClient) -> Image | None:
+    """The base that was made last."""
+    try:
+        return client.images.get(CPU_BASE)
+    except ImageNotFound:
+        return None
+
+
+def _make(client: DockerClient) -> None:
+    print(f"making {CPU_BASE} (a minute or two)", flush=True)
+    as_root = [] if os.geteuid() == 0 else ["sudo"]
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder, "root")
+        try:
+            _bootstrap(as_root, root)
+            tar = ["tar", "--numeric-owner", *(f"--exclude=./{path}/*" for path in LEFT_OUT)]
+            command = [*as_root, *tar, "-C", str(root), "-c", "."]
+            with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+                client.api.import_image_from_stream(process.stdout, CPU_BASE, tag="latest")
+            if process.returncode:
+                raise InputError("tar", f"exit code {process.returncode}", "0")
+        finally:
+            subprocess.run([*as_root, "rm", "-rf", str(root)], check=True)
 
 
 def _bootstrap(as_root: list[str], root: Path) -> None:

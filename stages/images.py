@@ -24,10 +24,9 @@ from packaging.utils import parse_wheel_filename
 
 from metrics.errors import InputError
 from metrics.progress import progress
-from stages import gpus
-from stages.lock import lock
+from stages import engine, gpus
+from stages.lock import machine_lock
 from stages.params import DockerRuntime
-from stages.scratch import scratch_root
 
 CPU_BASE = "separation-base"  # as `make base-image` makes it
 NVIDIA_BASES = {
@@ -35,6 +34,7 @@ NVIDIA_BASES = {
     "svoice": "nvidia/cuda:12.6.3-base-ubuntu22.04",
 }
 WHEELS = Path("scratch/wheels")  # in the build's context
+LOCK = "separation-images"  # held by the one process of this machine that makes images
 DESCRIPTION = "separation.environment"  # label: what the image holds
 DOWNLOADS = 4  # at once
 LAST_LINES = 15  # of a build that failed
@@ -70,7 +70,8 @@ def image(client: DockerClient, model: str, runtime: DockerRuntime) -> Image:
     try:
         return client.images.get(name)
     except ImageNotFound:
-        with lock(scratch_root() / f"{model}-image.lock", f"the image {name}"):
+        # Of any trainer and any repository: what ends a build removes parts of all others.
+        with machine_lock(LOCK, f"the image {name}: another process makes images"):
             return _built(client, model, base, name)
 
 
@@ -122,10 +123,10 @@ def _built(client: DockerClient, model: str, base: Image, name: str) -> Image:
         return client.images.get(name)  # the one who had the lock before made it
     except ImageNotFound:
         print(f"building the image {name}", flush=True)
-    python = _build(client, model, base, f"separation-{model}:python", target="python")
-    command = ["python3", "-c", _DESCRIBE_PYTHON]
-    run = client.containers.run(python, command, remove=True, network_mode="none")
-    found = json.loads(run)
+    # It is the start of all images on this base, and stays while it has a name that no other takes.
+    own = f"separation-{model}:python-{base.id.removeprefix('sha256:')[:16]}"
+    python = _build(client, model, base, own, target="python")
+    found = _python(client, model, python)
     description = {
         "python": found["python_full_version"],
         "platform": f"{found['sys_platform']}-{found['platform_machine']}",
@@ -141,7 +142,36 @@ def _built(client: DockerClient, model: str, base: Image, name: str) -> Image:
         return _build(client, model, base, name, labels=labels)
     finally:
         shutil.rmtree(WHEELS / model, ignore_errors=True)
+        _prune(client)
+
+
+def _python(client: DockerClient, model: str, image: Image) -> dict:
+    """What the Python of an image says of itself."""
+    container = client.containers.create(
+        image,
+        ["python3", "-c", _DESCRIBE_PYTHON],
+        labels={engine.LAUNCHER: engine.launcher()},  # should this process be killed
+        network_mode="none",
+    )
+    try:
+        container.start()
+        code = container.wait()["StatusCode"]
+        said = container.logs(stderr=bool(code)).decode().strip()
+    finally:
+        engine.remove(container)
+    if code:
+        found = f"a Python that fails ({said.splitlines()[-1] if said else code})"
+        raise InputError(f"runtime.base.{model}", found, "one that runs")
+    return json.loads(said)
+
+
+def _prune(client: DockerClient) -> None:
+    """Removes what building left behind."""
+    try:
         client.images.prune({"dangling": True, "label": "separation.stage=installed"})
+    except APIError as error:
+        if error.status_code != 409:  # somebody prunes just now; the next build does it
+            raise
 
 
 def _build(client: DockerClient, model: str, base: Image, name: str, **options) -> Image:
@@ -166,10 +196,10 @@ def _build(client: DockerClient, model: str, base: Image, name: str, **options) 
                 said += line.splitlines()
                 if line.startswith("Step "):
                     print(f"  {textwrap.shorten(line, 100)}", flush=True)
+        return client.images.get(name)
     except (APIError, BuildError) as error:
         lines = "\n  ".join([*said[-LAST_LINES:], _first_line(error)])
         raise InputError(dockerfile, f"a step that failed:\n  {lines}\n", "an image") from None
-    return client.images.get(name)
 
 
 def _gather(model: str, python: dict) -> dict[str, str]:

@@ -6,10 +6,11 @@ from pathlib import Path
 import docker
 import pytest
 import requests
-from docker.errors import APIError, NotFound
+from docker.errors import APIError
 
 from metrics.errors import InputError
 from stages import engine
+from stages.base_image import present
 from stages.images import CPU_BASE
 
 
@@ -21,10 +22,9 @@ def client():
     absent = pytest.fail if "ENGINE_EXPECTED" in os.environ else pytest.skip
     try:
         with engine.connected() as found:
-            found.images.get(CPU_BASE)
+            if not present(found):
+                absent(f"no image {CPU_BASE}: run `make base-image`")
             return found
-    except NotFound:
-        absent(f"no image {CPU_BASE}: run `make base-image`")
     except InputError as error:
         absent(str(error))
 

@@ -2,19 +2,27 @@
 few small packages instead of the trainers'."""
 
 import json
+import secrets
 import shutil
 import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from docker.errors import ImageNotFound
 
 from metrics.errors import InputError
-from stages import images
+from stages import base_image, engine, images, launch, lock
 from stages.images import CPU_BASE
 from stages.params import DockerRuntime
 from tests import docker_engine
 from tests.conftest import ROOT
 from tests.stages.contained import DEFAULT
+from tests.stages.patience import SECONDS, line
+from tests.stages.workspaces import environment
 
 RUNTIME = DockerRuntime(**DEFAULT)
 SMALL = "six==1.17.0  # via nothing\ntomli==2.5.0 ; python_full_version < '3.0'\n"
@@ -27,20 +35,35 @@ def client():
 
 @pytest.fixture
 def repository(tmp_path, client, monkeypatch):
-    """One with Dockerfiles and small requirements; the images made in it are removed."""
-    shutil.copytree(ROOT / "docker", tmp_path / "docker")
-    shutil.copyfile(ROOT / ".dockerignore", tmp_path / ".dockerignore")
-    Path(tmp_path / "docker/requirements/svoice.txt").write_text(SMALL)
-    Path(tmp_path / "docker/requirements/svoice-cuda.txt").unlink()
+    """One with Dockerfiles and small requirements. The images made in it, which others cannot
+    have made, are removed."""
+    name = images._name
+    made = set()
+
+    def noted(model, base):
+        made.add(name(model, base))
+        return name(model, base)
+
+    monkeypatch.setattr(images, "_name", noted)
+    fill(tmp_path, "svoice")
     monkeypatch.chdir(tmp_path)
-    before = tags(client)
     yield tmp_path
-    for tag in tags(client) - before:
+    for tag in made:
+        remove(client, tag)
+
+
+def fill(root, model):
+    """What an image is made of: requirements that no other test has."""
+    shutil.copytree(ROOT / "docker", root / "docker")
+    shutil.copyfile(ROOT / ".dockerignore", root / ".dockerignore")
+    requirements = root / "docker" / "requirements"
+    (requirements / f"{model}.txt").write_text(f"{SMALL}# {secrets.token_hex(8)}\n")
+    (requirements / "svoice-cuda.txt").unlink()
+
+
+def remove(client, tag):
+    with suppress(ImageNotFound):
         client.images.remove(tag)
-
-
-def tags(client):
-    return {tag for image in client.images.list() for tag in image.tags}
 
 
 def build(client, runtime=RUNTIME):
@@ -83,13 +106,41 @@ def test_only_what_goes_into_it_makes_another(client, repository, capsys):
     with Path("docker/svoice.Dockerfile").open("a") as file:
         file.write("# another line\n")
     third = build(client)
+    begun = begun_on_bases(client)
+    with another_base(client) as runtime:
+        fourth = build(client, runtime)
+        # What is on the other base stays as it is, for whoever builds on that.
+        assert begun.items() < begun_on_bases(client).items()
+    assert len({image.tags[0] for image in (first, second, third, fourth)}) == 4
+
+
+@contextmanager
+def another_base(client):
+    """A runtime with one."""
     container = client.containers.create(CPU_BASE, "true", labels={"made": "for a test"})
     try:
-        other = container.commit("separation-test", "base", changes="LABEL another=base").tags[0]
+        change = f"LABEL another={secrets.token_hex(8)}"
+        base = container.commit("separation-test", secrets.token_hex(8), changes=change)
     finally:
         container.remove()
-    fourth = build(client, DockerRuntime(**DEFAULT | {"base": DEFAULT["base"] | {"svoice": other}}))
-    assert len({image.tags[0] for image in (first, second, third, fourth)}) == 4
+    bases = DEFAULT["base"] | {"svoice": base.tags[0]}
+    before = begun_on_bases(client)
+    try:
+        yield DockerRuntime(**DEFAULT | {"base": bases})
+    finally:
+        for tag in begun_on_bases(client).keys() - before.keys():
+            client.images.remove(tag)
+        client.images.remove(base.tags[0])
+
+
+def begun_on_bases(client):
+    """What is built on each base and kept: name and image."""
+    return {
+        tag: image["Id"]
+        for image in client.api.images("separation-svoice")
+        for tag in image["RepoTags"]
+        if ":python" in tag
+    }
 
 
 def test_a_requirement_without_a_wheel_is_named(client, repository):
@@ -181,3 +232,117 @@ def test_the_commit_is_on_the_label(client, repository):
     labels = build(client).labels
     assert labels["org.opencontainers.image.revision"] == head.strip()
     assert json.loads(labels["separation.environment"])["packages"]
+
+
+# --- what others do meanwhile -------------------------------------------------------------
+
+BUILD = """
+import sys
+from stages import engine, images
+from tests.stages.test_images import RUNTIME
+with engine.connected() as client:
+    print(images.image(client, "spleeter", RUNTIME).id)
+"""
+
+
+def test_of_all_trainers_and_repositories_one_builds_at_a_time(
+    client, repository, tmp_path_factory, monkeypatch
+):
+    """What ends a build removes what is left of builds, and would of those that go on."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    fill(elsewhere, "spleeter")
+    gather = images._gather
+    other = []
+
+    def beside(*arguments):
+        """While this one builds, another begins to."""
+        other.append(
+            subprocess.Popen(
+                [sys.executable, "-c", BUILD],
+                cwd=elsewhere,
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+        assert line(other[0].stdout).startswith("waiting for the image separation-spleeter:")
+        return gather(*arguments)
+
+    monkeypatch.setattr(images, "_gather", beside)
+    assert images.described(build(client))["packages"] == {"six": "1.17.0"}
+    said, _ = other[0].communicate(timeout=SECONDS)
+    assert other[0].returncode == 0, said
+    client.images.remove(said.split()[-1], force=True)
+
+
+def test_who_prunes_meanwhile_ends_no_build(client, repository, monkeypatch):
+    """The engine has one pruner at a time."""
+    docker_engine.failing(monkeypatch, "prune_images", 409)
+    assert build(client)
+
+
+def test_who_removes_containers_meanwhile_ends_no_build(client, repository, monkeypatch):
+    """As `docker container prune` does: of what has ended."""
+    labels = []
+
+    def prune():
+        for container in client.containers.list(all=True, ignore_removed=True):
+            if images._DESCRIBE_PYTHON in container.attrs["Config"]["Cmd"]:
+                labels.append(container.labels)
+                container.remove()
+
+    docker_engine.meanwhile(monkeypatch, "remove_container", before=prune)
+    assert build(client)
+    # So that the next launch removes it, should this one be killed.
+    assert labels == [{engine.LAUNCHER: engine.launcher()}]
+
+
+def test_an_image_removed_in_the_wait_for_a_gpu_is_built_again(client, repository, monkeypatch):
+    """Which may take hours."""
+    Path("params.yaml").write_text("")
+
+    @contextmanager
+    def waiting(_):
+        client.images.remove(build(client).id, force=True)
+        yield []
+
+    monkeypatch.setattr(launch.gpus, "taken", waiting)
+    command = ["-c", "import six; print(six.__version__)"]
+    assert launch._run("svoice", "the test", command, RUNTIME) == 0
+
+
+def test_a_base_made_by_another_meanwhile_is_taken(client, tmp_path, monkeypatch):
+    """The trainers' images are named after it: another one would make all of them anew."""
+    name = f"separation-test-{secrets.token_hex(8)}"
+    begun, waits, go = threading.Event(), threading.Event(), threading.Event()
+    made = []
+    locked = lock.machine_locked
+
+    def bootstrap(_, root):
+        made.append(root)
+        root.mkdir()
+        (root / "file").write_text(str(root))
+        (waits if begun.is_set() else begun).set()
+        assert go.wait(SECONDS)
+
+    def tried(name):
+        if not (held := locked(name)):
+            waits.set()
+        return held
+
+    monkeypatch.setattr(lock, "machine_locked", tried)
+    monkeypatch.setattr(base_image, "CPU_BASE", name)
+    monkeypatch.setattr(base_image, "_bootstrap", bootstrap)
+    monkeypatch.setattr(sys, "argv", ["base_image"])
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(base_image.main)
+        assert begun.wait(SECONDS)
+        waits.clear()
+        second = pool.submit(base_image.main)
+        assert waits.wait(SECONDS)
+        go.set()
+        first.result()
+        second.result()
+    assert len(made) == 1
+    client.images.remove(name)
