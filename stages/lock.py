@@ -19,8 +19,8 @@ Result = TypeVar("Result")
 @contextmanager
 def lock(path: Path, what: str) -> Iterator[None]:
     """Waits for its turn, saying that it waits for `what`. The lock is a file, `path`, that stays;
-    the kernel releases it when this process has ended, however it did, and its workers have, and
-    the trainer that it started."""
+    the kernel releases it when this process, its workers and the trainer that it started have
+    ended, however they did."""
     with _locked(path, what) as file:
         # For a child that inherits what may be inherited, as the trainer does.
         os.set_inheritable(file.fileno(), True)
@@ -49,7 +49,7 @@ def _locked(path: Path, what: str) -> TextIO:
 @contextmanager
 def machine_lock(name: str, what: str) -> Iterator[None]:
     """Waits for its turn among all processes of this machine, whatever their user and repository,
-    saying that it waits for `what`. Ends as `machine_locked` describes."""
+    saying that it waits for `what`. The lock is `machine_locked`'s."""
     with wait_for(lambda: machine_locked(name), what):
         yield
 
