@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.spleeter_input import apart
+from metrics.arguments import Parser
 
 MUSIC = Path("scratch/test-data/data/music")
 SPLITS = ("train", "valid", "test")  # parts of the song, in order
@@ -99,9 +100,7 @@ def differences(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--seconds", type=float, nargs="+", default=[60.0], help="of the song")
     parser.add_argument("--variant", choices=VARIANTS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)

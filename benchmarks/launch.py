@@ -7,7 +7,6 @@ configuration and ends for want of the model. The difference is what the contain
 Docker engine, and the image (`dvc exp run -S runtime=docker`, once).
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
+from metrics.arguments import Parser
 from tests.yaml_files import read_yaml, write_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +43,7 @@ def launch(folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     seconds = {"local": [], "docker": []}

@@ -10,7 +10,6 @@ what it notes for a resume, after Python has started. `ratio` is against `loop` 
 mixtures. They take turns, and the fastest of each counts; the files of all three are compared.
 """
 
-import argparse
 import multiprocessing
 import os
 import random
@@ -22,6 +21,7 @@ from time import perf_counter
 import soundfile
 from scipy.signal import resample_poly
 
+from metrics.arguments import Parser
 from metrics.workers import cores
 from stages import mix_speech
 from stages.audio import write_pcm16
@@ -114,9 +114,7 @@ def measure(speech):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--mixtures", type=int, default=1000, help="N; 2 N are measured as well")
     options = parser.parse_args()
     print(f"{cores()} cores")

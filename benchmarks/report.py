@@ -7,13 +7,13 @@ first one is drawn, `all figures` when one has scrolled past them all. Beside th
 of one: what plotly itself costs. Needs Chromium.
 """
 
-import argparse
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
 from playwright.sync_api import sync_playwright
 
+from metrics.arguments import Parser
 from metrics.report import images
 from metrics.report.comparison import compare
 from tests.metrics import many
@@ -45,9 +45,7 @@ def measure(browser, folder, experiments, steps):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--experiments", type=int, nargs="+", default=[1, 100])
     parser.add_argument("--steps", type=int, default=2000)
     options = parser.parse_args()

@@ -8,7 +8,6 @@ it, its start included; `one worker` is the stage on one core. Then it is killed
 again, and one track is spoilt. All files are compared byte by byte.
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
+from metrics.arguments import Parser
 from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,9 +105,7 @@ def said(done: subprocess.CompletedProcess) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=30)
     options = parser.parse_args()

@@ -22,6 +22,8 @@ from time import perf_counter
 import numpy as np
 import soundfile
 
+from metrics.arguments import Parser
+
 SAMPLE_RATE = 44100
 STEMS = ("vocals", "drums", "bass", "other")
 CHUNK_SECONDS = 20.0
@@ -166,9 +168,7 @@ PARTS = {"stock": fill_stock, "ours": fill_ours, "compare": compare}
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--songs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each song")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.spleeter_input import CHUNK_SECONDS, apart, generate, write_list
+from metrics.arguments import Parser
 
 SONGS, SECONDS = 9, 25.0  # the last song to validate on
 WARMING = 1  # steps
@@ -85,9 +86,7 @@ def measure(variant, root, changed):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--T", type=int, default=512, help="frames of a segment")
     parser.add_argument("--batch", type=int, default=4, help="segments")
     parser.add_argument("--steps", type=int, default=5, help="measured in each process")

@@ -16,6 +16,8 @@ import subprocess
 import sys
 from time import perf_counter
 
+from metrics.arguments import Parser
+
 SIZES = {
     "published": {"N": 128, "L": 8, "H": 128, "R": 6, "segment_seconds": 4.0},
     "mini": {"N": 64, "L": 8, "H": 64, "R": 1, "segment_seconds": 1.0},
@@ -123,9 +125,7 @@ def devices():
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="published")
     parser.add_argument("--devices", nargs="+", choices=("cpu", "cuda"), help="default: all")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16", "fp16"])

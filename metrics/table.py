@@ -4,6 +4,7 @@ import math
 import sys
 from pathlib import Path
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 from metrics.workspace import (
     BSS_METRICS,
@@ -93,6 +94,7 @@ def _get(content: dict, path: Path, key: str):
 
 
 if __name__ == "__main__":
+    Parser(__doc__).parse_args()
     try:
         print(render(Path()))
     except InputError as error:

@@ -6,9 +6,11 @@
 
 import functools
 import os
+import signal
 import sys
 from pathlib import Path
 
+import click
 from spleeter import SpleeterError
 from spleeter import __main__ as stock
 from spleeter.options import (
@@ -79,7 +81,16 @@ app.command(no_args_is_help=True)(_finding_models(stock.evaluate))
 @one_line
 def main():
     try:
-        app(prog_name="spleeter_mod")
+        app(prog_name="spleeter_mod", standalone_mode=False)
+    except click.ClickException as error:
+        asked = getattr(error, "ctx", None)
+        asked = asked.command_path if asked else "spleeter_mod"
+        print(
+            f"ERROR: {asked}: {error.format_message()}; --help tells what it takes", file=sys.stderr
+        )
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(128 + signal.SIGINT)
     except SpleeterError as error:
         sys.exit(f"ERROR: {error}")
 

@@ -1,6 +1,5 @@
 """Separate the test songs: `python -m spleeter_mod.estimate --params params.yaml`."""
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import soundfile
 from tqdm import tqdm
 
 from spleeter_mod import tracks
+from spleeter_mod.arguments import Parser
 from spleeter_mod.errors import InputError, one_line
 from spleeter_mod.files import replacing
 from spleeter_mod.settings import CHANNELS, MODEL, RESULTS, STEMS, Settings
@@ -66,9 +66,7 @@ def _read_configuration(path):
 
 @one_line
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        prog="spleeter_mod.estimate", description="Separate the test songs."
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--params", type=Path, required=True, help="the composed params.yaml")
     options = parser.parse_args(arguments)
     rate = Settings.read(options.params).sample_rate

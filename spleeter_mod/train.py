@@ -4,17 +4,17 @@ Killed at any moment, the same command with the same DIR goes on from the last c
 stored of the songs lies beside DIR, in the folder `cache`, for all runs on the same audio.
 """
 
-import argparse
 from pathlib import Path
 
 from spleeter_mod import tracks
+from spleeter_mod.arguments import Parser
 from spleeter_mod.errors import one_line
 from spleeter_mod.settings import Settings
 
 
 @one_line
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="spleeter_mod.train", description="Train Spleeter.")
+    parser = Parser(__doc__)
     parser.add_argument("--params", type=Path, required=True, help="the composed params.yaml")
     parser.add_argument("--scratch", type=Path, required=True, help="folder of unfinished work")
     options = parser.parse_args(arguments)

@@ -1,7 +1,6 @@
 """`make base-image`: a base for the trainers' images from this distribution's own packages, for
 machines without GPUs and for those that reach no registry of images."""
 
-import argparse
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ from docker import DockerClient
 from docker.errors import ImageNotFound
 from docker.models.images import Image
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 from stages import engine, gpus
 from stages.images import CPU_BASE, LOCK
@@ -26,7 +26,7 @@ LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache", "
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("--is-there", action="store_true", help="fail if it is needed and missing")
     options = parser.parse_args()
     with engine.connected() as client:
@@ -94,4 +94,4 @@ def _source() -> tuple[str, str, str]:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, own_arguments=True)

@@ -4,7 +4,6 @@
 working directory, and ends with its exit code.
 """
 
-import argparse
 import hashlib
 import json
 import os
@@ -15,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from metrics.arguments import Parser
 from metrics.yaml_files import read_yaml
 from stages import containers, engine, gpus, images
 from stages.environments import PACKAGES, interpreter
@@ -26,7 +26,7 @@ from stages.scratch import scratch_root
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("model", choices=PACKAGES)
     parser.add_argument("verb", choices=("train", "estimate"))
     arguments = parser.parse_args()
@@ -129,4 +129,4 @@ def _content(path: Path) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, own_arguments=True)

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 from metrics.names import too_long
 
 
-def run(main: Callable[[], None]) -> None:
+def run(main: Callable[[], None], own_arguments: bool = False) -> None:
     """Runs a stage's main function and ends the process with its exit code.
+
+    With `--help` it prints the stage's docstring instead; any other argument is one line on stderr
+    and exit code 2. A main function with `own_arguments` parses the command line itself.
 
     Bad input, a full disk and a path that is too long end in one line on stderr and exit code 1;
     anything else keeps its traceback. Under DVC, which removes a stage's outputs before the stage
@@ -23,6 +27,8 @@ def run(main: Callable[[], None]) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _previous_outputs_kept():
         try:
+            if not own_arguments:
+                Parser(sys.modules[main.__module__].__doc__).parse_args()
             main()
         except InputError as error:
             sys.exit(f"ERROR: {error}")

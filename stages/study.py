@@ -23,6 +23,7 @@ from typing import NamedTuple
 from dvc.repo import Repo
 from pydantic import Field, ValidationError
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 from metrics.report.files import write_comparison
 from metrics.revisions import states
@@ -56,7 +57,7 @@ class Experiment(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.study", description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("name", help="of a file in conf/study/")
     parser.add_argument("--seeds", type=_count, default=1, help="how often each cell is run")
     parser.add_argument("--jobs", type=_count, default=1, help="how many experiments at a time")
@@ -228,4 +229,4 @@ def _dvc(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, own_arguments=True)

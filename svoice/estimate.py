@@ -1,6 +1,5 @@
 """Separate the test mixtures: `python -m svoice.estimate --params params.yaml`."""
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import torch
 from tqdm import tqdm
 
 from svoice import files
+from svoice.arguments import Parser
 from svoice.checkpoint import load_model
 from svoice.data import read_audio, read_list, wav
 from svoice.devices import default_device
@@ -58,7 +58,7 @@ def estimate(params):
 
 @one_line
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description="Separate the test mixtures.")
+    parser = Parser(__doc__)
     parser.add_argument("--params", required=True, metavar="FILE", help="the configuration")
     options = parser.parse_args(arguments)
     estimate(read_params(options.params))

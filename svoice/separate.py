@@ -1,6 +1,10 @@
-"""Separate recordings: `python -m svoice.separate CHECKPOINT FILE.wav… --out DIR`."""
+"""Separate recordings: `python -m svoice.separate CHECKPOINT FILE.wav… --out DIR`.
 
-import argparse
+The speakers of recordings of any length, with a trained network. Every recording is checked before
+the first is separated. Channels are averaged to one, any sample rate is resampled to the network's
+and back. Each estimate has the level at which it best explains the recording (least squares).
+"""
+
 import math
 import os
 import sys
@@ -12,6 +16,7 @@ from scipy.signal import resample_poly
 from tqdm import tqdm
 
 from svoice import files
+from svoice.arguments import Parser
 from svoice.checkpoint import load_model
 from svoice.data import opened, wav
 from svoice.devices import default_device
@@ -194,12 +199,7 @@ def make_folder(out):
 
 @one_line
 def main(arguments=None):
-    parser = argparse.ArgumentParser(
-        description="Separate the speakers of recordings of any length with a trained network.",
-        epilog="Every recording is checked before the first is separated. Channels are averaged "
-        "to one, any sample rate is resampled to the network's and back. Each estimate has the "
-        "level at which it best explains the recording (least squares).",
-    )
+    parser = Parser(__doc__)
     parser.add_argument(
         "checkpoint",
         help="what svoice.train leaves: its model.pt, or the checkpoint.pt of an "

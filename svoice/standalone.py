@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ruamel.yaml import YAML, YAMLError
 
 from svoice import checkpoint, distributed, files
+from svoice.arguments import Parser
 from svoice.errors import InputError, one_line
 from svoice.params import check, read_yaml
 from svoice.records import NAMES
@@ -28,11 +30,19 @@ def run():
     """
     # Otherwise Hydra reports by itself, over several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    refuse_unknown_options()
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train_svoice")
     try:
         application(train)()
     except HydraException as error:
         raise explained(error) from None
+
+
+def refuse_unknown_options():
+    """Hydra itself refuses them below a usage of many lines."""
+    known = get_args_parser()
+    known.error = Parser(None).error
+    known.parse_args()
 
 
 def explained(error):

@@ -4,11 +4,11 @@
 Killed at any moment, the same command goes on from the last checkpoint. `--help` tells more.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 from svoice import distributed, standalone
+from svoice.arguments import Parser
 from svoice.errors import one_line
 from svoice.layout import LISTS, MODEL, RESULTS
 from svoice.params import read_params
@@ -28,7 +28,7 @@ def main(arguments=None):
 
 def train_in_pipeline(arguments):
     """Train as a params.yaml says that the pipeline has composed and checked."""
-    parser = argparse.ArgumentParser(prog="python -m svoice.train")
+    parser = Parser(__doc__)
     parser.add_argument("--params", required=True, metavar="FILE", help="the configuration")
     parser.add_argument(
         "--scratch",

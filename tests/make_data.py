@@ -5,9 +5,9 @@ The embedded audio, with fewer speech mixtures than the mini preset has.
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
+from metrics.arguments import Parser
 from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech
 from tests.yaml_files import read_yaml, write_yaml
 
@@ -25,4 +25,6 @@ def main(root: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = Parser(__doc__)
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of the data; made anew")
+    main(parser.parse_args().folder)

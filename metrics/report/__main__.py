@@ -1,15 +1,15 @@
 """`python -m metrics.report REVS… --out report.html`: a page about any of DVC's experiments."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 from metrics.report.files import write_comparison
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m metrics.report", description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("revisions", nargs="+", help="experiments, commits, branches or tags")
     parser.add_argument("--baseline", help="one of them; the first if none is named")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"))

@@ -4,7 +4,6 @@ The page holds its figures as plotly's JSON; kaleido draws them in a Chromium of
 the page's light colours on white.
 """
 
-import argparse
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import kaleido
 
+from metrics.arguments import Parser
 from metrics.errors import InputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -23,7 +23,7 @@ WIDTH, HEIGHT, SCALE = 720, 420, 3  # pixels; SCALE, of PNG: 216 dots per inch a
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m metrics.report.images", description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("page", type=Path, help="a report")
     parser.add_argument("folder", type=Path, help="of the images; made if it is not there")
     options = parser.parse_args()

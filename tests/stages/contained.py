@@ -1,9 +1,10 @@
-"""`python -m tests.stages.contained RUNTIME COMMAND...`: a launcher of a command in a container of
-the base image, in the working directory. RUNTIME is the configuration as JSON."""
+"""`python -m tests.stages.contained RUNTIME -- COMMAND...`: a launcher of a command in a container
+of the base image, in the working directory. RUNTIME is the configuration as JSON."""
 
 import json
 import sys
 
+from metrics.arguments import Parser
 from stages import containers, engine
 from stages.images import CPU_BASE
 from stages.params import DockerRuntime
@@ -20,11 +21,15 @@ DEFAULT = {
 
 
 def main():
-    runtime = DockerRuntime(**DEFAULT | json.loads(sys.argv[1]))
+    parser = Parser(__doc__)
+    parser.add_argument("runtime", type=json.loads, metavar="RUNTIME", help="the configuration")
+    parser.add_argument("command", nargs="+", metavar="COMMAND", help="after `--`")
+    options = parser.parse_args()
+    runtime = DockerRuntime(**DEFAULT | options.runtime)
     with engine.connected() as client:
         image = client.images.get(CPU_BASE)
-        sys.exit(containers.run(client, image, sys.argv[2:], "the test", runtime, gpus=[]))
+        sys.exit(containers.run(client, image, options.command, "the test", runtime, gpus=[]))
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, own_arguments=True)

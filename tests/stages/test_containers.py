@@ -41,10 +41,10 @@ def root(tmp_path, client):
 def launch(root, program, runtime=None, within=(), **options):
     """A launcher in a process of its own, that runs a Python program in a container. `within` is a
     command that runs the launcher."""
-    command = [*within, sys.executable, "-m", "tests.stages.contained", json.dumps(runtime or {})]
+    command = [*within, sys.executable, "-m", "tests.stages.contained"]
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
-        [*command, "python3", "-uc", textwrap.dedent(program)],
+        [*command, json.dumps(runtime or {}), "--", "python3", "-uc", textwrap.dedent(program)],
         cwd=root,
         env=environment(),
         text=True,
