@@ -20,6 +20,7 @@ class Experiment:
     workspace: Workspace
     state: str = "done"  # or where DVC's queue has it: queued, running, failed
     log: str = ""  # the last lines of one that failed
+    implied: dict | None = None  # by its choices' names alone (`metrics.choices`); None: not known
 
 
 def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
@@ -27,12 +28,17 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
     seed, variant` (`variants`), `status` (that of train.json; `missing` without one; `queued`,
     `running` or `failed` in DVC's queue), `steps,
     best_valid_loss, final_loss, seconds_per_step`, `score` (dB: SDR of Spleeter, SI-SNR improvement
-    of SVoice; None if there is none).
+    of SVoice; None if there is none), and of each setting that a variant's label names its value,
+    under its key, as `optimizer.svoice.lr`.
     """
-    labels = variants([experiment.workspace.params for experiment in experiments])
+    configurations = [experiment.workspace.params for experiment in experiments]
+    implied = [experiment.implied for experiment in experiments]
+    labels = variants(configurations, implied)
+    settings = sorted({key for own in _settings(configurations, implied) for key in own})
     rows = []
     for experiment, variant in zip(experiments, labels, strict=True):
         params = experiment.workspace.params
+        flat = _flat(params)
         for model in experiment.workspace.models:
             train = model.train or {}
             rows.append(
@@ -49,6 +55,7 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
                         for key in ("steps", "best_valid_loss", "final_loss", "seconds_per_step")
                     },
                     "score": _score(model),
+                    **{key: flat.get(key) for key in settings},
                 }
             )
     return pd.DataFrame(rows)
@@ -95,37 +102,68 @@ def curves(experiments: Sequence[Experiment], name: str) -> pd.DataFrame:
     return whole[["experiment", "model", *whole.columns.drop(["experiment", "model"])]]
 
 
-def variants(params: Sequence[dict]) -> list[str]:
+def variants(params: Sequence[dict], implied: Sequence[dict | None] = ()) -> list[str]:
     """A label for each configuration, of what differs between them: optimizer, schedule and
-    clipping by name, other keys as `key=value`. The seed and where it ran make no other variant."""
+    clipping by name, other groups and keys as `key=value`. The seed and where it ran make no other
+    variant.
+
+    Args:
+        implied: of each configuration, what the names in it imply by themselves, which its label
+            leaves out (`metrics.choices.implied`). Where that is None, what all configurations of
+            the same name have in common is taken to follow from it.
+    """
     flat = [_flat(values) for values in params]
-    keys = sorted({key for values in flat for key in values} - {"seed"})
-    keys = [key for key in keys if not key.startswith("runtime.")]
-    differing = [key for key in keys if len({str(values.get(key)) for values in flat}) > 1]
-    named = [choice for choice in CHOICES if f"{choice}.name" in differing]
-    # What a group holds follows from its name, unless the name alone does not tell them apart.
-    others = [
-        key
-        for key in differing
-        if not key.endswith(".name")
-        and not _follows(flat, key, [f"{choice}.name" for choice in CHOICES])
-    ]
     labels = []
-    for values in flat:
-        parts = [str(values.get(f"{choice}.name")) for choice in named]
-        parts += [f"{key}={values[key]}" for key in others if key in values]
+    for values, own in zip(flat, _settings(params, implied), strict=True):
+        parts = [str(values.get(f"{each}.name")) for each in CHOICES if _differs(flat, each)]
+        parts += [f"{key.removesuffix('.name')}={value}" for key, value in own.items()]
         labels.append(" · ".join(parts) or str(values.get("optimizer.name")))
     return labels
 
 
-def _follows(flat: list[dict], key: str, names: list[str]) -> bool:
-    """Whether a key's value is the same in all configurations with the same names."""
-    seen = {}
-    return all(
-        seen.setdefault(tuple(values.get(name) for name in names), values.get(key))
-        == values.get(key)
-        for values in flat
-    )
+def _differs(flat: list[dict], group: str) -> bool:
+    return any(values.get(f"{group}.name") != flat[0].get(f"{group}.name") for values in flat)
+
+
+def _settings(params: Sequence[dict], implied: Sequence[dict | None] = ()) -> list[dict]:
+    """Of each configuration, the values that its label names beside its choices, by their keys."""
+    flat = [_flat(values) for values in params]
+    defaults = [values and _flat(values) for values in implied or [None] * len(flat)]
+    keys = sorted({key for values in flat for key in values} - {"seed"})
+    keys = [key for key in keys if not key.startswith("runtime.")]
+    differing = [key for key in keys if any(v.get(key) != flat[0].get(key) for v in flat)]
+    names = [key for key in keys if key.count(".") == 1 and key.endswith(".name")]
+    choices = [f"{choice}.name" for choice in CHOICES]
+    shown = [{} for _ in flat]
+    for key in differing:
+        if key in choices:
+            continue
+        # A group that is no choice of the study, such as the size of a model, may set any key.
+        related = [f"{key.partition('.')[0]}.name", *(n for n in names if n not in choices)]
+        follows = not _varying(flat, key, related)
+        varying = _varying(flat, key, names)
+        # Names that imply different values at different commits.
+        changed = _varying([default for default in defaults if default], key, related)
+        for values, default, found in zip(flat, defaults, shown, strict=True):
+            overridden = not follows if default is None else default.get(key) != values.get(key)
+            ambiguous = _at(values, names) in varying or _at(values, related) in changed
+            if key in values and (key in names or overridden or ambiguous):
+                found[key] = values[key]
+    return shown
+
+
+def _varying(flat: list[dict], key: str, names: list[str]) -> set[tuple]:
+    """The names with which the value of a key is not always the same."""
+    seen, varying = {}, set()
+    for values in flat:
+        own = _at(values, names)
+        if seen.setdefault(own, values.get(key)) != values.get(key):
+            varying.add(own)
+    return varying
+
+
+def _at(values: dict, names: list[str]) -> tuple:
+    return tuple(values.get(name) for name in names)
 
 
 def _flat(values: dict, prefix: str = "") -> dict:
@@ -134,5 +172,16 @@ def _flat(values: dict, prefix: str = "") -> dict:
         if isinstance(value, dict):
             found |= _flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
+            found[f"{prefix}{key}"] = _number(value)
     return found
+
+
+def _number(value):
+    """The number that a text is; all else as it is. To YAML 1.1, which reads params.yaml here, 1e-8
+    is a text."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value

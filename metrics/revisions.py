@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dvc.api import DVCFileSystem
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.experiments.queue.base import QueueEntry
-from dvc.repo.experiments.refs import ExpRefInfo
-from dvc.repo.experiments.utils import exp_refs_by_baseline
-from dvc.scm import resolve_rev
+from dvc.repo.experiments.utils import exp_refs_by_baseline, exp_refs_by_names, fix_exp_head
 from dvc.utils.serialize import load_yaml
 from scmrepo.exceptions import SCMError
+from scmrepo.git.objects import GitObject
 
+from metrics import choices
 from metrics.errors import InputError
 from metrics.experiments import Experiment
 from metrics.report.results import LOCK, PARAMS, Workspace, value_at
@@ -22,6 +21,7 @@ from metrics.workspace import SPLEETER, SVOICE
 RESULTS = {"spleeter": SPLEETER, "svoice": SVOICE}
 TRAINED = ("train.json", "steps.csv", "epochs.csv", "environment.json")
 SCORED = ("scores.json", "scores.csv")
+CONF = "conf"
 LAST_LINES = 12  # of the log of one that failed
 
 
@@ -46,15 +46,40 @@ def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Exper
     with Repo(str(repository)) as repo:
         queued = _queue(repo)
         found = [_find(repo, queued, revision) for revision in revisions]
+        menus = [_menu(repo, each.commit, folder) for each in found]
     experiments = []
-    for revision, (commit, state, log) in zip(revisions, found, strict=True):
+    for revision, menu, (commit, state, log) in zip(revisions, menus, found, strict=True):
         root = folder / commit
         files = DVCFileSystem(str(repository), rev=commit)
         _fetch(files, root, [PARAMS, LOCK])
         if state == "done":
             _fetch(files, root, _own(root))
-        experiments.append(Experiment(revision, commit, Workspace.read(root), state, log))
+        workspace = Workspace.read(root)
+        implied = choices.implied(menu, workspace.params)
+        experiments.append(Experiment(revision, commit, workspace, state, log, implied))
     return experiments
+
+
+def _menu(repo: Repo, commit: str, folder: Path) -> Path:
+    """A folder with what a commit's configuration was composed from: one folder for all commits
+    that have the same."""
+    for tree in repo.scm.get_tree_obj(commit).scandir():
+        if tree.name == CONF and tree.isdir:
+            menu = folder / f"{CONF}-{tree.sha}"
+            if not menu.exists():
+                _copy(tree, menu)
+            return menu
+    return folder / CONF  # which is not there
+
+
+def _copy(tree: GitObject, target: Path) -> None:
+    target.mkdir(parents=True)
+    for each in tree.scandir():
+        if each.isdir:
+            _copy(each, target / each.name)
+        elif each.name.endswith(".yaml"):
+            with each.open("rb") as file:
+                (target / each.name).write_bytes(file.read())
 
 
 def states(repository: Path) -> dict[str, str]:
@@ -101,19 +126,35 @@ def _queue(repo: Repo) -> dict[tuple[str, str], tuple[QueueEntry, str]]:
 
 
 def _find(repo: Repo, queued: dict, revision: str) -> Found:
-    """Of one name, what starts from the present commit comes before what starts from others."""
+    """Of one name, what starts from the present commit comes before a branch or a tag, and these
+    come before what starts from another commit.
+
+    Raises: `InputError` for a name that there is not, or that experiments from several other
+        commits have.
+    """
     head = repo.scm.get_rev()
-    if commit := repo.scm.get_ref(str(ExpRefInfo(head, revision))):
-        return Found(commit)
-    others = [unfinished for (name, _), unfinished in queued.items() if name == revision]
-    if (revision, head) not in queued:
-        try:
-            return Found(resolve_rev(repo.scm, revision))
-        except (DvcException, SCMError) as error:
-            if not others:
-                raise InputError("REVS", repr(revision), "an experiment or a commit") from error
-    entry, state = queued.get((revision, head), others[-1])
-    return Found(entry.stash_rev, state, _last_lines(repo, entry) if state == "failed" else "")
+    starts = {
+        base: Found(entry.stash_rev, state, _last_lines(repo, entry) if state == "failed" else "")
+        for (name, base), (entry, state) in queued.items()
+        if name == revision
+    }
+    for ref in exp_refs_by_names(repo.scm, {revision})[revision]:
+        starts[ref.baseline_sha] = Found(repo.scm.get_ref(str(ref)))
+    if head in starts:
+        return starts[head]
+    try:
+        return Found(repo.scm.resolve_rev(fix_exp_head(repo.scm, revision)))
+    except SCMError as error:
+        if not starts:
+            raise InputError("REVS", repr(revision), "an experiment or a commit") from error
+    if len(starts) > 1:
+        each = [f"{found.commit[:7]}, from {base[:7]}" for base, found in sorted(starts.items())]
+        raise InputError(
+            "REVS",
+            f"{revision!r}, which is ambiguous: {len(each)} experiments ({'; '.join(each)})",
+            f"the commit of one of them, as {each[0][:7]}",
+        )
+    return next(iter(starts.values()))
 
 
 def _last_lines(repo: Repo, entry: QueueEntry) -> str:

@@ -1,13 +1,17 @@
 """Experiments out of DVC, from a repository with commits as DVC makes them."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
-from metrics import experiments, revisions
+from metrics import choices, experiments, revisions
 from metrics.errors import InputError
+from tests.conftest import ROOT
 from tests.metrics.files import write_training
 from tests.yaml_files import write_yaml
 
@@ -92,6 +96,65 @@ def test_an_unknown_revision_is_one_line(repository, tmp_path):
         revisions.read(repository, ["none-such"], tmp_path / "read")
 
 
+def commit_of(root: Path, revision: str) -> str:
+    command = ["git", "rev-parse", revision]
+    return subprocess.run(command, cwd=root, check=True, capture_output=True, text=True).stdout[:-1]
+
+
+@pytest.fixture
+def namesakes(repository):
+    """Two experiments called `twin`, from the commits `one` and `two`, and a present commit after
+    these. → the experiments' own commits, by where they start"""
+    found = {}
+    for start in ("one", "two"):
+        git(repository, "checkout", "-q", start)
+        git(repository, "commit", "-q", "--allow-empty", "-m", f"twin of {start}")
+        own, base = commit_of(repository, "HEAD"), commit_of(repository, start)
+        git(repository, "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/twin", own)
+        found[base] = own
+    git(repository, "checkout", "-q", "two")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "present")
+    return found
+
+
+def test_a_name_at_two_earlier_commits_is_ambiguous(repository, namesakes, tmp_path):
+    with pytest.raises(InputError) as refused:
+        revisions.read(repository, ["twin"], tmp_path / "read")
+    line = str(refused.value)
+    assert line.startswith("REVS: found 'twin', which is ambiguous: 2 experiments (")
+    for base, own in namesakes.items():
+        assert f"{own[:7]}, from {base[:7]}" in line
+    assert "expected the commit of one of them, as " in line
+    named = line.rpartition("as ")[2]
+    (experiment,) = revisions.read(repository, [named], tmp_path / "read")
+    assert experiment.commit in namesakes.values()
+
+
+def test_a_name_at_the_present_commit_is_not_ambiguous(repository, namesakes, tmp_path):
+    base, own = next(iter(namesakes.items()))
+    git(repository, "checkout", "-q", base)
+    (experiment,) = revisions.read(repository, ["twin"], tmp_path / "read")
+    assert experiment.commit == own
+
+
+def test_what_waits_in_the_queue_may_have_a_namesake_too(repository, namesakes, tmp_path):
+    """`later` waits at a commit after `one`, and is done at `two`."""
+    first, second = namesakes
+    git(repository, "update-ref", f"refs/exps/{second[:2]}/{second[2:]}/later", namesakes[second])
+    git(repository, "checkout", "-q", first)
+    (repository / "dvc.yaml").write_text("stages: {idle: {cmd: 'true'}}")
+    git(repository, "add", "dvc.yaml")
+    git(repository, "commit", "-q", "-m", "a stage")
+    start = commit_of(repository, "HEAD")
+    dvc(repository, "exp", "run", "--queue", "--name", "later")
+    git(repository, "checkout", "-q", "two")
+    git(repository, "commit", "-q", "--allow-empty", "-m", "present, again")
+    with pytest.raises(InputError, match=r"'later', which is ambiguous: 2 experiments") as refused:
+        revisions.read(repository, ["later"], tmp_path / "read")
+    assert f"from {start[:7]}" in str(refused.value)
+    assert f"{namesakes[second][:7]}, from {second[:7]}" in str(refused.value)
+
+
 def configured(optimizer="adam", rate=1e-3, schedule="step", seed=0, **more):
     return {
         "optimizer": {"name": optimizer, "svoice": {"lr": rate}},
@@ -117,3 +180,86 @@ def test_variants_are_named_by_what_differs():
     assert labels(sizes) == ["svoice.N=64", "svoice.N=128"]
     places = [configured(runtime={"name": "local"}), configured(runtime={"name": "docker"})]
     assert labels(places) == ["adam", "adam"]
+    texts = [configured(rate=1e-3), configured(rate="1e-03")]  # as YAML 1.1 reads it
+    assert labels(texts) == ["adam", "adam"]
+
+
+def test_an_override_that_the_names_do_not_imply_is_in_the_label():
+    """Also where the commit's groups are not known."""
+    without = configured("sgd", "1e30", clipping={"name": "none"})
+    norm = configured("sgd", 1e-2, clipping={"name": "norm", "max_norm": 5.0})
+    assert experiments.variants([without, norm]) == [
+        "none · optimizer.svoice.lr=1e+30",
+        "norm · optimizer.svoice.lr=0.01",
+    ]
+
+
+def composed(*overrides: str) -> dict:
+    """A configuration as an experiment's params.yaml has it and as the report reads it."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base=None):
+        return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "labels"),
+    [
+        (
+            ["optimizer=sgd clipping=none optimizer.svoice.lr=1e30", "optimizer=sgd"],
+            ["none · optimizer.svoice.lr=1e+30", "norm"],
+        ),
+        (
+            ["optimizer=momentum optimizer.svoice.lr=1e30", "optimizer=adam", "clipping=value"],
+            ["momentum · norm · optimizer.svoice.lr=1e+30", "adam · norm", "adam · value"],
+        ),
+        # Where the names are the same, the default's value is told too.
+        (
+            ["", "optimizer.svoice.lr=0.01", "optimizer=sgd"],
+            ["adam · optimizer.svoice.lr=0.002", "adam · optimizer.svoice.lr=0.01", "sgd"],
+        ),
+        # The rates of presets and of conf/study_rate are no overrides.
+        (["svoice=published", "optimizer=adagrad svoice=published"], ["adam", "adagrad"]),
+        (["spleeter=published", "optimizer=adadelta spleeter=published"], ["adam", "adadelta"]),
+        (["svoice=published", ""], ["svoice=published", "svoice=mini"]),
+        (["evaluation.pesq=true optimizer=sgd", ""], ["sgd · evaluation.pesq=True", "adam"]),
+        (["runtime.gpus=none seed=3", ""], ["adam", "adam"]),
+    ],
+)
+def test_only_what_the_names_imply_is_left_out(overrides, labels):
+    params = [composed(*each.split()) for each in overrides]
+    implied = [choices.implied(ROOT / "conf", each) for each in params]
+    assert experiments.variants(params, implied) == labels
+
+
+def test_defaults_that_changed_between_commits_tell_variants_apart():
+    older, newer = configured("sgd", 0.1), configured("sgd", 0.01)
+    assert experiments.variants([older, newer], [older, newer]) == [
+        "optimizer.svoice.lr=0.1",
+        "optimizer.svoice.lr=0.01",
+    ]
+
+
+def test_what_the_names_imply_is_that_of_the_experiments_own_commit(repository, tmp_path):
+    """Its groups are not those of the workspace, and `sgd` is not the same at all commits."""
+    shutil.copytree(ROOT / "conf", repository / "conf")
+    rates = repository / "conf/optimizer/sgd.yaml"
+    for name, rate, overrides in [
+        ("plain", "1e-2", ["optimizer=sgd", "schedule=cosine"]),
+        ("raised", "1e-2", ["optimizer=sgd", "optimizer.svoice.lr=5"]),
+        ("later", "5", ["optimizer=sgd", "clipping=none", "optimizer.svoice.lr=5"]),
+        ("alone", "5", ["optimizer=momentum"]),
+    ]:
+        rates.write_text(f"name: sgd\nspleeter: {{learning_rate: 0.1}}\nsvoice: {{lr: {rate}}}\n")
+        write_yaml(repository / "params.yaml", composed(*overrides))
+        git(repository, "add", "-A")
+        git(repository, "commit", "-qm", name)
+        git(repository, "tag", name)
+    shutil.rmtree(repository / "conf")
+    found = revisions.read(repository, ["plain", "raised", "later", "alone"], tmp_path / "read")
+    summary = experiments.summary(found).drop_duplicates("experiment")
+    assert summary["variant"].tolist() == [
+        "sgd · cosine · norm · optimizer.svoice.lr=0.01",
+        "sgd · step · norm · optimizer.svoice.lr=5",
+        "sgd · step · none · optimizer.svoice.lr=5",
+        "momentum · step · norm",
+    ]
+    assert summary["optimizer.svoice.lr"].tolist() == [0.01, 5, 5, 0.01]
