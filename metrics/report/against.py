@@ -11,6 +11,7 @@ from metrics.experiments import summary as summarize
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
 from metrics.report.markup import UNDEFINED, download, notice, number, significant, table
+from metrics.report.overlay import UNNAMED, traces
 from metrics.report.results import Workspace, library, value_at
 from metrics.statistics import mean
 
@@ -29,7 +30,8 @@ CHOICES = ["optimizer", "schedule", "clipping"]
 def render(workspace: Workspace) -> tuple[str, str]:
     """The workspace's own run alone."""
     run = [Experiment("this run", "", workspace)]
-    return compare(run, summarize(run), curves(run, "steps"), curves(run, "epochs"))
+    summary = summarize(run).assign(variant="this run")
+    return compare(run, summary, curves(run, "steps"), curves(run, "epochs"))
 
 
 def compare(
@@ -106,21 +108,18 @@ def _losses_table(losses: pd.DataFrame) -> str:
 
 
 def _losses(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
-    looks = style(runs)
     figures = []
     for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
         members = runs[runs["optimizer"] == optimizer]
         ours = _as_long(members, steps, length)
         if ours.empty:
             continue
-        color = looks[members["variant"].iloc[0]]["color"]
         # The study counts its steps from 0.
         lines = [line("published", theirs["step"] + 1, theirs["loss"], "--muted", dash="dot")]
-        for name, rows in ours[ours["step"] <= length].groupby("experiment", sort=False):
-            lines.append(line(name, rows["step"], rows["loss"], color))
+        lines += traces(members, ours[ours["step"] <= length], "loss", style(runs))
         title = f"{optimizer}, {length:,} steps"
         caption = "Training loss: published, and each run here."
-        figures.append(figure(title, caption, lines, "step", "loss", []))
+        figures.append(figure(title, caption, lines, "step", "loss", [], UNNAMED))
     return f'<div class="figures">{"".join(figures)}</div>'
 
 
@@ -160,21 +159,15 @@ def _table(compared: pd.DataFrame) -> str:
 
 
 def _curves(runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
-    looks = style(runs)
     theirs = dict(tuple(published.svoice().groupby(CHOICES, sort=False)))
     figures = []
     for choices, members in runs.groupby(CHOICES, sort=False):
         if choices not in theirs or not members["experiment"].isin(epochs["experiment"]).any():
             continue
-        color = looks[members["variant"].iloc[0]]["color"]
         study = theirs[choices]
         lines = [
             line("published", study["epoch"], study["valid_loss"], "--muted", dash="dot"),
-            *(
-                line(name, rows["epoch"], rows["valid_loss"], color)
-                for name, rows in epochs.groupby("experiment", sort=False)
-                if name in set(members["experiment"])
-            ),
+            *traces(members, epochs, "valid_loss", style(runs), x="epoch"),
         ]
         figures.append(
             figure(
@@ -184,6 +177,7 @@ def _curves(runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
                 "epoch",
                 "validation loss (dB)",
                 [],
+                UNNAMED,
             )
         )
     return f'<div class="figures">{"".join(figures)}</div>'

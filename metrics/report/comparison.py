@@ -7,7 +7,8 @@ import pandas as pd
 
 from metrics.experiments import Experiment, curves, summary, variant_of
 from metrics.report import against, health, listen, overlay, provenance, ranking, speed
-from metrics.report.colors import style
+from metrics.report.colors import sheet, style
+from metrics.report.labels import short
 from metrics.report.markup import plural
 from metrics.report.page import assemble
 
@@ -56,7 +57,7 @@ def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> s
         + "</p>"
     )
     title = f"{plural(len(experiments), 'experiment')} compared"
-    return assemble(title, heading, sections, _variants(runs))
+    return assemble(title, heading, sections, _variants(runs), sheet(runs))
 
 
 def _untrained(runs: pd.DataFrame) -> list[str]:
@@ -68,11 +69,14 @@ def _untrained(runs: pd.DataFrame) -> list[str]:
 
 def _variants(runs: pd.DataFrame) -> str:
     """The legend of all figures, whose entries show and hide a variant in all of them."""
+    looks = style(runs)
+    labels = short(looks)
     entries = "".join(
-        f'<button type="button" aria-pressed="true" value="{escape(variant)}">'
+        f'<button type="button" aria-pressed="true" value="{escape(variant)}" '
+        f'title="{escape(variant)}">'
         '<svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" y1="4" x2="28" y2="4" '
         f'stroke="var({look["color"]})" stroke-dasharray="{STROKES[look["dash"]]}"/></svg>'
-        f"{escape(variant)}</button>"
-        for variant, look in style(runs).items()
+        f"{escape(labels[variant])}</button>"
+        for variant, look in looks.items()
     )
     return f'<div class="variants" role="group" aria-label="Variants shown">{entries}</div>'

@@ -54,10 +54,13 @@ def figure(
     scale: str = "linear",
     log: bool = False,
     wide: bool = False,
+    rows: int = 0,
 ) -> str:
-    """A `<figure>` with its caption, its data, and where the data come from.
+    """A `<figure>` with its caption, its data, and where the data come from. Lines without a legend
+    carry their names at their ends.
 
     log: offer a logarithmic vertical axis beside the linear one; `scale` is the one shown first.
+    rows: how many labels the figure must have room for, one below the other.
     """
     drawing = go.Figure(
         traces,
@@ -76,6 +79,8 @@ def figure(
             **(layout or {}),
         },
     )
+    if drawing.layout.showlegend is False and all(trace.type == "scatter" for trace in traces):
+        rows = max(rows, len({trace.legendgroup or trace.name for trace in traces}))
     choice = ""
     if log:
         drawing.layout.meta = _log_tick(np.concatenate([trace.y for trace in traces]))
@@ -94,7 +99,8 @@ def figure(
         f'<figure data-scale="{scale}"{" class=wide" if wide else ""}>'
         f'<figcaption><div class="text"><strong>{escape(title)}</strong>{escape(caption)}</div>'
         f"{choice}</figcaption>"
-        f'<div class="plot" role="img" aria-label="{escape(f"{title}. {caption}")}"></div>'
+        f'<div class="plot" style="--rows: {rows}" role="img" '
+        f'aria-label="{escape(f"{title}. {caption}")}"></div>'
         f'<script type="application/json">{data}</script>{source(*paths)}</figure>'
     )
 

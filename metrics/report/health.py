@@ -12,6 +12,7 @@ from metrics.report import overlay
 from metrics.report.colors import style
 from metrics.report.curves import end_mark
 from metrics.report.figure import figure, line
+from metrics.report.labels import short
 from metrics.report.markup import (
     UNDEFINED,
     details,
@@ -201,6 +202,7 @@ def _limits(named: dict[str, Experiment]) -> dict[str, float]:
 
 def _norms(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
     looks = style(runs)
+    labels = short(looks)
     named = steps.merge(runs[["experiment", "variant"]], on="experiment")
     named = named[np.isfinite(named["gradient_norm"]) & (named["gradient_norm"] > 0)]
     boxes = []
@@ -209,8 +211,8 @@ def _norms(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
         # Five numbers say it; a hundred runs' steps would make the page heavy.
         boxes.append(
             go.Box(
-                name=variant,
-                x=[variant],
+                name=labels[variant],
+                x=[labels[variant]],
                 q1=[first],
                 median=[middle],
                 q3=[third],
@@ -233,4 +235,5 @@ def _norms(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
             "yaxis": {"type": "log"},
         },
         scale="log",
+        wide=len(boxes) > overlay.SIDE_BY_SIDE,
     )

@@ -17,9 +17,11 @@ import kaleido
 
 from metrics.arguments import Parser
 from metrics.errors import InputError
+from metrics.report.colors import variables
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT, SCALE = 720, 420, 3  # pixels; SCALE, of PNG: 216 dots per inch at 10 inches
+MARGINS, LINE = 110, 19  # pixels, above and below a figure, and of a line of text
 
 
 def main() -> None:
@@ -52,7 +54,7 @@ def write(page: str, folder: Path) -> int:
         {
             "fig": figure,
             "path": folder / f"{number:02}-{name}.{form}",
-            "opts": {"format": form, "width": WIDTH, "height": HEIGHT, "scale": scale},
+            "opts": {"format": form, "width": WIDTH, "height": _height(figure), "scale": scale},
         }
         for form, scale in (("png", SCALE), ("svg", 1))
         for number, (name, figure) in enumerate(figures, start=1)
@@ -69,7 +71,7 @@ def _figures(page: str) -> Iterator[tuple[str, dict]]:
     """A file name and plotly's figure for each figure of the page."""
     reader = _Reader()
     reader.feed(page)
-    colors = _light_colors(page)
+    colors = variables(page[page.index("<style>") : page.index("</style>")])
     for section, part, title, scale, spec in reader.found:
         name = "-".join(re.findall(r"[a-z0-9]+", f"{section} {part} {title}".lower()))
         yield name, _colored(spec, scale, colors, f"{part}: {title}" if part else title)
@@ -109,10 +111,13 @@ class _Reader(HTMLParser):
             self.found.append(figure)
 
 
-def _light_colors(page: str) -> dict[str, str]:
-    """The style sheet's variables, as they are on a light page."""
-    first = page[page.index(":root {") :]
-    return dict(re.findall(r"(--[a-z-]+): (#[0-9a-f]{6});", first[: first.index("}")]))
+def _height(figure: dict) -> int:
+    """Room for the title and the axis, and for each label that stands below another one: those of
+    the legend, or of an axis."""
+    named = sum(trace.get("showlegend", False) for trace in figure["data"])
+    ticks = figure["layout"]["yaxis"].get("ticktext", [])
+    lines = sum(1 + label.count("<br>") for label in ticks)
+    return max(HEIGHT, MARGINS + LINE * max(named, lines))
 
 
 def _colored(spec: dict, scale: str, colors: dict[str, str], title: str) -> dict:

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
+from metrics.report.labels import short
 from metrics.report.ranking import TITLES, UNITS
 from metrics.report.series import smoothed
 
@@ -18,6 +19,7 @@ MARGIN = (
 FIRST, HUNDRED = 8, 100  # steps
 POINTS = 400  # of a run in a figure: a hundred of them must stay quick
 UNNAMED = {"showlegend": False, "hovermode": "closest"}  # the page has one legend for all figures
+SIDE_BY_SIDE = 8  # variants that half of the column has room for, beside each other
 
 
 def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> tuple[str, str]:
@@ -29,18 +31,24 @@ def render(summary: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame) -> 
 
 
 def traces(
-    runs: pd.DataFrame, frame: pd.DataFrame, column: str, looks: dict | None = None, **more
+    runs: pd.DataFrame,
+    frame: pd.DataFrame,
+    column: str,
+    looks: dict | None = None,
+    x: str = "step",
+    **more,
 ) -> list[go.Scatter]:
-    """A line for each run of one model, in the group of its variant; `looks`, if `runs` is only
-    some of those that the page shows."""
+    """A line for each run of one model, in the group of its variant: `column` over the column `x`;
+    `looks`, if `runs` is only some of those that the page shows."""
     looks = looks or style(runs)
+    labels = short(looks)
     found = []
     by_run = dict(tuple(frame.groupby(["experiment", "model"], sort=False)))
     for run in runs.itertuples():
         rows = by_run.get((run.experiment, run.model))
         if rows is None:
             continue
-        trace = line(run.variant, rows["step"], rows[column], **looks[run.variant], **more)
+        trace = line(labels[run.variant], rows[x], rows[column], **looks[run.variant], **more)
         trace.update(
             legendgroup=run.variant,
             hovertemplate=f"{run.experiment}: %{{y:.5g}}<extra></extra>",
@@ -94,11 +102,11 @@ def _model(model: str, runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataF
 def _facets(runs: pd.DataFrame, epochs: pd.DataFrame, unit: str) -> list[str]:
     """Validation losses with all but one choice held: the optimizers under each schedule, and for
     each optimizer its schedules and its clippings beside each other."""
-    figures = []
+    figures, looks = [], style(runs)
 
     def draw(title: str, held: list[str], varied: str):
         for values, members in runs.groupby(held, sort=False):
-            lines = traces(members, epochs, "valid_loss", points=POINTS, looks=style(runs))
+            lines = traces(members, epochs, "valid_loss", points=POINTS, looks=looks)
             if members[varied].nunique() > 1 and lines:
                 choices = dict(zip(held, values, strict=True))
                 against = " against ".join(members[varied].unique())
@@ -140,6 +148,7 @@ def _seconds(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
     named = steps.merge(runs[["experiment", "variant"]], on="experiment")
     if named.empty:
         return ""
+    named["variant"] = named["variant"].map(short(runs["variant"]))
     first = named[named["step"] <= FIRST].groupby("variant", sort=False)["seconds"].mean()
     whole = named.groupby("variant", sort=False)["seconds"].mean()
     return figure(
@@ -156,4 +165,5 @@ def _seconds(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
         "seconds per step (s)",
         [],
         {"barmode": "group", "xaxis": {"type": "category", "automargin": True}},
+        wide=len(whole) > SIDE_BY_SIDE,
     )

@@ -53,7 +53,89 @@ function draw(item) {
     yaxis: { type: figure.dataset.scale, ...spec.layout.yaxis, ...axis },
   };
   if (figure.dataset.scale === "log") layout.yaxis.dtick = spec.layout.meta;
-  return Plotly.react(area, data, layout, { responsive: true, displayModeBar: false });
+  const named = spec.layout.showlegend === false && data.every(({ mode }) => mode === "lines");
+  const width = named ? endWidth(area, data) : 0;
+  if (named) layout.margin = { ...spec.layout.margin, r: width + LEADER };
+  const config = { responsive: true, displayModeBar: false };
+  return Plotly.react(area, data, layout, config).then(() => {
+    if (!named) return;
+    if (!item.ends) {
+      item.ends = area.insertAdjacentElement("afterend", document.createElement("div"));
+      item.ends.className = "ends";
+      area.on("plotly_afterplot", () => nameEnds(item));
+    }
+    item.endWidth = width;
+    nameEnds(item);
+  });
+}
+
+// Where the page has one legend for all figures, a line carries its variant's name at its end: in
+// the right margin, with a leader from the last point in view.
+const LEADER = 18; // pixels, from the axis to a name
+const NAME_HEIGHT = 13;
+const NAME_SHARE = 0.34; // at most, of a figure's width
+const measuring = document.createElement("canvas").getContext("2d");
+
+function endWidth(area, data) {
+  measuring.font = `11px ${color("--sans")}`;
+  const widths = data.map(({ name }) => measuring.measureText(name).width + 2);
+  return Math.ceil(Math.min(Math.max(0, ...widths), NAME_SHARE * area.clientWidth));
+}
+
+function stroke(path, color, dashes) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  made.setAttribute("d", path);
+  made.setAttribute("stroke", color);
+  made.setAttribute("stroke-dasharray", dashes);
+  return made;
+}
+
+function nameEnds({ area, ends, endWidth }) {
+  const { xaxis, yaxis } = area._fullLayout;
+  const size = { l: xaxis._offset, t: yaxis._offset, w: xaxis._length, h: yaxis._length };
+  const byName = new Map();
+  for (const { x, y, name, line } of area._fullData) {
+    let at = x.length - 1;
+    const inside = (across, down) =>
+      across > -1 && across < size.w + 1 && down > -1 && down < size.h + 1;
+    while (at >= 0 && !inside(xaxis.d2p(x[at]), yaxis.d2p(y[at]))) at -= 1;
+    if (at < 0) continue;
+    const end = { name, line, across: xaxis.d2p(x[at]), down: yaxis.d2p(y[at]) };
+    byName.set(name, [...(byName.get(name) ?? []), end]);
+  }
+  // Of a variant's runs, the one that ends in the middle.
+  const named = [...byName.values()]
+    .map((runs) => runs.sort((a, b) => a.down - b.down)[(runs.length - 1) >> 1])
+    .sort((a, b) => a.down - b.down);
+  // No name is over another: each as near to its line as those above let it, then back from below.
+  let free = -NAME_HEIGHT / 2;
+  for (const end of named) {
+    end.middle = Math.max(end.down, free + NAME_HEIGHT / 2);
+    free = end.middle + NAME_HEIGHT / 2;
+  }
+  let last = size.h + NAME_HEIGHT / 2;
+  for (const end of named.toReversed()) {
+    end.middle = Math.min(end.middle, last - NAME_HEIGHT / 2);
+    last = end.middle - NAME_HEIGHT / 2;
+  }
+  const { offsetLeft: left, offsetTop: top, clientWidth, clientHeight } = area;
+  ends.style.cssText = `left:${left}px;top:${top}px;width:${clientWidth}px;height:${clientHeight}px`;
+  const leaders = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  leaders.setAttribute("aria-hidden", "true");
+  ends.replaceChildren(leaders, ...named.map(({ name, line, across, down, middle }) => {
+    const [near, far] = [size.l + size.w + 3, size.l + size.w + LEADER - 4];
+    const level = size.t + down;
+    // A line may end before the axis does: what goes on from there is no data.
+    leaders.append(
+      stroke(`M${size.l + across},${level}H${near}`, line.color, "1 4"),
+      stroke(`M${near - 3},${level}H${near}L${far},${size.t + middle}`, line.color, "none"),
+    );
+    const text = document.createElement("span");
+    text.textContent = text.title = name;
+    text.style.width = `${endWidth}px`;
+    text.style.top = `${size.t + middle - NAME_HEIGHT / 2}px`;
+    return text;
+  }));
 }
 
 // A figure is drawn when it comes near: a page of a hundred runs is there at once.

@@ -34,9 +34,11 @@ def build(root: Path) -> str:
     return assemble(summary.title(workspace), summary.heading(workspace), sections)
 
 
-def assemble(title_html: str, heading_html: str, sections: dict, above_html: str = "") -> str:
+def assemble(
+    title_html: str, heading_html: str, sections: dict, above_html: str = "", style_css: str = ""
+) -> str:
     """A page of `sections`: by anchor a title, and what stands in the margin and in the column;
-    `above` all of them."""
+    `above` all of them. `style`: what the page has besides `page.css`."""
     parts = files("metrics.report")
     return Template((parts / "page.html").read_text(encoding="utf-8")).substitute(
         title=title_html,
@@ -48,7 +50,7 @@ def assemble(title_html: str, heading_html: str, sections: dict, above_html: str
         + "\n".join(
             section(anchor, title, *matter) for anchor, (title, matter) in sections.items()
         ),
-        style=(parts / "page.css").read_text(encoding="utf-8"),
+        style=(parts / "page.css").read_text(encoding="utf-8") + style_css,
         script=(parts / "page.js").read_text(encoding="utf-8"),
         plotly=get_plotlyjs(),
     )

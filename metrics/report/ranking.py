@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from metrics.report.colors import style
 from metrics.report.figure import figure
+from metrics.report.labels import short
 from metrics.report.markup import UNDEFINED, download, notice, number, plural, table
 from metrics.statistics import Mean, difference, mean
 
@@ -136,6 +137,8 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
     if shown.empty:
         return ""
 
+    labels = {variant: _wrapped(label) for variant, label in short(looks).items()}
+
     def reach(end: float, value: float) -> list[float]:
         return [0.0 if np.isnan(end) else abs(end - value)]
 
@@ -171,10 +174,11 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
                 "automargin": True,
                 "type": "category",
                 "tickvals": list(shown["variant"]),
-                "ticktext": [_wrapped(variant) for variant in shown["variant"]],
+                "ticktext": [labels[variant] for variant in shown["variant"]],
             },
         },
         wide=True,
+        rows=sum(1 + label.count("<br>") for label in map(labels.get, shown["variant"])),
     )
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 
 from metrics.report.colors import style
 from metrics.report.figure import figure, line
+from metrics.report.labels import short
 from metrics.report.markup import UNDEFINED, download, notice, number, significant, table
 from metrics.report.overlay import UNNAMED
 from metrics.report.ranking import TITLES
@@ -109,13 +110,16 @@ def _model(runs: pd.DataFrame, steps: pd.DataFrame, epochs: pd.DataFrame, baseli
 def _profile(reached: pd.DataFrame, runs: pd.DataFrame, unit: str) -> str:
     wide = reached[reached["unit"] == unit].pivot(index="variant", columns="target", values="time")
     shares = performance_profile(wide.to_numpy(), FACTORS)
-    styles = style(runs)
+    looks = style(runs)
+    labels = short(looks)
     label = f"times the {UNITS[unit]} of the fastest"
     return figure(
         f"Targets reached, by {UNITS[unit]}",
         "The share of targets that a variant reached within so many times the fastest one's time.",
         [
-            line(variant, FACTORS, share, shape="hv", **styles[variant]).update(legendgroup=variant)
+            line(labels[variant], FACTORS, share, shape="hv", **looks[variant]).update(
+                legendgroup=variant
+            )
             for variant, share in zip(wide.index, shares, strict=True)
         ],
         label,

@@ -1,5 +1,6 @@
 """Experiments as DVC would hand them over, as many as one likes: curves of runs that never were."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,22 @@ def experiments(root: Path, count: int, steps: int) -> list[Experiment]:
         }
         name = f"many-{optimizer}-{schedule}-norm-seed{seed}"
         found.append(Experiment(name, f"{number:040x}", Workspace(root, params, **models)))
+    return found
+
+
+def sweep(root: Path, count: int, steps: int) -> list[Experiment]:
+    """`count` experiments of one optimizer, each at another learning rate, from 1e-5 to 0.1."""
+    found = []
+    for each, rate in zip(
+        experiments(root, count, steps), np.geomspace(1e-5, 0.1, count), strict=True
+    ):
+        params = each.workspace.params | {
+            "seed": 0,
+            "optimizer": {"name": "adam", "svoice": {"lr": float(f"{rate:.2g}")}},
+            "schedule": {"name": "step"},
+        }
+        name = f"many-adam-lr{rate:.2g}"
+        found.append(replace(each, name=name, workspace=replace(each.workspace, params=params)))
     return found
 
 

@@ -1,5 +1,7 @@
 """The pages in a real browser: headless Chromium draws them, works them, and has nothing to say."""
 
+import itertools
+import re
 import shutil
 
 import pytest
@@ -129,6 +131,71 @@ def test_a_comparison_draws_and_hides_a_variant_everywhere(tmp_path, browse, wid
     first.press("Space")
     assert of_figures(page, "plot.data.length") == before
     assert not too_wide(page)
+
+
+NAMES = """[...document.querySelectorAll("figure")].map((figure) =>
+    [...figure.querySelectorAll(".ends span")].map((name) => {
+        const box = name.getBoundingClientRect(), around = figure.getBoundingClientRect();
+        return [name.textContent, box.top, box.bottom,
+            box.left >= around.left && box.right <= around.right + 1];
+    }))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_24_variants_of_one_optimizer_are_told_apart(tmp_path, browse, width, scheme):
+    page = browse(compare(many.sweep(tmp_path, 24, 100)), width, scheme)
+    legend = page.evaluate("""[...document.querySelectorAll(".variants line")].map((line) =>
+        getComputedStyle(line).stroke + line.getAttribute("stroke-dasharray"))""")
+    assert len(set(legend)) == len(legend) == 24
+    # Every figure of lines names each of its own, inside of itself and none over another.
+    kinds = of_figures(page, "plot.data.every(({ mode }) => mode === 'lines')")
+    assert sum(kinds) > 20
+    own = of_figures(page, "[...new Set(plot.data.map(({ name }) => name))]")
+    for lines, names, expected in zip(kinds, page.evaluate(NAMES), own, strict=True):
+        found = [name for name, *_ in names if name != "published"]
+        if not lines:
+            assert not names
+            continue
+        assert sorted(name for name, *_ in names) == sorted(expected)
+        assert len(found) >= 23  # the one that diverged is not as long as the study's
+        assert all(re.fullmatch(r"lr=[0-9.e-]+", name) for name in found)
+        assert all(inside for *_, inside in names)
+        assert all(
+            below >= bottom - 0.5
+            for (_, _, bottom, _), (_, below, _, _) in itertools.pairwise(names)
+        )
+    drawn = of_figures(page, "plot.data.map(({ line }) => line.color + line.dash)")
+    for lines, looks in zip(kinds, drawn, strict=True):
+        assert not lines or len(set(looks)) == len(looks)
+    # A leader has its line's colour.
+    leaders = page.evaluate("""[...document.querySelectorAll("figure")].map((figure) =>
+        new Set([...figure.querySelectorAll(".ends path")].map((path) =>
+            path.getAttribute("stroke"))).size)""")
+    assert [count >= 24 for count in leaders] == kinds
+    first = page.locator(".variants button").first
+    assert first.inner_text() == "lr=1e-05"
+    first.press("Space")
+    assert all("lr=1e-05" not in [name for name, *_ in names] for names in page.evaluate(NAMES))
+    assert not too_wide(page)
+
+
+def test_names_follow_their_lines(tmp_path, browse):
+    """Out of the part of the plot that one zooms into, and back."""
+    page = browse(compare(many.experiments(tmp_path, 6, 100)))
+    titles = of_figures(page, "plot.closest('figure').querySelector('strong').textContent")
+    figure = page.locator("figure").nth(titles.index("Training loss"))
+    plot, names = figure.locator(".plot"), figure.locator(".ends span")
+    assert sorted(names.all_inner_texts()) == sorted(many.RATES)
+    order = "plot => plot._fullData.map(({ name, y }) => [y.at(-1), name])"
+    by_loss = [name for _, name in sorted(plot.evaluate(order), reverse=True)]
+    assert names.all_inner_texts() == by_loss
+    zoom = "(plot, [x, y]) => Plotly.relayout(plot, { 'xaxis.range': x, 'yaxis.range': y })"
+    whole = plot.evaluate("({ layout: { xaxis, yaxis } }) => [xaxis.range, yaxis.range]")
+    plot.evaluate(zoom, [[1, 2], [0, 1]])
+    assert names.count() == 0  # no line is there
+    plot.evaluate(zoom, whole)
+    assert names.all_inner_texts() == by_loss
 
 
 def test_estimates_of_several_variants_are_heard_beside_each_other(finished, browse, tmp_path):

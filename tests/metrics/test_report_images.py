@@ -32,6 +32,29 @@ def test_every_figure_becomes_a_png_and_an_svg(tmp_path, browser):
     assert "#0072b2" in curves.read_text() or "rgb(0, 114, 178)" in curves.read_text()  # adam
 
 
+def test_24_variants_of_one_optimizer_are_all_named(tmp_path, browser):
+    page = compare(many.sweep(tmp_path, 24, 50))
+    images.write(page, tmp_path / "figures")
+    (curves,) = (tmp_path / "figures").glob("*curves-svoice-training-loss.svg")
+    drawing = ElementTree.parse(curves).getroot()
+    names = [text for text in drawing.iter(f"{SVG}text") if (text.text or "").startswith("lr=")]
+    assert len({text.text for text in names}) == len(names) == 24
+    legend = [group for group in drawing.iter(f"{SVG}g") if group.get("class") == "legend"]
+    lines = [path for path in legend[0].iter(f"{SVG}path") if path.get("class") == "js-line"]
+    assert len({path.get("style") for path in lines}) == len(lines) == 24
+    # No room is left to scroll in: nothing can be scrolled on paper.
+    assert all(
+        float(bar.get("height")) == 0
+        for bar in drawing.iter(f"{SVG}rect")
+        if bar.get("class") == "scrollbar"
+    )
+    picture = Image.open(curves.with_suffix(".png"))
+    assert picture.height > images.HEIGHT * images.SCALE
+    (ranks,) = (tmp_path / "figures").glob("*which-svoice-*.svg")
+    ticks = [t.text for t in ElementTree.parse(ranks).getroot().iter(f"{SVG}text") if t.text]
+    assert len([tick for tick in ticks if tick.startswith("lr=")]) == 24
+
+
 def test_without_a_chromium_it_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("BROWSER_PATH", raising=False)
