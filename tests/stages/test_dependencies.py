@@ -39,6 +39,10 @@ LEFT_OUT = {
     **{
         f"{package}/errors.py": "the words of errors" for package in ("metrics", *LAUNCHED.values())
     },
+    **{
+        f"{package}/arguments.py": "reads the command line"
+        for package in ("metrics", *LAUNCHED.values())
+    },
     "svoice/standalone.py": "the command line without DVC",
 }
 # Folders of code that a stage depends on as a whole.
