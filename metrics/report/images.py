@@ -21,7 +21,7 @@ from metrics.report.colors import variables
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT, SCALE = 720, 420, 3  # pixels; SCALE, of PNG: 216 dots per inch at 10 inches
-MARGINS, LINE = 110, 19  # pixels, above and below a figure, and of a line of text
+MARGINS, LINE = 120, 19  # pixels, above and below a figure, and of a line of text
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ def _colored(spec: dict, scale: str, colors: dict[str, str], title: str) -> dict
         "plot_bgcolor": "white",
         "font": {"family": "Arial, Helvetica, sans-serif", "size": 12, "color": colors["--text"]},
         "margin": {"l": 70, "r": 20, "t": 60, "b": 50},
-        "legend": {"x": 1.02, "y": 1, "xanchor": "left", "yanchor": "top"},
+        "legend": {"x": 1.02, "y": 1, "xanchor": "left", "yanchor": "top", "tracegroupgap": 0},
     }
     return spec
 
