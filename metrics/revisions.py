@@ -1,6 +1,7 @@
 """DVC's experiments, read as they are: nothing is checked out, the workspace stays as it was."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ from dvc.api import DVCFileSystem
 from dvc.repo import Repo
 from dvc.repo.experiments.queue.base import QueueEntry
 from dvc.repo.experiments.utils import exp_refs_by_baseline, exp_refs_by_names, fix_exp_head
-from dvc.utils.serialize import load_yaml
+from dvc.utils.serialize import load_yaml, parse_yaml
 from scmrepo.exceptions import SCMError
 from scmrepo.git.objects import GitObject
 
@@ -44,7 +45,7 @@ def read(repository: Path, revisions: Sequence[str], folder: Path) -> list[Exper
     Raises: `InputError` for a revision that there is not, or a file that is not what it should be.
     """
     with Repo(str(repository)) as repo:
-        queued = _queue(repo)
+        queued = unfinished(repo)
         found = [_find(repo, queued, revision) for revision in revisions]
         menus = [_menu(repo, each.commit, folder) for each in found]
     experiments = []
@@ -86,9 +87,43 @@ def states(repository: Path) -> dict[str, str]:
     """By name, how far DVC has come with each experiment that starts from the present commit:
     `done`, `queued`, `running` or `failed`."""
     with Repo(str(repository)) as repo:
-        head = repo.scm.get_rev()
-        queued = {name: state for (name, base), (_, state) in _queue(repo).items() if base == head}
-        return queued | {ref.name: "done" for ref in exp_refs_by_baseline(repo.scm, {head})[head]}
+        return states_at(repo, repo.scm.get_rev())
+
+
+def states_at(repo: Repo, base: str) -> dict[str, str]:
+    """As `states`, of the experiments that start from the commit `base`."""
+    queued = {name: state for (name, at), (_, state) in unfinished(repo).items() if at == base}
+    return queued | {ref.name: "done" for ref in exp_refs_by_baseline(repo.scm, {base})[base]}
+
+
+def lost(repo: Repo, commit: str, stages: Collection[str]) -> list[str]:
+    """The results which `stages` of an experiment have left, as far as a report needs them, that
+    neither git nor DVC's cache nor its remote storage has any more.
+
+    Args:
+        commit: the experiment's.
+    """
+    git = repo.scm.get_fs(commit)
+    needed = [
+        str(results / name)
+        for model, results in RESULTS.items()
+        for verb, names in (("train", TRAINED), ("evaluate", SCORED))
+        if f"{verb}_{model}" in stages
+        for name in names
+    ]
+    text = git.open(str(LOCK)).read() if git.exists(str(LOCK)) else "{}"
+    locked = parse_yaml(text, str(LOCK))
+    outs = [out for stage in locked.get("stages", {}).values() for out in stage.get("outs", [])]
+    cached = {out["path"] for out in outs if _in_cache(repo, out)}
+    missing = [path for path in needed if not git.exists(path) and path not in cached]
+    with tempfile.TemporaryDirectory() as folder:
+        if missing:  # perhaps remote storage has it
+            _fetch(DVCFileSystem(repo.root_dir, rev=commit), Path(folder), map(Path, missing))
+        return [path for path in missing if not (Path(folder) / path).is_file()]
+
+
+def _in_cache(repo: Repo, out: dict) -> bool:
+    return bool(out.get("md5")) and Path(repo.cache.local.oid_to_path(out["md5"])).is_file()
 
 
 def add(repository: Path, experiment: Experiment, paths: Sequence[Path]) -> None:
@@ -97,7 +132,7 @@ def add(repository: Path, experiment: Experiment, paths: Sequence[Path]) -> None
     _fetch(files, experiment.workspace.root, paths)
 
 
-def _fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
+def _fetch(files: DVCFileSystem, root: Path, paths: Iterable[Path]) -> None:
     """A file that the cache has no more is as one that is not there."""
     for path in paths:
         target = root / path
@@ -110,7 +145,7 @@ def _fetch(files: DVCFileSystem, root: Path, paths: Sequence[Path]) -> None:
             target.unlink(missing_ok=True)
 
 
-def _queue(repo: Repo) -> dict[tuple[str, str], tuple[QueueEntry, str]]:
+def unfinished(repo: Repo) -> dict[tuple[str, str], tuple[QueueEntry, str]]:
     """What DVC's queue has not brought to a good end, by name and by the commit it starts from."""
     queue = repo.experiments.celery_queue
     entries = {

@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from metrics.errors import InputError, alternatives
 from metrics.repository import check_repository
+from stages.hand_edits import tell
 from stages.overrides import check_choices
 from stages.params import Params, check, choices_with
 
@@ -42,7 +43,9 @@ def _strict(load_configuration):
             check_choices(overrides, GROUPS)
             config = load_configuration(*args, **kwargs)
             checked = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-            check(OmegaConf.to_container(checked, resolve=True))
+            params = OmegaConf.to_container(checked, resolve=True)
+            check(params)
+            tell(ROOT, params)
         except InputError as error:
             sys.exit(f"ERROR: {error}")
         except (HydraException, OmegaConfBaseException) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from metrics.arguments import Parser
 from metrics.errors import InputError
 from metrics.report.files import write_comparison
+from metrics.repository import check_repository
 
 
 def main() -> None:
@@ -14,6 +15,7 @@ def main() -> None:
     parser.add_argument("--baseline", help="one of them; the first if none is named")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"))
     options = parser.parse_args()
+    check_repository(Path.cwd(), temporary=False)
     write_comparison(options.revisions, options.baseline, options.out)
 
 

@@ -6,9 +6,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
+import psutil
 import pytest
 from dvc.repo import Repo
+from dvc.repo.experiments.refs import ExpRefInfo
 
 from metrics.experiments import summary
 from metrics.revisions import read, states
@@ -150,3 +153,54 @@ def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
     assert "reports/tiny.html: 6 experiments" in more.stdout
     found = states(repository.root)
     assert [found[f"tiny-{name}-seed1"] for name in ("adam", "sgd")] == ["done", "done"]
+
+
+def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gone_on, tmp_path):
+    said = tmp_path / "output"
+    name = "tiny-adam-seed2"
+    with started(repository, said, f"running  {name}", "--seeds", "3", "--jobs", "2") as process:
+        with Repo(str(repository.root)) as repo:
+            queue = repo.experiments.celery_queue
+            (entry,) = (each for each in queue.iter_active() if each.name == name)
+            queue.wait_for_start(entry)
+            executor = psutil.Process(queue.proc[entry.stash_rev].pid)
+        worker = executor.parent()
+        while not any("svoice.train" in child.cmdline() for child in executor.children(True)):
+            time.sleep(0.1)
+        orphans = executor.children(recursive=True)
+        worker.kill()
+        assert process.wait(300) == 0
+    assert not any(orphan.is_running() for orphan in (executor, *orphans))
+    assert f"again    {name}: its worker died" in said.read_text()
+    assert states(repository.root)[name] == "done"
+    (experiment,) = read(repository.root, [name], tmp_path)
+    steps = experiment.workspace.svoice.steps["step"]
+    assert steps.tolist() == list(range(1, len(steps) + 1))
+
+
+def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
+    with Repo(str(repository.root)) as repo:
+        head = repo.scm.get_rev()
+        before = repo.scm.get_ref(str(ExpRefInfo(head, DONE)))
+        locked = parse_yaml(repository("git", "show", f"{before}:dvc.lock").stdout)
+        for stage in ("train_svoice", "evaluate_svoice"):
+            for out in locked["stages"][stage]["outs"]:
+                if out["path"].endswith(("steps.csv", "scores.csv")):
+                    Path(repo.cache.local.oid_to_path(out["md5"])).unlink()
+    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    gone = "results/svoice/steps.csv, results/svoice/scores.csv"
+    assert f"again    {DONE}: DVC's cache has lost its {gone}" in again.stdout
+    assert f"done     {DONE}" in again.stdout
+    (experiment,) = read(repository.root, [DONE], tmp_path)
+    assert experiment.commit != before
+    assert experiment.workspace.svoice.steps is not None
+    assert experiment.workspace.svoice.scores is not None
+
+
+def test_an_amended_commit_trains_nothing_again(repository, gone_on):
+    repository("git", "commit", "-q", "--amend", "--allow-empty", "-m", "In other words")
+    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    assert "tiny: 3 experiments, 0 of them done or running" in again.stdout
+    assert again.stdout.count("which is not the present commit") == 3
+    assert again.stdout.count(", from DVC's run cache") == 3
+    assert "reports/tiny.html: 3 experiments" in again.stdout

@@ -95,7 +95,7 @@ LONG = "x" * 300
     [
         (f"music.path={LONG}a", f"music.path={LONG}b"),
         ("music.path=/my songs", "music.path=/my-songs"),
-        ("music.path=/Müsik", "music.path=/Mäsik"),
+        ('music.path="/Müsik"', 'music.path="/Mäsik"'),
         ("music.path=../songs", "music.path=./songs"),
         ("music.path=songs.lock", "music.path=songs"),
         (f"a={'y' * 180}.lock", f"a={'y' * 180}"),
