@@ -192,8 +192,8 @@ def _queue(wanted: list[Experiment], study: Study, head: str, incomplete: set[st
                 with Repo() as repo:
                     replaced[ref] = repo.scm.get_ref(ref)
                     repo.scm.remove_ref(ref)
+            queued.append(experiment.name)
             if _enqueue(experiment, study, head):
-                queued.append(experiment.name)
                 print(f"queued   {experiment.name}", flush=True)
     except BaseException:
         with Repo() as repo:

@@ -19,10 +19,10 @@ from metrics.revisions import read, states, unfinished
 from stages import queue_workers
 from tests.conftest import ROOT
 
-SECONDS = 240
-# The full size takes minutes on two cores: MANY_CELLS=100 MANY_WORKERS=20.
+# The full size takes a quarter of an hour on two cores: MANY_CELLS=100 MANY_WORKERS=20.
 CELLS = int(os.environ.get("MANY_CELLS", 12))
 WORKERS = int(os.environ.get("MANY_WORKERS", 5))
+SECONDS = 240 + 10 * CELLS
 # Cells wait for the gate; of two at once that train the same, one says so.
 TRAIN = """
 echo $x >> {root}/started
@@ -215,7 +215,7 @@ def test_a_cell_whose_workers_die_has_failed_with_its_reason(cells, tmp_path):
     assert states(cells.root) == {"cell-0": "failed", "cell-1": "done"}
     assert not cells.twice()
     reason = "ERROR: its worker died; it was tried 3 times"
-    assert cells("dvc", "queue", "logs", "cell-0").splitlines()[-1] == reason
+    assert cells("dvc", "queue", "logs", "cell-0").rstrip().endswith(f"\n{reason}")
     (failed,) = read(cells.root, ["cell-0"], tmp_path / "read")
     assert failed.log.splitlines()[-1] == reason
     # And once more, from the beginning.
@@ -259,14 +259,15 @@ def test_ctrl_c_before_an_experiment_has_its_process(cells):
     assert states(cells.root) == {"cell-0": "done"}
 
 
-def test_ctrl_c_while_cells_are_queued_leaves_the_repository_as_it_was(cells):
+@pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["group", "process"])
+def test_ctrl_c_while_cells_are_queued_leaves_the_repository_as_it_was(cells, send):
     (cells.root / "code.txt").write_text("not committed\n")
     with cells.study(30, 1) as study:
         study.until("queued   cell-1\n")
         git = cells.root / ".git"
         # DVC puts the changes aside and leaves the branch while it queues.
         wait(lambda: not (git / "HEAD").read_text().startswith("ref: "), study.said)
-        os.killpg(study.process.pid, signal.SIGINT)
+        send(study.process.pid, signal.SIGINT)
         assert study.ended() == 128 + signal.SIGINT
         assert "Traceback" not in study.said()
     assert cells("git", "symbolic-ref", "HEAD") == "refs/heads/main\n"
