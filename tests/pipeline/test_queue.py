@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 from dvc.repo import Repo
 
 from metrics.revisions import read, states, unfinished
 from stages import queue_workers
 from tests.conftest import ROOT
+from tests.yaml_files import write_yaml
 
 # The full size takes a quarter of an hour on two cores: MANY_CELLS=100 MANY_WORKERS=20.
 CELLS = int(os.environ.get("MANY_CELLS", 12))
@@ -55,7 +55,7 @@ class Cells:
         (self.beside / "train.sh").write_text(TRAIN.format(root=self.beside))
         command = f"x=${{x}} bash {self.beside}/train.sh"
         stage = {"cmd": command, "params": ["x"], "deps": ["code.txt"], "outs": ["out.txt"]}
-        (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"train_cell": stage}}))
+        write_yaml(root / "dvc.yaml", {"stages": {"train_cell": stage}})
         (root / "params.yaml").write_text("x: -1\n")
         (root / "code.txt").write_text("first\n")
         self("git", "init", "-q", "-b", "main")

@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.conftest import ROOT
+from tests.yaml_files import read_yaml, write_yaml
 
 STAGE = {"stages": {"copy": {"cmd": "cp params.yaml copy.yaml", "params": ["seed"]}}}
 HINT = "experiments are composed from conf/"
@@ -24,7 +24,7 @@ class Project:
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, root / name, ignore=ignored)
         (root / ".gitignore").write_text("__pycache__\n")
-        (root / "dvc.yaml").write_text(yaml.safe_dump(STAGE))
+        write_yaml(root / "dvc.yaml", STAGE)
         self("git", "init", "-q")
         self("git", "config", "user.email", "tests@example.org")
         self("git", "config", "user.name", "Tests")
@@ -48,12 +48,12 @@ class Project:
 
     def edit(self, **changes) -> None:
         path = self.root / "params.yaml"
-        params = yaml.safe_load(path.read_text())
+        params = read_yaml(path)
         params["svoice"].update(changes)
-        path.write_text(yaml.safe_dump(params, sort_keys=False))
+        write_yaml(path, params)
 
     def params(self) -> dict:
-        return yaml.safe_load((self.root / "params.yaml").read_text())
+        return read_yaml(self.root / "params.yaml")
 
 
 @pytest.fixture(scope="module")
