@@ -6,6 +6,7 @@ experiment leaves its own params.yaml in the workspace.
 
 import hashlib
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def _remember(folder: Path, composed: dict) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(composed, sort_keys=True)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    partial = path.with_suffix(".partial")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(text)
     partial.replace(path)
     by_age = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
