@@ -149,7 +149,8 @@ def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
             os.killpg(os.getpgid(queue.proc[entry.stash_rev].pid), signal.SIGKILL)
     assert states(repository.root)["tiny-adam-seed1"] == "running"  # so it seems to DVC
     more = repository(sys.executable, "-m", "stages.study", "tiny", "--seeds", "2", "--jobs", "2")
-    assert "tiny: 6 experiments, 3 of them done or running" in more.stdout
+    assert "tiny: 6 experiments, 4 of them done or running" in more.stdout
+    assert "again    tiny-adam-seed1: its worker died" in more.stdout
     assert "reports/tiny.html: 6 experiments" in more.stdout
     found = states(repository.root)
     assert [found[f"tiny-{name}-seed1"] for name in ("adam", "sgd")] == ["done", "done"]
@@ -179,9 +180,10 @@ def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gon
 
 
 def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
+    """Of an experiment that shares no results with the present commit: DVC looks for those first."""
     with Repo(str(repository.root)) as repo:
         head = repo.scm.get_rev()
-        before = repo.scm.get_ref(str(ExpRefInfo(head, DONE)))
+        before = repo.scm.get_ref(str(ExpRefInfo(head, STOPPED)))
         locked = parse_yaml(repository("git", "show", f"{before}:dvc.lock").stdout)
         for stage in ("train_svoice", "evaluate_svoice"):
             for out in locked["stages"][stage]["outs"]:
@@ -189,9 +191,9 @@ def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
                     Path(repo.cache.local.oid_to_path(out["md5"])).unlink()
     again = repository(sys.executable, "-m", "stages.study", "tiny")
     gone = "results/svoice/steps.csv, results/svoice/scores.csv"
-    assert f"again    {DONE}: DVC's cache has lost its {gone}" in again.stdout
-    assert f"done     {DONE}" in again.stdout
-    (experiment,) = read(repository.root, [DONE], tmp_path)
+    assert f"again    {STOPPED}: DVC's cache has lost its {gone}" in again.stdout
+    assert f"done     {STOPPED}" in again.stdout
+    (experiment,) = read(repository.root, [STOPPED], tmp_path)
     assert experiment.commit != before
     assert experiment.workspace.svoice.steps is not None
     assert experiment.workspace.svoice.scores is not None
