@@ -180,7 +180,7 @@ def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gon
 
 
 def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
-    """Of an experiment that shares no results with the present commit: DVC looks for those first."""
+    """One that shares no results with the present commit, which DVC would look for first."""
     with Repo(str(repository.root)) as repo:
         head = repo.scm.get_rev()
         before = repo.scm.get_ref(str(ExpRefInfo(head, STOPPED)))
