@@ -21,9 +21,11 @@ PACKAGES = {"spleeter": "spleeter_mod", "svoice": "svoice"}
 
 # Runs in the trainer's environment, which has none of our packages.
 _DESCRIBE = """
-import json, platform, sys
+import json, platform, re, sys
 from importlib.metadata import distributions
-packages = {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions()}
+# Names as an image's wheels have them (PEP 503).
+name = lambda d: re.sub("[-_.]+", "-", d.metadata["Name"]).lower()
+packages = {name(d): d.version for d in distributions()}
 print(json.dumps({
     "python": platform.python_version(),
     "platform": f"{sys.platform}-{platform.machine()}",
