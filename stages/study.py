@@ -341,7 +341,9 @@ def _how(name: str, head: str) -> str:
     """Whether an experiment that was done elsewhere before was trained again."""
     with Repo() as repo:
         queue = repo.experiments.celery_queue
-        for entry, _ in queue.iter_success():
+        # Its results are there a moment before its worker has ended it.
+        under_way = list(queue.iter_active())
+        for entry in (*under_way, *(ended for ended, _ in queue.iter_success())):
             process = queue.proc.get(entry.stash_rev)
             if (entry.name, entry.baseline_rev) == (name, head) and process:
                 trained = "Running stage 'train_" in Path(process.stdout).read_text()

@@ -118,17 +118,24 @@ class Cells:
 
     def worker_of(self, name: str) -> psutil.Process | None:
         """The worker whose process of an experiment has started its stage."""
+        return self.busy().get(name)
+
+    def busy(self) -> dict[str, psutil.Process]:
+        """The workers whose experiment has started its stage, by the experiment's name."""
         with Repo(str(self.root)) as repo:
             queue = repo.experiments.celery_queue
-            entry, state = unfinished(repo).get((name, repo.scm.get_rev()), (None, None))
-            if state != "running":
-                return None
-            alive = queue_workers.alive(queue)
-            running = queue_workers.processes(queue, entry)
-            if not any(f"{self.beside}/train.sh" in command_of(each) for each in running):
-                return None
-            children = {worker: set(worker.children()) for worker in alive}
-            return next((worker for worker in alive if children[worker] & running), None)
+            infofiles = {queue.get_infofile_path(e.stash_rev): e.name for e in queue.iter_active()}
+            workers = queue_workers.alive(queue)
+        found = {}
+        for worker in workers:
+            for child in children_of(worker):
+                name = next(
+                    (infofiles[part] for part in command_of(child) if part in infofiles), ""
+                )
+                script = f"{self.beside}/train.sh"
+                if name and any(script in command_of(each) for each in children_of(child)):
+                    found[name] = worker
+        return found
 
     def left(self) -> list[list[str]]:
         """What runs of this repository."""
@@ -140,6 +147,13 @@ class Cells:
             if any(str(self.beside) in part for part in command) and process.pid != os.getpid():
                 found.append(command)
         return found
+
+
+def children_of(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def command_of(process: psutil.Process) -> list[str]:
@@ -322,19 +336,6 @@ def test_a_commit_while_a_study_runs_loses_nothing(cells):
     assert cells.started() == {"0": 1, "1": 1}
 
 
-def kill_one(cells) -> str:
-    """Kills a worker that has a cell. → the cell's name"""
-
-    def busy():
-        names = [f"cell-{x}" for x in cells.started()]
-        pairs = ((name, cells.worker_of(name)) for name in names)
-        return next((pair for pair in pairs if pair[1]), None)
-
-    name, worker = wait(busy)
-    worker.kill()
-    return name
-
-
 def test_many_cells_and_workers_of_dvc_one_of_which_is_killed(cells):
     cells.open_gate()
     cells("dvc", "exp", "run", "--queue", "-n", "cell", "-S", f"x=range(0,{CELLS})")
@@ -342,13 +343,9 @@ def test_many_cells_and_workers_of_dvc_one_of_which_is_killed(cells):
     wait(cells.started)
     with Repo(str(cells.root)) as repo:
         queue = repo.experiments.celery_queue
-
-        def busy():
-            found = [(e, cells.worker_of(e.name)) for e in queue.iter_active()]
-            return next((pair for pair in found if pair[1]), None)
-
-        entry, worker = wait(busy)
+        name, worker = wait(cells.busy).popitem()
         worker.kill()
+        entry, _ = unfinished(repo)[name, repo.scm.get_rev()]
 
         def others_ended():
             return {e.stash_rev for e in (*queue.iter_active(), *queue.iter_queued())} == {
@@ -372,7 +369,8 @@ def test_many_cells_and_workers_of_dvc_one_of_which_is_killed(cells):
 def test_many_cells_and_workers_of_a_study_one_of_which_is_killed(cells):
     cells.open_gate()
     with cells.study(CELLS, WORKERS) as study:
-        killed = kill_one(cells)
+        killed, worker = wait(cells.busy, study.said).popitem()
+        worker.kill()
         assert study.ended() == 0
         assert f"again    {killed}: its worker died" in study.said()
     assert Counter(states(cells.root).values()) == {"done": CELLS}

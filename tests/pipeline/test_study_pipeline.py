@@ -156,6 +156,14 @@ def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
     assert [found[f"tiny-{name}-seed1"] for name in ("adam", "sgd")] == ["done", "done"]
 
 
+def command_of(process: psutil.Process) -> list[str]:
+    """Empty if it has ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
 def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gone_on, tmp_path):
     said = tmp_path / "output"
     name = "tiny-adam-seed2"
@@ -166,7 +174,8 @@ def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gon
             queue.wait_for_start(entry)
             executor = psutil.Process(queue.proc[entry.stash_rev].pid)
         worker = executor.parent()
-        while not any("svoice.train" in child.cmdline() for child in executor.children(True)):
+        while not any("svoice.train" in command_of(child) for child in executor.children(True)):
+            assert process.poll() is None, said.read_text()
             time.sleep(0.1)
         orphans = executor.children(recursive=True)
         worker.kill()
