@@ -271,6 +271,11 @@ def _follow(
                 print(f"{state:8} {name}{count}{how}", flush=True)
                 told[name] = state
         if len(ended) == len(experiments):
+            with Repo() as repo:
+                queue = repo.experiments.celery_queue
+                if not any(queue.iter_queued()):
+                    # They should end by themselves, but under load many wait for ever.
+                    queue_workers.stop(queue_workers.alive(queue))
             return found
         if found != before:
             before, changed = found, now

@@ -377,3 +377,4 @@ def test_many_cells_and_workers_of_a_study_one_of_which_is_killed(cells):
         assert f"again    {killed}: its worker died" in study.said()
     assert Counter(states(cells.root).values()) == {"done": CELLS}
     assert not cells.twice()
+    wait(lambda: not cells.left(), lambda: str(cells.left()))
