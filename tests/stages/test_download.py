@@ -54,7 +54,7 @@ import sys
 from stages import download
 from stages.run import run
 {before}
-run(lambda: print(download.download(*sys.argv[1:])))
+run(lambda: print(download.download(*sys.argv[1:])), own_arguments=True)
 """
     return [sys.executable, "-c", script, *arguments]
 
