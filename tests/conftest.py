@@ -1,6 +1,7 @@
 """What the tests of all three environments share: real audio and a tiny configuration."""
 
 import copy
+import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,16 @@ TEST_DATA = ROOT / "scratch" / "test-data"
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+
+
+def shell_environment() -> dict[str, str]:
+    """The environment of a user's shell: without what `make test` hands on to another make, which
+    then says where it is."""
+    return {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+
 
 TINY = {
     "spleeter": {

@@ -43,13 +43,15 @@ def browser() -> str | None:
 def write(page: str, folder: Path) -> int:
     """Writes `NN-section-title.png` and `.svg` for each figure of a page. → how many there are
 
-    Raises: `InputError` where there is no Chromium.
+    Raises: `InputError` where there are figures and no Chromium.
     """
+    figures = list(_figures(page))
+    if not figures:
+        return 0
     program = browser()
     if program is None:
         raise InputError("Chromium", "none", f"one of {', '.join(BROWSERS)}, or BROWSER_PATH")
     folder.mkdir(parents=True, exist_ok=True)
-    figures = list(_figures(page))
     specs = [
         {
             "fig": figure,

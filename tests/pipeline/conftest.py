@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, shell_environment
 
 # The tiny configuration as overrides, on top of every experiment's own.
 TINY_MODELS = [
@@ -34,7 +34,7 @@ class Repository:
     def environment(self) -> dict[str, str]:
         """In which `dvc` and `python` are the pipeline's, as after `activate`."""
         tools = Path(sys.prefix) / "bin"
-        return {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+        return {**shell_environment(), "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
 
     def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
         """Runs a command; its output is one text, as a terminal shows it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import shell_environment
 from tests.pipeline.conftest import Repository, copy_project, make_repository
 
 TEMPORARY = [["dvc", "exp", "run", "--temp"], ["dvc", "exp", "run", "--queue"]]
@@ -145,7 +146,12 @@ def test_a_second_set_up_waits_for_the_first(tmp_path):
     with (root / ".venv/setup.lock").open("w") as first:
         fcntl.flock(first, fcntl.LOCK_EX)
         second = subprocess.Popen(
-            ["make", "setup"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            ["make", "setup"],
+            cwd=root,
+            env=shell_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         line = second.stdout.readline()
         assert line == "Waiting for the set-up in another process\n"

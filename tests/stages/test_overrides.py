@@ -9,7 +9,7 @@ from dvc.utils.serialize import load_yaml
 
 from metrics.errors import InputError
 from stages.overrides import check_choices, check_setting, quoted, split_settings
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shell_environment
 
 VALUES = [
     *("/data/my, set", "/it's", '/a"b', "/a=b|c", "/Übung/音", "/a\\b", '/a\\"b', "/a#b", "/a: b"),
@@ -35,6 +35,7 @@ def test_make_hands_settings_on_as_they_are(value):
     done = subprocess.run(
         ["make", "--dry-run", "study", f"SET={text}"],
         cwd=ROOT,
+        env=shell_environment(),
         capture_output=True,
         text=True,
         check=True,
