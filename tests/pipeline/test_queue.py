@@ -41,7 +41,7 @@ study.DEAD_SECONDS = 4
 count, jobs = map(int, sys.argv[1:])
 cells = [study.Experiment(f"cell-{{x}}", [f"x={{x}}"]) for x in range(count)]
 nothing = study.Study(overrides=[], cells=[], baseline={{}})
-run(lambda: study.carry_out("cells", cells, nothing, jobs) and None)
+run(lambda: study.carry_out("cells", cells, nothing, jobs) and None, own_arguments=True)
 """
 
 
