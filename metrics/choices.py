@@ -30,7 +30,7 @@ def implied(conf: Path, params: dict) -> dict | None:
     try:
         entries = read_yaml(path).get("defaults", [])
         groups = [group for entry in entries if isinstance(entry, dict) for group in entry]
-        # Others, as `optional study_rate`, follow from these.
+        # Others, as `optional study_settings`, follow from these.
         names = {group: params[group]["name"] for group in groups if " " not in group}
         return _composed(conf, tuple(f"{group}={name}" for group, name in names.items()))
     except (InputError, HydraException, OmegaConfBaseException, KeyError, TypeError):

@@ -43,10 +43,9 @@ class SoundfileAudioAdapter(AudioAdapter):
         path = os.fsdecode(audio_descriptor)
         try:
             with soundfile.SoundFile(path) as file:
-                start = min(round((offset or 0.0) * file.samplerate), file.frames)
-                file.seek(start)
-                count = -1 if duration is None else round(duration * file.samplerate)
-                waveform = file.read(count, dtype="float32", always_2d=True)
+                span = part(file.frames, file.samplerate, offset, duration)
+                file.seek(span.start)
+                waveform = file.read(len(span), dtype="float32", always_2d=True)
                 file_rate = file.samplerate
         except (soundfile.SoundFileError, OSError) as error:
             raise SpleeterError(f"{path} cannot be read: {error}") from error
@@ -73,6 +72,19 @@ class SoundfileAudioAdapter(AudioAdapter):
         frames, channels = data.shape
         with closing(FloatWav(Path(path), int(sample_rate), channels, frames)) as file:
             file.write(data)
+
+
+def part(frames: int, rate: float, offset: float | None, duration: float | None) -> range:
+    """The samples of a file that are read.
+
+    Args:
+        frames: how many samples the file has of each channel.
+        rate: its sample rate, in Hz.
+        offset: where to begin, in seconds; None is the start.
+        duration: how much to read, in seconds, or as much of that as there is; None is all.
+    """
+    start = min(round((offset or 0.0) * rate), frames)
+    return range(start, frames if duration is None else min(start + round(duration * rate), frames))
 
 
 def _resample(waveform, old_rate, new_rate):

@@ -28,21 +28,27 @@ ALIASES = {
     "RMSProp": "rmsprop",
     "Nesterov": "nesterov",
 }
-# Spleeter and the study left an optimizer's own settings to TensorFlow 1. Where that has no such
-# optimizer, they are PyTorch's. (TensorFlow's RMSProp also begins with a mean square of 1 in place
-# of 0, and adds epsilon below the root.)
+# Spleeter and the study left an optimizer's own settings and its formula to TensorFlow 1. Where
+# that has no such optimizer, they are PyTorch's.
 HYPERPARAMETERS = {
     "sgd": {},
     "momentum": {"momentum": 0.9},
     "nesterov": {"momentum": 0.9},
-    "adagrad": {"initial_accumulator_value": 0.1, "epsilon": 1e-10},
+    "adagrad": {"initial_accumulator_value": 0.1, "epsilon": 0.0},
     "adadelta": {"rho": 0.95, "epsilon": 1e-8},
-    "rmsprop": {"alpha": 0.9, "momentum": 0.0, "epsilon": 1e-10},
-    "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+    "rmsprop": {
+        "alpha": 0.9,
+        "momentum": 0.0,
+        "epsilon": 1e-10,
+        "initial_mean_square": 1.0,
+        "epsilon_inside_root": True,
+    },
+    "adam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "epsilon_before_correction": True},
     "adamw": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 1e-2},
     "adamax": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
     "nadam": {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "momentum_decay": 4e-3},
 }
+FLAGS = ("epsilon_inside_root", "epsilon_before_correction")
 ADADELTA_RATE = 0.001  # Spleeter does not hand Adadelta the configured rate; TensorFlow's default
 SCHEDULE_KEYS = {
     "constant": (),
@@ -188,6 +194,7 @@ def read(path: Path) -> Configuration:
         clipping=_group(path, "clipping", values["clipping"], CLIPPINGS, CLIPPING_KEYS),
         mix_name=values["mix_name"],
         stems=tuple(values["instrument_list"]),
+        same_passes=values["training_cache"] is not None,
         network={**network, "model": model},
     )
     settings.check(lambda key: f"{path}: {_SPLEETERS_NAMES.get(key, key)}")
@@ -248,7 +255,7 @@ def _optimizer(path, values, notes):
         rate = ADADELTA_RATE
     optimizer = {"learning_rate": rate, **HYPERPARAMETERS[name], **given, "name": name}
     expected = {"name", "learning_rate", *HYPERPARAMETERS[name]}
-    _check_numbers(path, "optimizer", optimizer, expected)
+    _check_settings(path, "optimizer", optimizer, expected)
     return optimizer
 
 
@@ -260,14 +267,17 @@ def _group(path, group, given, names, keys, *optional):
     for key in keys[name]:
         if key not in given:
             raise InputError(f"{path}: {group}", f"no {key}", f"{key} of {name}")
-    _check_numbers(path, group, given, {"name", *keys[name], *optional})
+    _check_settings(path, group, given, {"name", *keys[name], *optional})
     return given
 
 
-def _check_numbers(path, group, values, expected):
+def _check_settings(path, group, values, expected):
     for key, value in values.items():
         if key not in expected:
             known = ", ".join(sorted(expected))
             raise InputError(f"{path}: {group}", f"the key {key!r}", f"one of {known}")
-        if key != "name" and not (_is_number(value) and value >= 0):
+        if key in FLAGS:
+            if not isinstance(value, bool):
+                raise InputError(f"{path}: {group}.{key}", json.dumps(value), "true or false")
+        elif key != "name" and not (_is_number(value) and value >= 0):
             raise InputError(f"{path}: {group}.{key}", json.dumps(value), "a number from 0")

@@ -1,13 +1,12 @@
-"""The batches of a run, whose order is a pure function of the seed and the step.
+"""The batches of a run, in the order in which stock Spleeter would have them with the same seed.
 
-Spleeter's own input pipeline shuffles with buffers, whose state a resumed run would not have. Here
-every draw is computed from its number, so that a run that resumes at one sees what an uninterrupted
-one would have seen, and every worker its part of the same batches.
+Spleeter shuffles with buffers, whose state a resumed run would not have. Here the same operations
+shuffle the segments' numbers before training begins, so that a run that resumes at a step sees what
+an uninterrupted one would have seen, and every worker its part of the same batches.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +16,11 @@ from spleeter_mod.settings import CHANNELS, Settings
 
 BATCHES_AHEAD = 2
 
-_ORDER, _CROP = range(2)  # what is drawn, so that no two draws share their random numbers
+# Spleeter's shuffle buffers: of the segments, and of the crops (`spleeter.dataset.DatasetBuilder
+# .build`).
+SEGMENTS_SHUFFLED = 200_000
+CROPS_SHUFFLED = 256
+DRAWN_AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -37,23 +40,59 @@ class Share:
         return range(before * self.batch_size, (before + 1) * self.batch_size)
 
 
-def drawn(settings: Settings, segments: Segments, draw: int) -> tuple[int, int]:
-    """What draw number `draw` takes: the number of a segment, and the first frame of T in it. In
-    every pass over the segments each comes once."""
-    number, position = divmod(draw, len(segments))
-    segment = int(_one_pass(settings.seed, number, len(segments))[position])
-    last = segments.frames(segment) - settings.T
-    generator = np.random.default_rng([settings.seed, _CROP, draw])
-    return segment, int(generator.integers(last, endpoint=True))
+def draws(settings: Settings, segments: Segments) -> np.ndarray:
+    """What every batch of the run takes, in stock Spleeter's order.
+
+    Spleeter shuffles the segments, takes a crop of each, and shuffles the crops through a buffer.
+    It crops in four threads that draw from one generator, so that its crops may change places when
+    a thread overtakes another; here they are drawn one after the other.
+
+    Args:
+        settings: the run.
+        segments: of the songs to train on.
+
+    Returns:
+        (steps × batch_size, 2): the number of a segment, and the first frame of T in it.
+    """
+    seed, count = settings.seed, settings.steps * settings.batch_size
+
+    def crop(number, room):
+        # `tf.image.random_crop`, by which Spleeter crops, draws a number for each of three axes.
+        drawn = tf.random.uniform([3], maxval=tf.int32.max, dtype=tf.int32, seed=seed)
+        return tf.stack([number, drawn[0] % room])
+
+    numbers = spleeters_order(segments.songs, segments.per_song)
+    rooms = [segments.frames(number) - settings.T + 1 for number in numbers]
+    # Without the GPU, whose memory the training will share out.
+    config = tf.compat.v1.ConfigProto(device_count={"GPU": 0})
+    with tf.Graph().as_default(), tf.compat.v1.Session(config=config) as session:
+        tf.compat.v1.set_random_seed(seed)
+        order = tf.data.Dataset.from_tensor_slices(
+            (np.array(numbers, np.int32), np.array(rooms, np.int32))
+        )
+        order = order.shuffle(SEGMENTS_SHUFFLED, seed=seed)
+        if settings.same_passes:
+            order = order.cache()
+        order = order.repeat().map(crop).shuffle(CROPS_SHUFFLED, seed=seed)
+        batches = tf.compat.v1.data.make_initializable_iterator(
+            order.take(count).batch(min(DRAWN_AT_ONCE, count))
+        )
+        following = batches.get_next()
+        session.run(batches.initializer)
+        parts = [session.run(following) for _ in range(-(-count // DRAWN_AT_ONCE))]
+    return np.concatenate(parts)
 
 
-@lru_cache(maxsize=2)  # a batch may take from the end of one and from the beginning of the next
-def _one_pass(seed, number, count):
-    return np.random.default_rng([seed, _ORDER, number]).permutation(count)
+def spleeters_order(songs: int, per_song: int) -> list[int]:
+    """The numbers of segments, which count song by song, in the order that Spleeter's list of them
+    has before it is shuffled: the last of every song, then the first of every song, the second, …
+    """
+    chunks = [per_song - 1, *range(per_song - 1)]
+    return [song * per_song + chunk for chunk in chunks for song in range(songs)]
 
 
 def training_dataset(
-    settings: Settings, segments: Segments, first_step: int, share: Share
+    settings: Settings, segments: Segments, drawn: np.ndarray, first_step: int, share: Share
 ) -> tf.data.Dataset:
     """Batches of (features, labels) from step `first_step` on, without end.
 
@@ -62,12 +101,14 @@ def training_dataset(
     Args:
         settings: the run.
         segments: of the songs to train on.
+        drawn: the run's `draws`, whose segments are there.
         first_step: how many steps were taken already.
         share: this process's part of every batch.
     """
 
     def crops(piece):
-        return [drawn(settings, segments, draw) for draw in share.draws(piece)]
+        # Beyond the last step, what is read ahead is not used.
+        return [drawn[draw % len(drawn)] for draw in share.draws(piece)]
 
     pieces = tf.data.Dataset.range(first_step * share.devices, tf.int64.max)
     return _batches(settings, segments, pieces, crops, share.batch_size)
@@ -78,7 +119,7 @@ def validation_dataset(settings: Settings, segments: Segments) -> tf.data.Datase
 
     Args:
         settings: the run.
-        segments: of the songs to validate on.
+        segments: of the songs to validate on, which are there.
     """
     count, size = len(segments), settings.batch_size
 
@@ -93,7 +134,7 @@ def _batches(
     settings: Settings,
     segments: Segments,
     numbers: tf.data.Dataset,
-    crops: Callable[[int], list[tuple[int, int]]],
+    crops: Callable[[int], list],
     size: int | None,
 ):
     """One batch for every number, of the `size` crops (segment, first frame) that it stands for."""

@@ -1,8 +1,9 @@
 """The ten optimizers, each by PyTorch's formula of the same name (torch.optim).
 
 Where TensorFlow's own optimizer computes the same, it is used as it is. Where the two differ
-(mostly in what epsilon is added to), a subclass computes PyTorch's. In all formulas g is the
-gradient, p the weights, lr the learning rate and t the number of the step, from 1.
+(mostly in what epsilon is added to), a subclass computes PyTorch's; settings of RMSprop and Adam
+choose TensorFlow 1's formula, with which the study trained. In all formulas g is the gradient, p
+the weights, lr the learning rate and t the number of the step, from 1.
 """
 
 import tensorflow as tf
@@ -41,20 +42,23 @@ def _adadelta(learning_rate, step, rho, epsilon):
 
 
 class _Optimizer(v1.Optimizer):
-    """The parts that the subclasses share: a learning rate, dense gradients, zeroed slots."""
+    """The parts that the subclasses share: a learning rate, dense gradients, slots that begin with
+    zero or with what `starts` has for them."""
 
     SLOTS: tuple[str, ...] = ()
 
-    def __init__(self, learning_rate, step):
+    def __init__(self, learning_rate, step, **starts):
         super().__init__(use_locking=False, name=type(self).__name__)
         self._rate = tf.convert_to_tensor(learning_rate)
+        self._starts = starts
         # Powers of a beta near 1 lose their digits in single precision.
         self._t = tf.cast(step, tf.float64) + 1
 
     def _create_slots(self, variables):
         for variable in variables:
             for slot in self.SLOTS:
-                self._zeros_slot(variable, slot, slot)
+                start = tf.cast(self._starts.get(slot, 0.0), variable.dtype.base_dtype)
+                self._get_or_make_slot(variable, tf.fill(variable.shape, start), slot, slot)
 
     def _resource_apply_dense(self, gradient, variable):
         slots = [self.get_slot(variable, slot) for slot in self.SLOTS]
@@ -66,21 +70,19 @@ class _Optimizer(v1.Optimizer):
 
 
 class Adagrad(_Optimizer):
-    """s += g²; p -= lr g / (√s + ε)."""
+    """s += g²; p -= lr g / (√s + ε). TensorFlow 1's has no ε, and begins with s = 0.1."""
 
     SLOTS = ("accumulator",)
 
     def __init__(self, learning_rate, step, initial_accumulator_value, epsilon):
-        super().__init__(learning_rate, step)
-        self._initial = initial_accumulator_value
+        super().__init__(learning_rate, step, accumulator=initial_accumulator_value)
         self._epsilon = epsilon
 
-    def _create_slots(self, variables):
-        for variable in variables:
-            start = tf.fill(variable.shape, tf.cast(self._initial, variable.dtype.base_dtype))
-            self._get_or_make_slot(variable, start, "accumulator", "accumulator")
-
     def _update(self, gradient, variable, accumulator):
+        if not self._epsilon:
+            return tf.raw_ops.ResourceApplyAdagrad(
+                var=variable.handle, accum=accumulator.handle, lr=self._rate, grad=gradient
+            )
         return tf.raw_ops.ResourceApplyAdagradV2(
             var=variable.handle,
             accum=accumulator.handle,
@@ -91,28 +93,65 @@ class Adagrad(_Optimizer):
 
 
 class RMSprop(_Optimizer):
-    """s = αs + (1-α)g²; b = μb + g / (√s + ε); p -= lr b."""
+    """s = αs + (1-α)g²; b = μb + g / (√s + ε); p -= lr b.
 
-    def __init__(self, learning_rate, step, alpha, momentum, epsilon):
-        super().__init__(learning_rate, step)
+    TensorFlow 1's begins with s = 1 (`initial_mean_square`) and divides by √(s + ε)
+    (`epsilon_inside_root`). Its kernel is used for that where there is no momentum, in which it
+    would count the learning rate.
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        step,
+        alpha,
+        momentum,
+        epsilon,
+        initial_mean_square,
+        epsilon_inside_root,
+    ):
+        super().__init__(learning_rate, step, square=initial_mean_square)
         self._alpha, self._momentum, self._epsilon = alpha, momentum, epsilon
-        self.SLOTS = ("square", "buffer") if momentum else ("square",)
+        self._inside = epsilon_inside_root
+        self._by_kernel = epsilon_inside_root and not momentum
+        self.SLOTS = ("square", "buffer") if momentum or self._by_kernel else ("square",)
 
     def _update(self, gradient, variable, square, buffer=None):
+        if self._by_kernel:
+            return tf.raw_ops.ResourceApplyRMSProp(
+                var=variable.handle,
+                ms=square.handle,
+                mom=buffer.handle,
+                lr=self._rate,
+                rho=self._alpha,
+                momentum=0.0,
+                epsilon=self._epsilon,
+                grad=gradient,
+            )
         squares = square.assign(
             self._alpha * square + (1 - self._alpha) * tf.square(gradient), read_value=True
         )
-        update = gradient / (tf.sqrt(squares) + self._epsilon)
+        if self._inside:
+            update = gradient / tf.sqrt(squares + self._epsilon)
+        else:
+            update = gradient / (tf.sqrt(squares) + self._epsilon)
         if buffer is not None:
             update = buffer.assign(self._momentum * buffer + update, read_value=True)
         return variable.assign_sub(self._rate * update, read_value=False)
+
+
+def _adam(learning_rate, step, epsilon_before_correction, **settings):
+    if epsilon_before_correction:
+        return v1.AdamOptimizer(learning_rate, **settings)
+    return Adam(learning_rate, step, **settings)
 
 
 class Adam(_Optimizer):
     """m = β₁m + (1-β₁)g; v = β₂v + (1-β₂)g²; m̂ = m / (1-β₁ᵗ); v̂ = v / (1-β₂ᵗ);
     p -= lr m̂ / (√v̂ + ε).
 
-    TensorFlow's kernel adds epsilon to √v before the correction, so it is handed a corrected one.
+    TensorFlow adds epsilon to √v before the correction: p -= lr √(1-β₂ᵗ) / (1-β₁ᵗ) m / (√v + ε),
+    as Kingma and Ba write before their section 2.1; so its kernel is handed a corrected one here.
     """
 
     SLOTS = ("m", "v")
@@ -224,7 +263,7 @@ OPTIMIZERS = {
     "adagrad": Adagrad,
     "adadelta": _adadelta,
     "rmsprop": RMSprop,
-    "adam": Adam,
+    "adam": _adam,
     "adamw": AdamW,
     "adamax": Adamax,
     "nadam": Nadam,

@@ -36,6 +36,9 @@ LEVELS = 6  # of the U-Net, each halving both axes
 # Spleeter leaves this much of a song's ends alone when it takes several chunks of it
 # (`spleeter.dataset.DatasetBuilder.MARGIN`, repeated here to check lists without TensorFlow).
 MARGIN_SECONDS = 0.5
+# Of the middle of a song, Spleeter validates on the middle (`spleeter.dataset
+# .get_validation_dataset`).
+VALID_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,8 @@ class Settings:
     clipping: dict
     mix_name: str = "mix"
     stems: tuple[str, ...] = STEMS
+    # Whether every pass over the segments begins in the same order, as in Spleeter with a cache.
+    same_passes: bool = True
     network: dict = field(default_factory=dict)  # of Spleeter's own configuration, what differs
 
     @classmethod
@@ -122,12 +127,11 @@ class Settings:
             )
         if len(self.filters) != LEVELS:
             raise InputError(where("filters"), f"{len(self.filters)} numbers", LEVELS)
-        chunk = (self.T * self.frame_step + self.frame_length) / self.sample_rate
-        if self.chunk_seconds < chunk:
+        if self.chunk_seconds < self.least_seconds:
             raise InputError(
                 where("chunk_seconds"),
                 self.chunk_seconds,
-                f"at least {chunk:.3f} s, to hold T = {self.T} frames",
+                f"at least {self.least_seconds:.3f} s, to hold T = {self.T} frames",
             )
 
     def validates(self, step: int) -> bool:
@@ -137,6 +141,17 @@ class Settings:
     def logs(self, step: int) -> bool:
         """Whether step `step`, from 1, has a row in steps.csv; an epoch's last always has."""
         return step % self.log_every == 0 or self.validates(step)
+
+    @property
+    def least_seconds(self) -> float:
+        """The shortest chunk in which Spleeter finds T frames."""
+        return (self.T * self.frame_step + self.frame_length) / self.sample_rate
+
+    @property
+    def valid_chunk_seconds(self) -> float:
+        """How much of a song's middle is looked at for the T frames to validate on: Spleeter's 12 s,
+        or what training looks at where 12 s do not hold T frames, which Spleeter refuses."""
+        return VALID_SECONDS if self.least_seconds <= VALID_SECONDS else self.chunk_seconds
 
     @property
     def train_seconds(self) -> float:

@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from spleeter_mod import cache, hooks, session
-from spleeter_mod.data import Share, training_dataset, validation_dataset
+from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
 from spleeter_mod.errors import InputError, naming
 from spleeter_mod.files import empty, replacing
 from spleeter_mod.logs import Log
@@ -20,9 +20,6 @@ from spleeter_mod.model import model_fn
 from spleeter_mod.settings import LOGS, MODEL, RESULTS, Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
-
-VALID_CHUNKS = 1  # of every song
-
 
 @dataclasses.dataclass(frozen=True)
 class Work:
@@ -47,8 +44,8 @@ def cache_places(
     """
     train_folder, valid_folder = folders
     return (
-        cache.place(settings, train, settings.chunks_per_song, train_folder),
-        cache.place(settings, valid, VALID_CHUNKS, valid_folder),
+        cache.place(settings, train, cache.to_train_on(settings), train_folder),
+        cache.place(settings, valid, cache.to_validate_on(settings), valid_folder),
     )
 
 
@@ -112,8 +109,7 @@ def _run_config(settings, checkpoints):
     session_config = session.configure()
     return tf.estimator.RunConfig(
         model_dir=str(checkpoints),
-        # 0 would clash with the seeds that are tensors, as those of tf.data's shuffle.
-        tf_random_seed=settings.seed + 1,
+        tf_random_seed=settings.seed,
         session_config=session_config,
         save_summary_steps=None,
         save_checkpoints_secs=None,  # `hooks.Validation` saves
@@ -127,12 +123,17 @@ def _go_on(settings, work, first_step, records, steps, epochs, config, verbose):
     """Train from the last checkpoint to the end."""
     params = dataclasses.asdict(settings) | settings.spleeter()
     place, valid_place = work.caches
-    segments = cache.segments(settings, work.train, settings.chunks_per_song, place)
-    valid_segments = cache.segments(settings, work.valid, VALID_CHUNKS, valid_place)
+    segments = cache.Segments(settings, work.train, cache.to_train_on(settings), place)
+    drawn = draws(settings, segments)
+    segments.fill(sorted(set(drawn[:, 0].tolist())))
+    valid_segments = cache.Segments(
+        settings, work.valid, cache.to_validate_on(settings), valid_place
+    )
+    valid_segments.fill(range(len(valid_segments)))
 
     def batches(input_context=None):
         share = _share(settings.batch_size, input_context)
-        return training_dataset(settings, segments, first_step, share)
+        return training_dataset(settings, segments, drawn, first_step, share)
 
     def validation_batches():
         return validation_dataset(settings, valid_segments)

@@ -19,7 +19,7 @@ STUDY = {
     "T": 512,
     "F": 1024,
     "n_channels": 2,
-    "n_chunks_per_song": 1,
+    "n_chunks_per_song": 40,
     "separation_exponent": 2,
     "mask_extension": "zeros",
     "learning_rate": 0.1,
@@ -27,9 +27,9 @@ STUDY = {
     "training_cache": "training_cache",
     "validation_cache": "validation_cache",
     "train_max_steps": 100,
-    "throttle_secs": 600,
+    "throttle_secs": 300,
     "random_seed": 4,
-    "save_checkpoints_steps": 50,
+    "save_checkpoints_steps": 1000,
     "save_summary_steps": 1,
     "optimizer": "Nesterov",
     "model": {
@@ -42,3 +42,12 @@ STUDY = {
 def choice(group, name):
     """A file of conf/."""
     return read_yaml(CONF / group / f"{name}.yaml")
+
+
+def published_optimizer(name):
+    """The settings of `optimizer=<name> spleeter=published`, put together as conf/config.yaml has
+    them: this environment has no Hydra."""
+    parts = [choice("optimizer", name), choice("spleeter", "published")["optimizer"]]
+    if (CONF / "study_settings" / f"published_{name}.yaml").exists():
+        parts.append(choice("study_settings", f"published_{name}")["optimizer"])
+    return {key: value for part in parts for key, value in part["spleeter"].items()}

@@ -7,7 +7,7 @@ import pytest
 
 from spleeter_mod import configuration, settings
 from spleeter_mod.errors import InputError
-from tests.spleeter_mod.material import CONF, STUDY, choice
+from tests.spleeter_mod.material import CONF, STUDY, choice, published_optimizer
 
 
 @pytest.fixture
@@ -25,14 +25,13 @@ def read(tmp_path, monkeypatch):
 def test_the_studys_configuration_is_the_published_preset(read):
     """With conf/ as far as the study went: it knew neither schedules nor clipping."""
     published = choice("spleeter", "published")
-    rate = choice("study_rate", "published_nesterov")
     nesterov = choice("optimizer", "nesterov")["spleeter"]
     found = read().settings
     sizes = {key: getattr(found, key) for key in settings.SPLEETER_KEYS}
     assert {"name": "published", **sizes} == published["spleeter"]
     assert found.seed == published["seed"]
-    expected = {"name": "nesterov", **nesterov, **rate["optimizer"]["spleeter"]}
-    assert found.optimizer == expected
+    rate = published["optimizer"]["spleeter"]
+    assert found.optimizer == {"name": "nesterov", **nesterov, **rate}
     assert found.schedule == {"name": "constant", "warmup_steps": 0}
     assert found.clipping == {"name": "none"}
 
@@ -55,11 +54,20 @@ def test_optimizers_have_spleeters_names_and_ours(read, called):
     assert set(found) == {"name", *choice("optimizer", name)["spleeter"]}
 
 
-def test_adadelta_is_what_the_published_preset_has(read):
-    run = read(optimizer="Adadelta")
-    preset = choice("study_rate", "published_adadelta")
-    assert run.settings.optimizer == {"name": "adadelta", **preset["optimizer"]["spleeter"]}
-    assert run.notes[0].startswith("learning_rate 0.1 is not used: ")
+@pytest.mark.parametrize("called", configuration.ALIASES)
+def test_an_optimizer_of_the_study_is_what_the_published_preset_has(read, called):
+    name = configuration.ALIASES[called]
+    expected = {"name": name, **published_optimizer(name)}
+    assert read(optimizer=called).settings.optimizer == expected
+
+
+def test_adadelta_takes_no_rate_and_says_so(read):
+    assert read(optimizer="Adadelta").notes[0].startswith("learning_rate 0.1 is not used: ")
+
+
+def test_passes_begin_alike_with_a_cache_as_in_spleeter(read):
+    assert read().settings.same_passes
+    assert not read(training_cache="missing").settings.same_passes
 
 
 def test_an_optimizer_may_bring_its_own_settings(read):
@@ -90,7 +98,7 @@ BAD = {
     "unknown setting of an optimizer": (
         {"optimizer": {"name": "adam", "rho": 0.9}},
         "config.json: optimizer: found the key 'rho', expected one of beta1, beta2, epsilon, "
-        "learning_rate, name",
+        "epsilon_before_correction, learning_rate, name",
     ),
     "no rate": (
         {"learning_rate": "missing"},
@@ -108,6 +116,10 @@ BAD = {
     "unknown clipping": (
         {"clipping": {"name": "norms", "max_norm": 1}},
         'config.json: clipping: found "norms", expected one of none, norm, value, adaptive',
+    ),
+    "not a flag": (
+        {"optimizer": {"name": "rmsprop", "epsilon_inside_root": 1}},
+        "config.json: optimizer.epsilon_inside_root: found 1, expected true or false",
     ),
     "not a number": (
         {"clipping": {"name": "norm", "max_norm": "5"}},

@@ -4,17 +4,18 @@ import csv
 import dataclasses
 import itertools
 import os
+from functools import partialmethod
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import tensorflow as tf
-from spleeter.dataset import DatasetBuilder
+from spleeter.dataset import DatasetBuilder, get_training_dataset, get_validation_dataset
 
 from spleeter_mod import cache, settings, tracks
 from spleeter_mod.adapter import SoundfileAudioAdapter
-from spleeter_mod.data import Share, drawn, training_dataset, validation_dataset
+from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
 from spleeter_mod.errors import InputError
 
 MIX = "mix_spectrogram"
@@ -36,27 +37,35 @@ def run(workspace, monkeypatch):
         writer.writerows(rows)
     read = settings.Settings.read(Path("params.yaml"))
     # Short frames, so that there is something to crop.
-    return dataclasses.replace(
-        read, frame_length=1024, frame_step=256, batch_size=4, chunks_per_song=2, chunk_seconds=0.8
-    )
+    sizes = {"frame_length": 1024, "frame_step": 256, "chunk_seconds": 0.8}
+    return dataclasses.replace(read, **sizes, batch_size=4, chunks_per_song=2, steps=10)
 
 
 def songs(run):
     return tracks.read(LIST, run.sample_rate)
 
 
-def place(run, chunks=2):
-    return cache.place(run, songs(run), chunks, CACHE)
+def place(run, chunks=None):
+    return cache.place(run, songs(run), chunks or cache.to_train_on(run), CACHE)
 
 
-def segments(run, chunks=2):
-    return cache.segments(run, songs(run), chunks, place(run, chunks))
+def segments(run, chunks=None):
+    """All of them, kept."""
+    chunks = chunks or cache.to_train_on(run)
+    made = cache.Segments(run, songs(run), chunks, place(run, chunks))
+    made.fill(range(len(made)))
+    return made
+
+
+def to_validate_on(run):
+    return segments(run, cache.to_validate_on(run))
 
 
 def batches(run, first_step=0, count=5, share=None, **changes):
     run = dataclasses.replace(run, **changes)
     share = share or Share(run.batch_size)
-    dataset = training_dataset(run, segments(run), first_step, share)
+    stored = segments(run)
+    dataset = training_dataset(run, stored, draws(run, stored), first_step, share)
     return [
         {name: array.numpy() for name, array in {**features, **labels}.items()}
         for features, labels in itertools.islice(dataset, count)
@@ -92,15 +101,47 @@ def test_a_crop_is_the_same_of_every_instrument(run):
             np.testing.assert_array_equal(batch[f"{stem}_spectrogram"], batch[MIX])
 
 
-def test_a_pass_is_every_segment_once_in_an_order_of_its_own(run):
+@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("same_passes", [True, False])
+@pytest.mark.parametrize("count", [1, 3])
+def test_batches_are_stock_spleeters(run, monkeypatch, seed, same_passes, count):
+    """Their order and their crops; the spectrograms, but for rounding."""
+    run = dataclasses.replace(run, seed=seed, same_passes=same_passes, chunks_per_song=count)
+    # Stock Spleeter's four threads may overtake each other; one always goes on with the next.
+    one_thread = partialmethod(DatasetBuilder.build, num_parallel_calls=1)
+    monkeypatch.setattr(DatasetBuilder, "build", one_thread)
+    params = run.spleeter() | {
+        "train_csv": str(LIST),
+        "batch_size": run.batch_size,
+        "chunk_duration": run.chunk_seconds,
+        "n_chunks_per_song": count,
+        "random_seed": seed,
+        "training_cache": "stock_cache/training" if same_passes else None,
+    }
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        tf.compat.v1.set_random_seed(seed)  # as the Estimator does
+        dataset = get_training_dataset(params, SoundfileAudioAdapter(), ".")
+        iterator = tf.compat.v1.data.make_initializable_iterator(dataset)
+        following = iterator.get_next()
+        session.run(iterator.initializer)
+        stock = [session.run(following) for _ in range(run.steps)]
+    for (features, labels), ours in zip(stock, batches(run, count=run.steps), strict=True):
+        for name, expected in {**features, **labels}.items():
+            ratio = 20 * np.log10(ours[name] / expected)
+            assert np.abs(ratio).max() < 1.2  # as in validation, below
+            assert np.abs(ratio).mean() < 0.03
+
+
+def test_every_segment_and_every_crop_comes(run):
     stored = segments(run)
-    draws = [drawn(run, stored, draw) for draw in range(10 * len(stored))]
-    numbers = [tuple(number for number, _ in draws[k : k + 6]) for k in range(0, 60, 6)]
-    assert {tuple(sorted(one_pass)) for one_pass in numbers} == {tuple(range(6))}
-    assert len(set(numbers)) > 5
-    room = max(stored.frames(number) for number in range(6)) - run.T
-    draws = [drawn(run, stored, draw) for draw in range(30 * room)]
-    assert {first for _, first in draws} == set(range(room + 1))
+    drawn = draws(dataclasses.replace(run, steps=2000), stored)
+    assert drawn.shape == (8000, 2)
+    numbers, times = np.unique(drawn[:, 0], return_counts=True)
+    assert numbers.tolist() == list(range(6))
+    assert times.min() > 8000 / 6 - 256  # a buffer holds some back
+    rooms = [stored.frames(number) - run.T + 1 for number in range(6)]
+    for number, room in enumerate(rooms):
+        assert set(drawn[drawn[:, 0] == number, 1]) == set(range(room))
 
 
 def test_workers_share_every_batch(run):
@@ -127,12 +168,29 @@ def test_devices_of_a_worker_take_its_part_in_turns(run):
 
 
 def test_a_cache_is_filled_once_and_kept(run):
-    stored = segments(run)
-    assert len(stored) == 6
+    assert len(segments(run)) == 6
     times = {path: path.stat().st_mtime_ns for path in place(run).iterdir()}
-    assert segments(run).files == stored.files
+    assert len(times) == 6
+    segments(run)
     assert {path: path.stat().st_mtime_ns for path in place(run).iterdir()} == times
     assert sorted(path.suffix for path in CACHE.iterdir()) == ["", ".lock"]
+
+
+def test_only_what_is_needed_is_kept(run):
+    stored = cache.Segments(run, songs(run), cache.to_train_on(run), place(run))
+    assert len(stored) == 6
+    stored.fill([1, 4])
+    assert sorted(path.name for path in place(run).iterdir()) == ["000001", "000004"]
+    stored.fill([1, 5])
+    assert sorted(path.name for path in place(run).iterdir()) == ["000001", "000004", "000005"]
+
+
+def test_a_segment_is_as_long_as_it_says(run):
+    for chosen in (run, dataclasses.replace(run, chunk_seconds=30.0)):
+        stored = segments(chosen)
+        lengths = [stored.frames(number) for number in range(len(stored))]
+        kept = [stored.stored(number, 5)[1].shape[1] for number in range(len(stored))]
+        assert lengths == kept
 
 
 def test_another_stft_or_list_is_another_cache(run):
@@ -141,7 +199,7 @@ def test_another_stft_or_list_is_another_cache(run):
         place(dataclasses.replace(run, frame_step=128)),
         place(dataclasses.replace(run, F=128)),
         place(dataclasses.replace(run, chunk_seconds=0.7)),
-        place(run, chunks=1),
+        place(dataclasses.replace(run, chunks_per_song=1)),
     ]
     LIST.write_text("\n".join(LIST.read_text().splitlines()[:-1]) + "\n")
     others.append(place(run))
@@ -149,7 +207,7 @@ def test_another_stft_or_list_is_another_cache(run):
 
 
 def test_what_is_drawn_later_is_not_in_the_key(run):
-    assert place(run) == place(dataclasses.replace(run, seed=9, batch_size=1))
+    assert place(run) == place(dataclasses.replace(run, seed=9, batch_size=1, steps=3))
 
 
 def test_changed_audio_under_the_same_name_is_another_cache(run):
@@ -166,7 +224,10 @@ def test_changed_audio_under_the_same_name_is_another_cache(run):
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert first != place(run)
     changed = segments(run)
-    assert any(not np.array_equal(changed.codes(k), stored.codes(k)) for k in range(len(stored)))
+    same = [
+        np.array_equal(changed.stored(k, 5)[1], stored.stored(k, 5)[1]) for k in range(len(stored))
+    ]
+    assert not all(same)
 
 
 def test_the_same_audio_elsewhere_is_the_same_cache(run):
@@ -176,33 +237,35 @@ def test_the_same_audio_elsewhere_is_the_same_cache(run):
     assert place(run) == first
 
 
-def test_an_unfinished_cache_is_made_again(run):
-    unfinished = place(run).with_suffix(".tmp")
-    unfinished.mkdir(parents=True)
-    (unfinished / "000000").touch()  # as a killed process leaves it
-    assert segments(run).frames(0) > 0
+def test_an_unfinished_segment_is_made_again(run):
+    place(run).mkdir(parents=True)
+    unfinished = place(run) / "000000.tmp"
+    unfinished.touch()  # as a killed process leaves it
+    stored = segments(run)
+    assert len(stored.file(0).read_bytes()) > 5 * stored.frames(0) * run.F
     assert not unfinished.exists()
 
 
-def test_an_unreadable_song_leaves_no_cache(run, monkeypatch):
-    listed, where = songs(run), place(run)
+def test_an_unreadable_song_leaves_no_segment(run, monkeypatch):
+    stored = cache.Segments(run, songs(run), cache.to_train_on(run), place(run))
     monkeypatch.setattr(
         "soundfile.SoundFile.read", lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
     )
     with pytest.raises(InputError, match=r"mixture\.wav: found a file that cannot be read"):
-        cache.segments(run, listed, 2, where)
-    assert [path.suffix for path in CACHE.iterdir()] == [".lock"]
+        stored.fill(range(6))
+    assert list(place(run).iterdir()) == []
 
 
-def test_samples_that_are_no_numbers_leave_no_cache(run):
+def test_samples_that_are_no_numbers_leave_no_segment(run):
     mixture = songs(run).tracks[1].mixture
     samples, rate = soundfile.read(mixture)
     samples[len(samples) // 2, 1] = np.nan
     soundfile.write("broken.wav", samples, rate, subtype="FLOAT")
     LIST.write_text(LIST.read_text().replace(str(mixture), "broken.wav"))
     with pytest.raises(InputError, match=r"broken\.wav: found samples that are not finite"):
-        segments(run)
-    assert [path.suffix for path in CACHE.iterdir()] == [".lock"]
+        segments(dataclasses.replace(run, chunks_per_song=1))
+    (kept,) = (path for path in CACHE.iterdir() if path.is_dir())
+    assert "000001" not in {path.name for path in kept.iterdir()}
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3])
@@ -212,26 +275,35 @@ def test_chunks_begin_where_spleeters_do(run, chunks):
         # A list of whole seconds is read as integers, which Spleeter's arithmetic refuses.
         song = tf.data.Dataset.from_tensors({"duration": float(track.duration)})
         expected = [float(chunk["start"]) for chunk in builder.compute_segments(song, chunks)]
-        assert sorted(cache.starts(track, run.chunk_seconds, chunks)) == pytest.approx(
-            sorted(expected), abs=1e-6
-        )
+        found = cache.starts(track, cache.Chunks(chunks, run.chunk_seconds))
+        assert sorted(found) == pytest.approx(sorted(expected), abs=1e-6)
 
 
-def test_validation_sees_what_spleeters_pipeline_makes(run):
+@pytest.fixture
+def long_songs(run):
+    """The songs one after the other, thrice and four times: 18 and 24 s."""
+    with LIST.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    made = []
+    for times in (3, 4):
+        row = {"duration": 6.0 * times}
+        for column in rows[0]:
+            if column != "duration":
+                parts = [soundfile.read(each[column], dtype="float32")[0] for each in rows]
+                row[column] = f"{times}_{Path(rows[0][column]).name}"
+                soundfile.write(row[column], np.concatenate(parts * times), run.sample_rate)
+        made.append(row)
+    with LIST.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(made)
+
+
+def assert_validated_as_in_spleeter(run):
     """Where T steps of the STFT fit a song; a song where they do not, stock Spleeter leaves out."""
-    builder = DatasetBuilder(
-        run.spleeter(), SoundfileAudioAdapter(), ".", chunk_duration=run.chunk_seconds
-    )
-    stock = builder.build(
-        str(LIST),
-        batch_size=run.batch_size,
-        shuffle=False,
-        random_time_crop=False,
-        infinite_generator=False,
-        n_chunks_per_song=1,
-    )
-    (expected,) = stock
-    (found,) = validation_dataset(run, segments(run, chunks=1))
+    params = run.spleeter() | {"validation_csv": str(LIST), "batch_size": run.batch_size}
+    (expected,) = get_validation_dataset(params, SoundfileAudioAdapter(), ".")
+    (found,) = validation_dataset(run, to_validate_on(run))
     for theirs, ours in zip(expected, found, strict=True):
         assert theirs.keys() == ours.keys()
         for name, spectrogram in theirs.items():
@@ -242,6 +314,16 @@ def test_validation_sees_what_spleeters_pipeline_makes(run):
             assert np.abs(ratio).mean() < 0.01
 
 
+def test_validation_sees_what_spleeters_pipeline_makes(run):
+    assert_validated_as_in_spleeter(run)
+
+
+def test_validation_takes_the_middle_of_the_middle_12_seconds(run, long_songs):
+    """An odd number of samples more in the chunk may put its middle into another frame."""
+    run = dataclasses.replace(run, chunk_seconds=13.77, frame_step=1000)
+    assert_validated_as_in_spleeter(run)
+
+
 def test_validation_takes_the_middle_and_pads_a_short_song(run):
     # 64 frames of 1024 samples with this hop need 65 536 + 3072 samples, the song has 66 150.
     run = dataclasses.replace(run, frame_length=4096, frame_step=1024, chunk_seconds=2.5)
@@ -249,7 +331,7 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         rows = list(csv.DictReader(file))
     song, _ = soundfile.read(rows[1]["mix_path"], dtype="float32")
     assert 64 * 1024 <= len(song) < 63 * 1024 + 4096
-    dataset = validation_dataset(run, segments(run, chunks=1))
+    dataset = validation_dataset(run, to_validate_on(run))
     ((features, _),) = list(dataset)
     found = features[MIX].numpy()
     assert found.shape == (3, 64, 256, 2)
@@ -262,6 +344,11 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         loud = level > -40
         ratio = found[1, frame][loud] / np.abs(spectrum)[loud]
         assert np.abs(20 * np.log10(ratio)).max() < 0.5
+
+
+def test_a_run_whose_frames_12_seconds_do_not_hold_validates_on_what_training_does(run):
+    run = dataclasses.replace(run, T=1024, frame_length=4096, frame_step=1024, chunk_seconds=25.0)
+    assert run.valid_chunk_seconds == 25.0
 
 
 def test_spleeter_keeps_the_margin_that_lists_are_checked_with():

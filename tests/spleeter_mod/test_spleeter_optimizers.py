@@ -1,4 +1,5 @@
-"""Every optimizer against PyTorch's formula of the same name, in double precision."""
+"""Every optimizer against PyTorch's formula of the same name, or TensorFlow 1's where settings choose
+that, in double precision."""
 
 from pathlib import Path
 
@@ -49,17 +50,38 @@ def adadelta(p, g, t, state, learning_rate, rho, epsilon):
     return p - learning_rate * change
 
 
-def rmsprop(p, g, t, state, learning_rate, alpha, momentum, epsilon):
+def rmsprop(
+    p,
+    g,
+    t,
+    state,
+    learning_rate,
+    alpha,
+    momentum,
+    epsilon,
+    initial_mean_square,
+    epsilon_inside_root,
+):
+    if t == 1:
+        state["v"] = state["v"] + initial_mean_square
     state["v"] = alpha * state["v"] + (1 - alpha) * g**2
-    state["b"] = momentum * state["b"] + g / (np.sqrt(state["v"]) + epsilon)
+    if epsilon_inside_root:
+        root = np.sqrt(state["v"] + epsilon)
+    else:
+        root = np.sqrt(state["v"]) + epsilon
+    state["b"] = momentum * state["b"] + g / root
     return p - learning_rate * state["b"]
 
 
-def adam(p, g, t, state, learning_rate, beta1, beta2, epsilon):
+def adam(
+    p, g, t, state, learning_rate, beta1, beta2, epsilon, epsilon_before_correction=False
+):
     state["m"] = beta1 * state["m"] + (1 - beta1) * g
     state["v"] = beta2 * state["v"] + (1 - beta2) * g**2
-    m, v = state["m"] / (1 - beta1**t), state["v"] / (1 - beta2**t)
-    return p - learning_rate * m / (np.sqrt(v) + epsilon)
+    m, correction = state["m"] / (1 - beta1**t), np.sqrt(1 - beta2**t)
+    if epsilon_before_correction:
+        return p - learning_rate * m * correction / (np.sqrt(state["v"]) + epsilon)
+    return p - learning_rate * m / (np.sqrt(state["v"]) / correction + epsilon)
 
 
 def adamw(p, g, t, state, learning_rate, beta1, beta2, epsilon, weight_decay):
@@ -101,8 +123,21 @@ UNUSUAL = {
     "nesterov": {"learning_rate": 0.01, "momentum": 0.5},
     "adagrad": {"learning_rate": 0.3, "initial_accumulator_value": 0.2, "epsilon": 0.1},
     "adadelta": {"learning_rate": 0.7, "rho": 0.6, "epsilon": 0.01},
-    "rmsprop": {"learning_rate": 0.02, "alpha": 0.7, "momentum": 0.6, "epsilon": 0.1},
-    "adam": {"learning_rate": 0.1, "beta1": 0.8, "beta2": 0.9, "epsilon": 0.1},
+    "rmsprop": {
+        "learning_rate": 0.02,
+        "alpha": 0.7,
+        "momentum": 0.6,
+        "epsilon": 0.1,
+        "initial_mean_square": 0.3,
+        "epsilon_inside_root": False,
+    },
+    "adam": {
+        "learning_rate": 0.1,
+        "beta1": 0.8,
+        "beta2": 0.9,
+        "epsilon": 0.1,
+        "epsilon_before_correction": False,
+    },
     "adamw": {
         "learning_rate": 0.1,
         "beta1": 0.8,
@@ -119,6 +154,13 @@ UNUSUAL = {
         "momentum_decay": 0.5,
     },
 }
+# Those that choose TensorFlow 1's formula; RMSProp's is computed in two ways.
+TENSORFLOW = [
+    ("adagrad", {**UNUSUAL["adagrad"], "epsilon": 0.0}),
+    ("rmsprop", {**UNUSUAL["rmsprop"], "epsilon_inside_root": True}),
+    ("rmsprop", {**UNUSUAL["rmsprop"], "epsilon_inside_root": True, "momentum": 0.0}),
+    ("adam", {**UNUSUAL["adam"], "epsilon_before_correction": True}),
+]
 
 
 def by_formula(name, hyper):
@@ -158,7 +200,15 @@ def test_the_menu_is_what_there_is():
 @pytest.mark.parametrize("name", sorted(FORMULAS))
 @pytest.mark.parametrize("hypers", [MENU, UNUSUAL], ids=["menu", "unusual"])
 def test_ten_steps_follow_the_formula(name, hypers):
-    hyper = {key: float(value) for key, value in hypers[name].items()}
+    assert_follows(name, hypers[name])
+
+
+@pytest.mark.parametrize(("name", "hyper"), TENSORFLOW)
+def test_ten_steps_follow_tensorflows_formula(name, hyper):
+    assert_follows(name, hyper)
+
+
+def assert_follows(name, hyper):
     expected = by_formula(name, hyper)
     assert np.abs(expected[-1] - START).max() > 1e-4
     np.testing.assert_allclose(by_tensorflow(name, hyper), expected, rtol=1e-5, atol=1e-5)
