@@ -119,9 +119,11 @@ def fill_ours(folder):
 def our_segments(settings, songs, folder):
     from spleeter_mod import cache
 
-    chunks = settings.chunks_per_song
+    chunks = cache.to_train_on(settings)
     place = cache.place(settings, songs, chunks, folder / "our_cache")
-    return cache.segments(settings, songs, chunks, place)
+    segments = cache.Segments(settings, songs, chunks, place)
+    segments.fill(range(len(segments)))
+    return segments
 
 
 def compare(folder):
@@ -157,7 +159,8 @@ def compare(folder):
     codes = 0
     for number, track in enumerate(songs.tracks):
         other = by_path.pop(str(track.mixture).encode())
-        for found, key in zip(mine.codes(number), keys, strict=True):
+        _, ours_codes = mine.stored(number, len(keys))
+        for found, key in zip(ours_codes, keys, strict=True):
             codes = max(codes, int(abs(found.astype(int) - other[key].numpy()).max()))
     if by_path:
         sys.exit(f"{len(by_path)} songs are in stock Spleeter's cache alone")

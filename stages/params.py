@@ -297,12 +297,25 @@ HYPERPARAMETERS = {
 }
 
 
+class _NoDivisionByZero(Strict):
+    """Adagrad's settings: TensorFlow 1's has no epsilon."""
+
+    @model_validator(mode="after")
+    def _divides(self):
+        key = "epsilon" if hasattr(self, "epsilon") else "eps"
+        if not getattr(self, key) and not self.initial_accumulator_value:
+            raise RuleError(key, 0.0, "more than 0, as initial_accumulator_value is 0")
+        return self
+
+
 def _optimizer(name: str) -> type[Strict]:
+    base, least = (_NoDivisionByZero, NonNegative) if name == "adagrad" else (Strict, Positive)
+
     def settings(rate: str, epsilon: str) -> type[Strict]:
-        ranges = {**_RANGES, epsilon: Positive}
+        ranges = {**_RANGES, epsilon: least}
         keys = [epsilon if key == "epsilon" else key for key in HYPERPARAMETERS[name]]
         fields = {key: (ranges[key], ...) for key in keys}
-        return create_model(name, __base__=Strict, **{rate: (Positive, ...)}, **fields)
+        return create_model(name, __base__=base, **{rate: (Positive, ...)}, **fields)
 
     return create_model(
         name,

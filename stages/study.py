@@ -2,7 +2,8 @@
 
 A study is a file in conf/study/: what all its experiments have in common (`overrides`), the choices
 that they cross (`cells`), the stages to run if not all (`targets`), and the cell that the report
-compares the others with (`baseline`). Every cell is repeated for each seed. Experiments are named
+compares the others with (`baseline`). Every cell is repeated for each seed, from the study's
+first. Experiments are named
 after the study, their choices and their seed. One that is done at the present commit is not run
 again; Ctrl-C stops them, and the same command goes on.
 """
@@ -43,7 +44,7 @@ from metrics.yaml_files import read_yaml
 from stages import queue_workers
 from stages.hand_edits import PARAMS
 from stages.overrides import check_setting, split_settings
-from stages.params import Strict
+from stages.params import Strict, Whole
 from stages.run import run
 
 STUDIES = Path("conf/study")
@@ -70,6 +71,7 @@ class Study(Strict):
     overrides: list[str]
     cells: list[dict[str, Choice | list[Choice]]]
     baseline: dict[str, Choice]
+    seed: Whole = 0  # of every cell's first run; its repetitions count on from there
     targets: list[str] = Field(default_factory=list)
 
 
@@ -423,19 +425,19 @@ def read(name: str) -> Study:
 def experiments(
     name: str, study: Study, seeds: int = 1, also: Sequence[str] = ()
 ) -> list[Experiment]:
-    """All of a study: every cell's product of choices, for each seed from 0; `also`, overrides that
-    all of them have besides."""
+    """All of a study: every cell's product of choices, for each seed; `also`, overrides that all of
+    them have besides. Cells that these make the same are one."""
     for setting in also:
         check_setting(setting)
-    found = []
-    for seed, cell in itertools.product(range(seeds), study.cells):
+    found = {}
+    for seed, cell in itertools.product(range(study.seed, study.seed + seeds), study.cells):
         values = [choices if isinstance(choices, list) else [choices] for choices in cell.values()]
         for chosen in itertools.product(*values):
             settings = dict(zip(cell, chosen, strict=True)) | {"seed": seed}
             overrides = [f"{key}={value}" for key, value in settings.items()]
             named = settings | dict(setting.split("=", 1) for setting in also)
-            found.append(Experiment(_named(name, named), [*overrides, *also]))
-    return found
+            found.setdefault(_named(name, named), [*overrides, *also])
+    return [Experiment(name, overrides) for name, overrides in found.items()]
 
 
 def _named(study: str, settings: dict[str, Choice]) -> str:

@@ -43,9 +43,11 @@ class RMSprop(optim.RMSprop):
     def _update(self, parameter, group):
         gradient, state = parameter.grad, self.state[parameter]
         if not state:
+            state["step"] = torch.zeros(())  # which torch.optim expects when it loads a state
             state["square_avg"] = torch.full_like(parameter, group["initial_mean_square"])
             if group["momentum"]:
                 state["momentum_buffer"] = torch.zeros_like(parameter)
+        state["step"] += 1
         square = state["square_avg"]
         square.mul_(group["alpha"]).addcmul_(gradient, gradient, value=1 - group["alpha"])
         if group["epsilon_inside_root"]:

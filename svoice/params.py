@@ -67,7 +67,7 @@ OPTIMIZERS = {
     "sgd": {"lr": POSITIVE},
     "momentum": {"lr": POSITIVE, "momentum": FRACTION},
     "nesterov": {"lr": POSITIVE, "momentum": FACTOR},
-    "adagrad": {"lr": POSITIVE, "initial_accumulator_value": NOT_NEGATIVE, "eps": POSITIVE},
+    "adagrad": {"lr": POSITIVE, "initial_accumulator_value": NOT_NEGATIVE, "eps": NOT_NEGATIVE},
     "adadelta": {"lr": POSITIVE, "rho": FRACTION, "eps": POSITIVE},
     "rmsprop": {
         "lr": POSITIVE,

@@ -61,33 +61,39 @@ def compare(
 
 
 def first_losses(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
-    """One row per published run of Spleeter: `optimizer, steps`, `runs` (ours with that optimizer
-    and as many steps or more), and the mean training losses of the last tenth of its steps,
-    `published` and `here`, and the medians of the steps' `seconds_published` and `seconds` (NaN if
-    there are none)."""
+    """One row per published run of Spleeter: `optimizer, steps`, and of as many of these as the
+    longest run here with that optimizer has (`compared`): `runs`, how many here have as many, the
+    mean training losses of their last tenth, `published` and `here`, and the medians of the steps'
+    `seconds_published` and `seconds`. NaN if there are none."""
     rows = []
     for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
-        ours = _as_long(runs[runs["optimizer"] == optimizer], steps, length)
-        last = ours[(ours["step"] > 0.9 * length) & (ours["step"] <= length)]
+        ours, compared = _comparable(runs[runs["optimizer"] == optimizer], steps, length)
+        theirs = theirs[theirs["step"] < compared]  # the study counts its steps from 0
+        last = ours[ours["step"] > 0.9 * compared]
         rows.append(
             {
                 "optimizer": optimizer,
                 "steps": length,
+                "compared": compared,
                 "runs": ours["experiment"].nunique(),
-                "published": theirs[theirs["step"] >= 0.9 * length]["loss"].mean(),
+                "published": theirs[theirs["step"] >= 0.9 * compared]["loss"].mean(),
                 "here": mean(last.groupby("experiment")["loss"].mean()).value,
                 "seconds_published": theirs["seconds"].median(),
-                "seconds": ours[ours["step"] <= length]["seconds"].median(),
+                "seconds": ours["seconds"].median(),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _as_long(runs: pd.DataFrame, steps: pd.DataFrame, length: int) -> pd.DataFrame:
-    """The steps of those runs that came that far."""
+def _comparable(runs: pd.DataFrame, steps: pd.DataFrame, length: int) -> tuple[pd.DataFrame, int]:
+    """The steps up to `length`, or as far as the longest of the runs came, of those runs that came
+    as far; and how far that is."""
     own = steps[steps["experiment"].isin(runs["experiment"])]
+    if own.empty:
+        return own, 0
+    until = min(length, int(own["step"].max()))
     ends = own.groupby("experiment")["step"].transform("max")
-    return own[ends >= length]
+    return own[(ends >= until) & (own["step"] <= until)], until
 
 
 def _losses_table(losses: pd.DataFrame) -> str:
@@ -95,15 +101,17 @@ def _losses_table(losses: pd.DataFrame) -> str:
         [
             run.optimizer,
             f"{run.steps:,}",
+            f"{run.compared:,}" if run.runs else UNDEFINED,
             f"{run.runs}",
             *(significant(value) for value in (run.published, run.here, run.here - run.published)),
             *(significant(value, 3) for value in (run.seconds_published, run.seconds)),
         ]
         for run in losses.itertuples()
     ]
-    head = ["optimizer", "steps", "n", "loss, published", "here", "difference"]
+    head = ["optimizer", "steps", "compared", "n", "loss, published", "here", "difference"]
     head += ["seconds per step, published", "here"]
-    caption = "Spleeter: training loss, mean over the last tenth of the steps; median step time"
+    caption = "Spleeter: training loss, mean over the last tenth of the steps compared; median "
+    caption += "step time"
     return table(head, rows, caption, kind="items")
 
 
@@ -111,12 +119,12 @@ def _losses(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
     figures = []
     for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
         members = runs[runs["optimizer"] == optimizer]
-        ours = _as_long(members, steps, length)
+        ours = steps[steps["experiment"].isin(members["experiment"]) & (steps["step"] <= length)]
         if ours.empty:
             continue
         # The study counts its steps from 0.
         lines = [line("published", theirs["step"] + 1, theirs["loss"], "--muted", dash="dot")]
-        lines += traces(members, ours[ours["step"] <= length], "loss", style(runs))
+        lines += traces(members, ours, "loss", style(runs))
         title = f"{optimizer}, {length:,} steps"
         caption = "Training loss: published, and each run here."
         figures.append(figure(title, caption, lines, "step", "loss", [], UNNAMED))
@@ -196,7 +204,9 @@ PUBLISHED_MUSIC = {
     "T, F": ("512, 1024", ["spleeter.T", "spleeter.F"]),
     "steps": ("100, Nesterov also 2000", ["spleeter.steps"]),
     "batch": ("4 segments", ["spleeter.batch_size"]),
-    "learning rate": ("0.0001", ["optimizer.spleeter.learning_rate"]),
+    "chunks of a song": ("40", ["spleeter.chunks_per_song"]),
+    "learning rate": ("0.1; Adadelta 0.001", ["optimizer.spleeter.learning_rate"]),
+    "seed": ("4", ["seed"]),
 }
 
 

@@ -41,19 +41,33 @@ def test_ours_are_the_means_over_the_runs_with_the_same_choices(frames):
     assert found.runs["adam", "step", "none"] == 0
 
 
-def test_only_runs_as_long_as_the_published_count(frames):
+def test_runs_are_compared_over_the_steps_that_both_have(frames):
     _, runs, steps, _ = frames
     found = against.first_losses(runs[runs.model == "spleeter"], steps[steps.model == "spleeter"])
     found = found.set_index(["optimizer", "steps"])
     assert len(found) == 7
     assert found.runs["adam", 100] == 4  # one of them diverged at step 100
-    assert found.runs["nesterov", 2000] == 0
+    assert found.compared["adam", 100] == 100
     theirs = published.spleeter()
-    theirs = theirs[(theirs.optimizer == "adam") & (theirs.step >= 90)]
-    assert found.published["adam", 100] == theirs.loss.mean()
-    whole = published.spleeter().query("optimizer == 'adam'")
-    assert found.seconds_published["adam", 100] == whole.seconds.median()
+    adam = theirs[theirs.optimizer == "adam"]
+    assert found.published["adam", 100] == adam[adam.step >= 90].loss.mean()
+    assert found.seconds_published["adam", 100] == adam.seconds.median()
     assert 0.3 < found.seconds["adam", 100] < 0.4
+    # Ours have 200 of 2,000 steps.
+    assert found.runs["nesterov", 2000] > 0
+    assert found.compared["nesterov", 2000] == 200
+    nesterov = theirs[(theirs.optimizer == "nesterov") & (theirs.steps == 2000)]
+    expected = nesterov[(nesterov.step >= 180) & (nesterov.step < 200)].loss.mean()
+    assert found.published["nesterov", 2000] == expected
+
+
+def test_a_short_run_stands_on_the_axes_of_the_published_one(frames):
+    experiments, runs, steps, epochs = frames
+    short = steps[(steps.model == "svoice") | (steps.step <= 20)]
+    _, html = against.compare(experiments, runs, short, epochs)
+    assert "adam, 100 steps" in html and "nesterov, 2,000 steps" in html
+    found = against.first_losses(runs[runs.model == "spleeter"], short[short.model == "spleeter"])
+    assert set(found[found.runs > 0].compared) == {20}
 
 
 def test_without_a_published_choice_it_says_so(frames):

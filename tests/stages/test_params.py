@@ -75,9 +75,8 @@ def test_published_presets_set_the_studys_learning_rates():
         params = check(composed(f"optimizer={optimizer}", "spleeter=published", "svoice=published"))
         assert params.optimizer.svoice.lr == 5e-4
         rates[optimizer] = params.optimizer.spleeter.learning_rate
-    assert rates.pop("nesterov") == 0.1
     assert rates.pop("adadelta") == 0.001
-    assert set(rates.values()) == {1e-4}
+    assert set(rates.values()) == {0.1}
 
 
 def changed(values: dict, key: str, value) -> dict:
@@ -93,6 +92,12 @@ def changed(values: dict, key: str, value) -> dict:
     ("key", "value", "message"),
     [
         ("optimizer.svoice.lr", -1, "optimizer.svoice.lr: found -1, expected greater than 0"),
+        ("optimizer.svoice.eps", 0, "optimizer.svoice.eps: found 0, expected greater than 0"),
+        (
+            "optimizer.spleeter.epsilon_before_correction",
+            1,
+            "optimizer.spleeter.epsilon_before_correction: found 1, expected a valid boolean",
+        ),
         ("optimizer.svoice.lr", float("nan"), "found nan, expected a finite number"),
         ("optimizer.svoice.lr", "fast", "optimizer.svoice.lr: found 'fast', expected a valid num"),
         (
@@ -144,6 +149,18 @@ def test_a_bad_value_is_named_with_what_is_allowed(key, value, message):
         check(changed(composed(), key, value))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("model", "epsilon"), [("spleeter", "epsilon"), ("svoice", "eps")])
+def test_adagrad_needs_no_epsilon_where_it_begins_above_0(model, epsilon):
+    values = composed("optimizer=adagrad")
+    changed(values, f"optimizer.{model}.{epsilon}", 0.0)
+    changed(values, f"optimizer.{model}.initial_accumulator_value", 0.1)
+    check(values)
+    with pytest.raises(InputError) as caught:
+        check(changed(values, f"optimizer.{model}.initial_accumulator_value", 0.0))
+    expected = "expected more than 0, as initial_accumulator_value is 0"
+    assert str(caught.value) == f"optimizer.{model}.{epsilon}: found 0.0, {expected}"
 
 
 def test_ones_own_mixtures_may_be_of_ten_speakers():

@@ -40,11 +40,22 @@ def test_published_spleeter_are_the_studys_seven():
     assert found == {(o, "100") for o in [*OPTIMIZERS, "nesterov"]} | {("nesterov", "2000")}
 
 
+def test_published_spleeter_has_the_studys_seed():
+    assert {each["seed"] for each in chosen("published_spleeter")} == {"4"}
+
+
+def test_cells_that_a_setting_makes_the_same_are_one():
+    read = study.read("published_spleeter")
+    found = study.experiments("published_spleeter", read, 1, ["spleeter.steps=20"])
+    assert len(found) == len({each.name for each in found}) == 6
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_seeds_repeat_every_cell_under_names_of_their_own(name):
     once, thrice = chosen(name), chosen(name, 3)
     assert len(thrice) == 3 * len(once)
-    assert {each["seed"] for each in thrice} == {"0", "1", "2"}
+    first = study.read(name).seed
+    assert {each["seed"] for each in thrice} == {str(first + number) for number in range(3)}
     names = [each.name for each in study.experiments(name, study.read(name), 3)]
     assert len(set(names)) == len(names)
     assert not set("/~^: _") & set("".join(names))  # what git or DVC would refuse

@@ -74,6 +74,72 @@ def test_first_step(name, rates):
     assert one_step(name, 3.0) == pytest.approx(expected, rel=1e-6)
 
 
+def ten_steps(name, gradients, **changes):
+    """Where ten gradients take two weights of 1, with the menu's settings but for `changes`."""
+    weights = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    settings = {**FILES[name]["svoice"], **changes}
+    optimizer = make_optimizer(name, settings, [weights])
+    for gradient in gradients:
+        weights.grad = gradient.clone()
+        optimizer.step()
+    return weights.detach(), settings
+
+
+@pytest.fixture
+def gradients():
+    return torch.randn(10, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0])
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("momentum", [0.0, 0.6])
+def test_rmsprop_begins_and_divides_as_it_is_set(gradients, start, inside, momentum):
+    changes = {"initial_mean_square": start, "epsilon_inside_root": inside, "momentum": momentum}
+    found, settings = ten_steps("rmsprop", gradients, eps=0.1, **changes)
+    expected, square, buffer = torch.ones(2, dtype=torch.float64), start, 0.0
+    for gradient in gradients:
+        square = settings["alpha"] * square + (1 - settings["alpha"]) * gradient**2
+        root = (square + 0.1) ** 0.5 if inside else square**0.5 + 0.1
+        buffer = momentum * buffer + gradient / root
+        expected = expected - settings["lr"] * buffer
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_adam_adds_epsilon_where_it_is_set(gradients, before):
+    found, settings = ten_steps("adam", gradients, eps=0.1, epsilon_before_correction=before)
+    beta1, beta2 = settings["beta1"], settings["beta2"]
+    expected, first, second = torch.ones(2, dtype=torch.float64), 0.0, 0.0
+    for step, gradient in enumerate(gradients, 1):
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient**2
+        mean, correction = first / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        root = (second**0.5 + 0.1) / correction if before else second**0.5 / correction + 0.1
+        expected = expected - settings["lr"] * mean / root
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("rmsprop", {"initial_mean_square": 1.0, "epsilon_inside_root": True, "momentum": 0.5}),
+        ("adam", {"epsilon_before_correction": True}),
+    ],
+)
+def test_tensorflows_formulas_go_on_from_their_state(gradients, name, changes):
+    whole, settings = ten_steps(name, gradients, **changes)
+    weights = torch.nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = make_optimizer(name, settings, [weights])
+    for number, gradient in enumerate(gradients):
+        if number == 4:
+            state = optimizer.state_dict()
+            optimizer = make_optimizer(name, settings, [weights])
+            optimizer.load_state_dict(state)
+        weights.grad = gradient.clone()
+        optimizer.step()
+    assert torch.equal(weights.detach(), whole)
+
+
 def test_an_unknown_optimizer_is_refused():
     with pytest.raises(InputError, match=r"optimizer.name: found 'lion', expected one of sgd"):
         make_optimizer("lion", {"lr": 1.0}, [])
