@@ -27,6 +27,7 @@ WARMING, MEASURED = 1, 3  # steps, at least
 MEASURED_SECONDS = 5, 90  # short steps are repeated more often, very long ones less
 PLAIN = {
     "variant": "plain",
+    "count_padding": False,
     "precision": "fp32",
     "tf32": False,
     "compile": False,

@@ -238,6 +238,7 @@ class SVoice(Strict):
     group_norm: bool
     segment_seconds: Positive
     stride_seconds: Positive
+    count_padding: bool
     batch_size: Count
     epochs: Count
     precision: Literal["fp32", "bf16", "fp16"]

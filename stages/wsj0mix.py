@@ -31,9 +31,14 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """The mixture's file name: utterances and levels joined, as the originals are, with levels
-        to five digits (Matlab's `num2str`; the lists for four and five speakers have more)."""
-        snrs = (f"{float(snr):.5g}" for snr in self.snrs)
+        """The mixture's file name: utterances and levels joined.
+
+        The levels have as many significant digits as in the original file names: five for two and
+        three speakers (Matlab's `num2str`), eight for four and five (pywsj0-mix, which published
+        those lists). For still more speakers, whose lists nobody published, eight.
+        """
+        digits = 5 if len(self.sources) <= 3 else 8
+        snrs = (f"{float(snr):.{digits}g}" for snr in self.snrs)
         parts = (f"{path.stem}_{snr}" for path, snr in zip(self.sources, snrs, strict=True))
         return "_".join(parts) + ".wav"
 

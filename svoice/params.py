@@ -53,6 +53,7 @@ SVOICE = {
     "group_norm": FLAG,
     "segment_seconds": POSITIVE,
     "stride_seconds": POSITIVE,
+    "count_padding": FLAG,
     "batch_size": COUNT,
     "epochs": COUNT,
     "precision": one_of("fp32", "bf16", "fp16"),

@@ -18,6 +18,7 @@ class Stepper:
         self.clipping = params["clipping"]
         self.precision = params["svoice"]["precision"]
         self.accumulation_steps = params["svoice"]["accumulation_steps"]
+        self.count_padding = params["svoice"]["count_padding"]
         self.parameters = list(network.parameters())
         self.device = self.parameters[0].device
         self.optimizer = make_optimizer(
@@ -32,7 +33,8 @@ class Stepper:
 
         batch: this process's share, as `data.load` returns it; weight: what part of the whole
         batch's examples that is, 0 for a process that has none and takes part all the same. The
-        share is processed in `accumulation_steps` parts, or as many as it has examples.
+        share is processed in `accumulation_steps` parts, or as many as it has examples. Its padding
+        is part of the loss only if the parameters say `count_padding`.
 
         → the loss and the global gradient norm before clipping. In fp16 the norm may be infinite
         or NaN: the weights are then left as they were, and the loss is scaled less from there on.
@@ -43,6 +45,10 @@ class Stepper:
         size = len(batch[0])
         count = min(self.accumulation_steps, size)
         batch = [tensor.to(self.device, non_blocking=True) for tensor in batch]
+        if self.count_padding:
+            # As the study did, which took padded segments for whole ones.
+            mixtures, _, lengths = batch
+            batch[2] = torch.full_like(lengths, mixtures.shape[-1])
         parts = list(zip(*(tensor.tensor_split(count) for tensor in batch), strict=True))
         total = torch.zeros((), device=self.device)
         for number, part in enumerate(parts, 1):

@@ -19,7 +19,8 @@ def svoice() -> pd.DataFrame:
     """One row per run × epoch: `optimizer, schedule, clipping, epoch, train_loss, valid_loss,
     best_valid_loss` (negative SI-SNR, dB), `si_snr_improvement` (dB, every tenth epoch, else NaN).
 
-    Eleven runs of 100 epochs.
+    Eleven runs of 100 epochs. The improvements do not follow from the losses: for them alone, each
+    mixture was divided by its largest sample, to a level that the network was not trained at.
     """
     return _read("svoice.csv")
 

@@ -79,6 +79,11 @@ def test_published_presets_set_the_studys_learning_rates():
     assert set(rates.values()) == {0.1}
 
 
+def test_only_the_published_svoice_counts_the_padding():
+    assert check(composed("svoice=published")).svoice.count_padding is True
+    assert check(composed()).svoice.count_padding is False
+
+
 def changed(values: dict, key: str, value) -> dict:
     *groups, last = key.split(".")
     inner = values
@@ -125,6 +130,7 @@ def changed(values: dict, key: str, value) -> dict:
         ("svoice.N", 24, "svoice.N: found 24, expected at least L²/2 = 32"),
         ("svoice.epochs", 2.5, "svoice.epochs: found 2.5, expected a valid integer"),
         ("svoice.group_norm", "no", "svoice.group_norm: found 'no', expected a valid boolean"),
+        ("svoice.count_padding", 1, "svoice.count_padding: found 1, expected a valid boolean"),
         (
             "speech.speakers",
             5,

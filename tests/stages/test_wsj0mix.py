@@ -25,14 +25,63 @@ def test_recipes_are_read_as_written(tmp_path):
     assert str(recipe) == path.read_text().strip()
 
 
+def name_of(snrs):
+    """The file name of a mixture of the utterances a, b, c, … at these levels."""
+    return Recipe(tuple(PurePosixPath(f"x/{u}.wav") for u in "abcdefghij"[: len(snrs)]), snrs).name
+
+
+@pytest.mark.parametrize("silent", [(), ("0",)])
 @pytest.mark.parametrize(
     ("written", "named"),
-    [("1.914640538743294", "1.9146"), ("0.079969", "0.079969"), ("-0.05971234", "-0.059712")],
+    [
+        ("1.914640538743294", "1.9146"),
+        ("0.450124", "0.45012"),
+        ("0.079969", "0.079969"),
+        ("-0.05971234", "-0.059712"),
+    ],
 )
-def test_levels_have_five_digits_in_file_names(written, named):
-    """As Matlab's num2str has them; the lists for four and five speakers have all they can."""
-    recipe = Recipe((PurePosixPath("x/a.wav"), PurePosixPath("x/b.wav")), (written, "0"))
-    assert recipe.name == f"a_{named}_b_0.wav"
+def test_levels_of_two_and_three_speakers_have_five_digits_in_file_names(written, named, silent):
+    """As Matlab's num2str has them."""
+    expected = "".join(f"_{u}_0" for u in "bc"[: 1 + len(silent)])
+    assert name_of((written, "0", *silent)) == f"a_{named}{expected}.wav"
+
+
+@pytest.mark.parametrize(
+    ("snrs", "named"),
+    [
+        (
+            ("1.2", "0.3878073588995662", "-0.00005971234567", "-2.40749492"),
+            "a_1.2_b_0.38780736_c_-5.9712346e-05_d_-2.4074949",
+        ),
+        (
+            (
+                "1.914640538743294",
+                "0.05971234567891",
+                "-0.05971234567891",
+                "-1.914640538743294",
+                "0",
+            ),
+            "a_1.9146405_b_0.059712346_c_-0.059712346_d_-1.9146405_e_0",
+        ),
+        (
+            ("2.25", "0.123456789", "-2.25", "-0.123456789", "0.0", "-0.10000000002"),
+            "a_2.25_b_0.12345679_c_-2.25_d_-0.12345679_e_0_f_-0.1",
+        ),
+    ],
+)
+def test_levels_of_four_and_more_speakers_have_eight_digits_in_file_names(snrs, named):
+    """As pywsj0-mix, the tool that published the lists for four and five, has them."""
+    assert name_of(snrs) == f"{named}.wav"
+
+
+def test_the_names_of_many_speakers_fit_into_a_folder(tmp_path):
+    """Ten utterances, at levels as long as they come."""
+    path = tmp_path / "list.txt"
+    path.write_text(
+        " ".join(f"wsj0/si_tr_s/01t/01to03{n:02d}.wav -0.0597123456789" for n in range(10))
+    )
+    (recipe,) = read_recipes(path, speakers=10)
+    assert recipe.name.count("-0.059712346") == 10
 
 
 @pytest.mark.parametrize(

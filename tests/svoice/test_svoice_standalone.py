@@ -230,6 +230,7 @@ def test_the_menu_keeps_the_rules():
             "svoice.epochs: found 2.0, expected a whole number from 1 to 2",
         ),
         ("svoice.tf32", 1, "svoice.tf32: found 1, expected true or false"),
+        ("svoice.count_padding", 0, "svoice.count_padding: found 0, expected true or false"),
         ("svoice.precision", "fp8", "svoice.precision: found 'fp8', expected one of fp32, bf16, "),
         ("svoice.segment_seconds", 0, "svoice.segment_seconds: found 0, expected a number above 0"),
         ("svoice.accumulation_steps", 9, "found 9, expected at most svoice.batch_size = 4"),
