@@ -75,9 +75,7 @@ class Segments:
         self._songs = songs
         self._chunks = chunks
         self._place = place
-        self._of = [
-            (track, start) for track in songs.tracks for start in starts(track, chunks)
-        ]
+        self._of = [(track, start) for track in songs.tracks for start in starts(track, chunks)]
 
     def __len__(self) -> int:
         return len(self._of)

@@ -149,8 +149,8 @@ class Settings:
 
     @property
     def valid_chunk_seconds(self) -> float:
-        """How much of a song's middle is looked at for the T frames to validate on: Spleeter's 12 s,
-        or what training looks at where 12 s do not hold T frames, which Spleeter refuses."""
+        """How much of a song's middle is looked at for the T frames to validate on: 12 s as in
+        Spleeter, or as much as in training where those do not hold T frames (Spleeter refuses)."""
         return VALID_SECONDS if self.least_seconds <= VALID_SECONDS else self.chunk_seconds
 
     @property

@@ -21,6 +21,7 @@ from spleeter_mod.settings import LOGS, MODEL, RESULTS, Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
 
+
 @dataclasses.dataclass(frozen=True)
 class Work:
     """A run's input, and where what it makes belongs."""

@@ -22,8 +22,11 @@ MARGIN = (
 SOURCE = (
     "Published numbers: repository Alan052918/9143-HPML-Project, commit 98e6cd5. SVoice there: "
     "100 epochs on eight mixtures that are training, validation and test set at once; a Tesla-"
-    "class GPU. Spleeter: MUSDB18-HQ, 100 steps, Nesterov also 2,000; more than one kind of GPU."
+    "class GPU. Spleeter: MUSDB18-HQ, 100 steps, Nesterov also 2,000; more than one kind of GPU. "
+    "What is the same here, what is not and why, and what those numbers can show: "
 )
+# From results/ and from reports/, where the pages are.
+PAGE = '<a href="../docs/study.md">docs/study.md</a>.'
 CHOICES = ["optimizer", "schedule", "clipping"]
 
 
@@ -42,7 +45,7 @@ def compare(
 ) -> tuple[str, str]:
     """summary, steps, epochs: of `metrics.experiments`."""
     speech, music = (summary[summary["model"] == model] for model in ("svoice", "spleeter"))
-    parts = [notice(escape(SOURCE))]
+    parts = [notice(escape(SOURCE) + PAGE)]
     epochs = epochs[epochs["model"] == "svoice"]
     compared = final_values(speech, epochs)
     if compared["runs"].any():
@@ -196,6 +199,7 @@ PUBLISHED_SPEECH = {  # what is compared: the published value, and where ours st
     "N, L, H, R": ("128, 8, 128, 6", ["svoice.N", "svoice.L", "svoice.H", "svoice.R"]),
     "epochs": ("100", ["svoice.epochs"]),
     "batch, seconds of a segment": ("4, 4", ["svoice.batch_size", "svoice.segment_seconds"]),
+    "padding of short segments in the loss": ("True (counted)", ["svoice.count_padding"]),
     "learning rate": ("0.0005", ["optimizer.svoice.lr"]),
     "precision": ("fp32", ["svoice.precision"]),
 }

@@ -1,10 +1,13 @@
 """Against the study: the files' numbers, and ours where the choices are the same."""
 
+import re
+
 import pytest
 
 from metrics import published
 from metrics.experiments import curves, summary
 from metrics.report import against
+from tests.conftest import ROOT
 from tests.metrics import many
 
 
@@ -68,6 +71,14 @@ def test_a_short_run_stands_on_the_axes_of_the_published_one(frames):
     assert "adam, 100 steps" in html and "nesterov, 2,000 steps" in html
     found = against.first_losses(runs[runs.model == "spleeter"], short[short.model == "spleeter"])
     assert set(found[found.runs > 0].compared) == {20}
+
+
+def test_the_section_leads_to_the_page_about_the_study(frames):
+    _, html = against.compare(*frames)
+    (link,) = re.findall('href="([^"]*study.md)"', html)
+    for folder in ("results", "reports"):
+        assert (ROOT / folder / link).resolve() == ROOT / "docs" / "study.md"
+    assert (ROOT / "docs" / "study.md").is_file()
 
 
 def test_without_a_published_choice_it_says_so(frames):

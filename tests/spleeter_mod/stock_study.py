@@ -1,5 +1,5 @@
-"""Stock Spleeter, patched as the study describes: `spleeter train`, to which a choice of TensorFlow 1's
-optimizers is added by name; and ours, by the same configuration.
+"""Stock Spleeter, patched as the study describes: `spleeter train`, to which a choice of
+TensorFlow 1's optimizers is added by name; and ours, by the same configuration.
 
 Usage: python -m tests.spleeter_mod.stock_study AUDIO_FOLDER CONFIGURATION.json ...
 

@@ -1,5 +1,5 @@
-"""Every optimizer against PyTorch's formula of the same name, or TensorFlow 1's where settings choose
-that, in double precision."""
+"""Every optimizer against PyTorch's formula of the same name, or TensorFlow 1's where settings
+choose that, in double precision."""
 
 from pathlib import Path
 
@@ -65,17 +65,13 @@ def rmsprop(
     if t == 1:
         state["v"] = state["v"] + initial_mean_square
     state["v"] = alpha * state["v"] + (1 - alpha) * g**2
-    if epsilon_inside_root:
-        root = np.sqrt(state["v"] + epsilon)
-    else:
-        root = np.sqrt(state["v"]) + epsilon
+    inside, outside = (epsilon, 0) if epsilon_inside_root else (0, epsilon)
+    root = np.sqrt(state["v"] + inside) + outside
     state["b"] = momentum * state["b"] + g / root
     return p - learning_rate * state["b"]
 
 
-def adam(
-    p, g, t, state, learning_rate, beta1, beta2, epsilon, epsilon_before_correction=False
-):
+def adam(p, g, t, state, learning_rate, beta1, beta2, epsilon, epsilon_before_correction=False):
     state["m"] = beta1 * state["m"] + (1 - beta1) * g
     state["v"] = beta2 * state["v"] + (1 - beta2) * g**2
     m, correction = state["m"] / (1 - beta1**t), np.sqrt(1 - beta2**t)

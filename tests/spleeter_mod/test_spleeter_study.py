@@ -1,5 +1,5 @@
-"""The study's six optimizers: ten steps of stock Spleeter, patched as the study describes, and ten of
-ours, from the same seed."""
+"""The study's six optimizers: ten steps of stock Spleeter, patched as the study describes, and ten
+of ours, from the same seed."""
 
 import csv
 import dataclasses
