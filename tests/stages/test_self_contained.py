@@ -25,8 +25,8 @@ KNOWN = re.compile(
     r"|/var/run/docker\.sock|/usr/share/asterisk/sounds"
 )
 UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
-# Names that tests hand over, each of which stays in the test's own folder or is refused; and the link
-# that a page in results/ or reports/ has to a page beside these.
+# Names that tests hand over, each of which stays in the test's own folder or is refused; and the
+# link that a page in results/ or reports/ has to a page beside these folders.
 HANDED_OVER = {
     "metrics/report/against.py": {"../docs/study.md"},
     "tests/stages/test_containers.py": {"../../elsewhere/step"},
