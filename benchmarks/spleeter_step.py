@@ -54,6 +54,7 @@ def train_ours(params, root, made):
             "beta1": 0.9,
             "beta2": 0.999,
             "epsilon": 1e-8,
+            "epsilon_before_correction": True,  # as stock Spleeter
         },
         schedule={"name": "constant", "warmup_steps": 0},
         clipping={"name": "none"},

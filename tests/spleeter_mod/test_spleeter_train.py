@@ -33,7 +33,10 @@ STATEFUL = {
     "spleeter": {"steps": STEPS, "validate_every": EPOCH},
     "optimizer": {
         "name": "adam",
-        "spleeter": {"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+        "spleeter": {
+            **{"learning_rate": 0.01, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8},
+            "epsilon_before_correction": False,
+        },
     },
     "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 5},
     "clipping": {"name": "norm", "max_norm": 5.0},
