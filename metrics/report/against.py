@@ -123,7 +123,7 @@ def _losses(runs: pd.DataFrame, steps: pd.DataFrame) -> str:
     for (optimizer, length), theirs in published.spleeter().groupby(["optimizer", "steps"]):
         members = runs[runs["optimizer"] == optimizer]
         ours = steps[steps["experiment"].isin(members["experiment"]) & (steps["step"] <= length)]
-        if ours.empty:
+        if not ours["loss"].notna().any():
             continue
         # The study counts its steps from 0.
         lines = [line("published", theirs["step"] + 1, theirs["loss"], "--muted", dash="dot")]

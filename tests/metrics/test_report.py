@@ -79,6 +79,7 @@ def player(page, label):
     return decode(found["src"])
 
 
+STUDY = "../docs/study.md"  # beside the folder of the page
 SECTIONS = ["summary", "scores", "curves", "study", "health", "listen", "provenance"]
 
 
@@ -90,12 +91,13 @@ def test_whole_run(finished):
     sections = [found["id"] for found in page.all("section")]
     assert sections == SECTIONS
     links = [found["href"] for found in page.all("a") if "download" not in found]
-    assert links == [f"#{anchor}" for anchor in sections]
+    assert links == [*(f"#{anchor}" for anchor in sections), STUDY]
     assert len(page.all("h1")) == 1
 
     losses = ["Training loss", "Validation loss", "Time per step"]
     health = ["Gradient norm", "Learning rate"]
-    study = ["adam · step · norm"]  # the study's run with the same choices
+    # The study's runs with the same choices.
+    study = ["adam · step · norm", "adam, 100 steps"]
     assert [title for title, _ in page.plots] == [*losses, *losses, *study, *health, *health]
 
     # 2 tracks × (mixture + 4 references + 4 estimates), 2 mixtures × (1 + 2 + 2).
@@ -124,7 +126,7 @@ def test_needs_no_network(finished):
     page = Page(html)
     for _, attributes in page.elements:
         for name in ("src", "href", "action", "data", "poster", "srcset"):
-            assert attributes.get(name, "#").startswith(("#", "data:"))
+            assert attributes.get(name, "#").startswith(("#", "data:", STUDY))
     assert not page.all("link") and not page.all("iframe")
     styles = "".join(page.texts["style"])
     assert "url(" not in styles and "@import" not in styles
@@ -226,7 +228,7 @@ def test_diverged_run_is_a_result(finished):
     marks = [
         [label["text"] for label in spec["layout"].get("annotations", [])] for _, spec in page.plots
     ]
-    assert marks == [[]] * 3 + [["diverged"]] * 3 + [[]] * 2 + [["diverged"]] * 2
+    assert marks == [[]] * 3 + [["diverged"]] * 3 + [[]] * 3 + [["diverged"]] * 2
     np.testing.assert_array_equal(values(page.plots[3][1]["data"][0]["x"]), np.arange(1, 7))
 
 
