@@ -60,7 +60,7 @@ def too_wide(page):
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_figures_draw_and_change_their_axis(finished, browse, width, scheme):
     page = browse(build(finished.root), width, scheme)
-    # Of both models training loss, validation, time; the study's run and ours, and so again; of both
+    # Of both models training loss, validation, time; twice the study's run and ours; of both models
     # gradient norm (with the clipping line) and rate.
     lines = [2, 2, 2] * 2 + [2, 2] + [3, 1] * 2
     assert of_figures(page, "plot.querySelectorAll('.trace').length") == lines
