@@ -1,14 +1,12 @@
 """Stock Spleeter, patched as the study describes: `spleeter train`, to which a choice of
 TensorFlow 1's optimizers is added by name; and ours, by the same configuration.
 
-Usage: python -m tests.spleeter_mod.stock_study AUDIO_FOLDER CONFIGURATION.json ...
-
-Stock Spleeter's model goes to the folder stock_<model_dir>, with the loss of every step in
-losses.json beside it; ours to the `model_dir`.
+For a process of its own, in which determinism is switched on for good. Stock Spleeter's model goes
+to the folder stock_<model_dir>, with the loss of every step in losses.json beside it; ours to the
+`model_dir`.
 """
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -94,9 +92,9 @@ def train_stock(path, run, songs, audio):
     (folder / "losses.json").write_text(json.dumps(losses[0].values))
 
 
-def main():
+def main(audio, *paths):
+    """Train both by each of the configurations `paths`, whose lists' songs are in a folder."""
     tf.config.experimental.enable_op_determinism()
-    audio, *paths = sys.argv[1:]
     for path in map(Path, paths):
         run = configuration.read(path)
         rate = run.settings.sample_rate
@@ -105,7 +103,3 @@ def main():
         )
         train_stock(path, run, songs, audio)
         standalone.train(run, songs, valid, Path("scratch"), verbose=False)
-
-
-if __name__ == "__main__":
-    main()

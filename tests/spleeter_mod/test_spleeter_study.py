@@ -19,6 +19,7 @@ from tests.conftest import ROOT, TEST_DATA
 from tests.spleeter_mod.material import STUDY, choice, published_optimizer
 
 STEPS = 10
+TRAIN = "import sys; from tests.spleeter_mod.stock_study import main; main(*sys.argv[1:])"
 SMALL = {
     **{"T": 64, "F": 256, "frame_length": 1024, "frame_step": 256, "batch_size": 2},
     **{"chunk_duration": 0.8, "n_chunks_per_song": 3, "train_max_steps": STEPS},
@@ -50,7 +51,7 @@ def study(tmp_path_factory):
         (folder / f"{called}.json").write_text(json.dumps(values))
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "tests.spleeter_mod.stock_study", str(TEST_DATA)),
+            *(sys.executable, "-c", TRAIN, str(TEST_DATA)),
             *(f"{called}.json" for called in ALIASES),
         ],
         cwd=folder,
