@@ -62,6 +62,8 @@ def test_runs_are_compared_over_the_steps_that_both_have(frames):
     nesterov = theirs[(theirs.optimizer == "nesterov") & (theirs.steps == 2000)]
     expected = nesterov[(nesterov.step >= 180) & (nesterov.step < 200)].loss.mean()
     assert found.published["nesterov", 2000] == expected
+    fifths = nesterov[nesterov.step < 200].seconds.median()
+    assert found.seconds_published["nesterov", 2000] == pytest.approx(fifths / 5)
 
 
 def test_a_short_run_stands_on_the_axes_of_the_published_one(frames):
