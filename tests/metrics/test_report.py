@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import soundfile
 
 from metrics.errors import InputError
+from metrics.report import against
 from metrics.report.figure import POINTS, thin
 from metrics.report.listen import SECONDS, encode
 from metrics.report.page import build
@@ -79,7 +81,7 @@ def player(page, label):
     return decode(found["src"])
 
 
-STUDY = "../docs/study.md"  # beside the folder of the page
+(STUDY,) = re.findall('href="(.*)"', against.PAGE)  # the one link to another file
 SECTIONS = ["summary", "scores", "curves", "study", "health", "listen", "provenance"]
 
 
