@@ -72,7 +72,7 @@ class Adam(optim.Adam):
         settings: torch.optim's.
     """
 
-    def __init__(self, parameters, *, eps, epsilon_before_correction=False, **settings):
+    def __init__(self, parameters, *, eps=1e-8, epsilon_before_correction=False, **settings):
         super().__init__(parameters, eps=eps, **settings)
         self._eps = eps
         for group in self.param_groups:
