@@ -159,7 +159,7 @@ def compare(folder):
     codes = 0
     for number, track in enumerate(songs.tracks):
         other = by_path.pop(str(track.mixture).encode())
-        _, ours_codes = mine.stored(number, len(keys))
+        _, ours_codes = mine.stored(number)
         for found, key in zip(ours_codes, keys, strict=True):
             codes = max(codes, int(abs(found.astype(int) - other[key].numpy()).max()))
     if by_path:

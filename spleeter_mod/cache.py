@@ -164,15 +164,15 @@ class Segments:
             first: frame.
             spectrograms: (instruments, frames, F, channels), 32-bit floats, to write to.
         """
-        instruments, frames, *_ = spectrograms.shape
-        levels, codes = self.stored(number, instruments)
-        cut = codes[:, first : first + frames]
+        levels, codes = self.stored(number)
+        cut = codes[:, first : first + spectrograms.shape[1]]
         for codes_of, levels_of, spectrogram in zip(cut, levels, spectrograms, strict=True):
             decode(codes_of, *levels_of, spectrogram)
 
-    def stored(self, number: int, instruments: int) -> tuple[np.ndarray, np.ndarray]:
+    def stored(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """The levels and the bytes of segment `number`, which is there, on the disk."""
-        file = self.file(number)
+        file, (track, _) = self.file(number), self._of[number]
+        instruments = len(_files(track))
         levels = np.memmap(file, LEVELS, "r", shape=(instruments, 2))
         codes = np.memmap(file, np.uint8, "r", offset=levels.nbytes)
         return levels, codes.reshape(instruments, -1, self._settings.F, CHANNELS)

@@ -9,6 +9,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from spleeter_mod import cache, hooks, session
@@ -126,7 +127,7 @@ def _go_on(settings, work, first_step, records, steps, epochs, config, verbose):
     place, valid_place = work.caches
     segments = cache.Segments(settings, work.train, cache.to_train_on(settings), place)
     drawn = draws(settings, segments)
-    segments.fill(sorted(set(drawn[:, 0].tolist())))
+    segments.fill(np.unique(drawn[:, 0]))
     valid_segments = cache.Segments(
         settings, work.valid, cache.to_validate_on(settings), valid_place
     )

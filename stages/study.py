@@ -2,10 +2,9 @@
 
 A study is a file in conf/study/: what all its experiments have in common (`overrides`), the choices
 that they cross (`cells`), the stages to run if not all (`targets`), and the cell that the report
-compares the others with (`baseline`). Every cell is repeated for each seed, from the study's
-first. Experiments are named
-after the study, their choices and their seed. One that is done at the present commit is not run
-again; Ctrl-C stops them, and the same command goes on.
+compares the others with (`baseline`). Every cell is repeated for each seed, from the study's first.
+Experiments are named after the study, their choices and their seed. One that is done at the present
+commit is not run again; Ctrl-C stops them, and the same command goes on.
 """
 
 import argparse

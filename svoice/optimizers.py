@@ -26,6 +26,7 @@ class RMSprop(optim.RMSprop):
         self, parameters, *, initial_mean_square=0.0, epsilon_inside_root=False, **settings
     ):
         super().__init__(parameters, **settings)
+        self._as_torch = not initial_mean_square and not epsilon_inside_root
         for group in self.param_groups:
             group["initial_mean_square"] = initial_mean_square
             group["epsilon_inside_root"] = epsilon_inside_root
@@ -33,9 +34,10 @@ class RMSprop(optim.RMSprop):
     @torch.no_grad()
     def step(self):
         """Take a step."""
+        if self._as_torch:
+            super().step()  # the same, in fewer operations
+            return
         for group in self.param_groups:
-            if not group["initial_mean_square"] and not group["epsilon_inside_root"]:
-                return super().step()  # the same, in fewer operations
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._update(parameter, group)

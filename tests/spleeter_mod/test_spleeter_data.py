@@ -189,7 +189,7 @@ def test_a_segment_is_as_long_as_it_says(run):
     for chosen in (run, dataclasses.replace(run, chunk_seconds=30.0)):
         stored = segments(chosen)
         lengths = [stored.frames(number) for number in range(len(stored))]
-        kept = [stored.stored(number, 5)[1].shape[1] for number in range(len(stored))]
+        kept = [stored.stored(number)[1].shape[1] for number in range(len(stored))]
         assert lengths == kept
 
 
@@ -224,9 +224,7 @@ def test_changed_audio_under_the_same_name_is_another_cache(run):
     os.utime(copy, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert first != place(run)
     changed = segments(run)
-    same = [
-        np.array_equal(changed.stored(k, 5)[1], stored.stored(k, 5)[1]) for k in range(len(stored))
-    ]
+    same = [np.array_equal(changed.stored(k)[1], stored.stored(k)[1]) for k in range(len(stored))]
     assert not all(same)
 
 
