@@ -58,10 +58,19 @@ def on_all_cores(
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
+        _kill(pool)
         found = "one that was killed (out of memory?)"
         raise InputError("worker processes", found, "all of them to finish") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    """Ends the workers of a pool that has lost one. The lost one may have held the lock under which
+    they all hand over their results, for which the others then wait for ever; and Python's own way
+    to end them is SIGTERM, which they ignore."""
+    for process in list((pool._processes or {}).values()):
+        process.kill()
 
 
 def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

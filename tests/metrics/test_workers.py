@@ -2,6 +2,9 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from threadpoolctl import threadpool_info
 
 from metrics.errors import InputError
 from metrics.workers import cores, on_all_cores
+from tests.conftest import ROOT
 
 
 def blas_threads(_):
@@ -51,6 +55,40 @@ def test_a_killed_worker_is_one_line():
     with pytest.raises(InputError, match="one that was killed") as caught:
         list(on_all_cores(die, [None]))
     assert "\n" not in str(caught.value)
+
+
+def die_with_the_lock_of_the_results(number):
+    """One worker is killed as it hands over its result, while the other one waits to do so."""
+    if number:
+        time.sleep(0.2)
+        return number
+    frame = sys._getframe()
+    while "result_queue" not in frame.f_locals:
+        frame = frame.f_back
+    frame.f_locals["result_queue"]._wlock.acquire()
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+DIES = """
+from metrics.workers import on_all_cores
+from tests.metrics.test_workers import die_with_the_lock_of_the_results
+list(on_all_cores(die_with_the_lock_of_the_results, [0, 1], workers=2))
+"""
+
+
+def test_a_worker_that_is_killed_with_the_lock_of_the_results_does_not_hold_up_the_others():
+    """They wait for that lock, and ignore SIGTERM, with which Python would end them."""
+    with subprocess.Popen(
+        [sys.executable, "-c", DIES], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            _, error = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert error.splitlines()[-1].endswith(
+        "found one that was killed (out of memory?), expected all of them to finish"
+    )
 
 
 def test_the_cores_are_those_that_this_process_may_use():
