@@ -1,4 +1,6 @@
-"""Work on all cores."""
+"""Distributes work over all cores."""
+
+from __future__ import annotations
 
 import multiprocessing
 import os
@@ -13,7 +15,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from metrics.errors import InputError
+from contract.errors import InputError
 
 IN_FLIGHT = 4  # batches per worker: enough to keep it busy, few enough to hold in memory
 
@@ -22,7 +24,7 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """The cores that this process may run on."""
+    """Returns how many cores this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
@@ -34,33 +36,37 @@ def on_all_cores(
 ) -> Iterator[Result]:
     """Yields `function(item)` of every item, in their order, whatever the number of workers.
 
-    Items are taken as they are worked on, so that there may be any number of them. The function's
-    exceptions are raised here. However this process ends, so do the workers.
+    Items are taken only as the work proceeds, so that there may be any number of them. Exceptions
+    of the function are raised here. The workers end when this process ends, however it does.
 
     Args:
-        function: of a module, so that it has a name in the workers.
-        workers: processes; None is one per core.
-        batch: items that a worker gets at once; more than one where they take milliseconds.
+        function: defined at the top level of a module, so that the workers can find it by name.
+        items: what the function is called with.
+        workers: the number of processes; None for one per core.
+        batch: how many items a worker gets at once; more than one where each takes milliseconds.
 
     Raises:
         InputError: a worker was killed.
     """
     workers = workers or cores()
-    # Forked, a worker starts at once: nothing is imported again.
+    # A forked worker starts at once: nothing is imported again.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare)
     pending = deque()
     try:
         items = iter(items)
-        while some := list(islice(items, batch)):
-            pending.append(pool.submit(_each, function, some))
+        while items_of_batch := list(islice(items, batch)):
+            pending.append(pool.submit(_call_each, function, items_of_batch))
             if len(pending) == IN_FLIGHT * workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
         _kill(pool)
-        found = "one that was killed (out of memory?)"
-        raise InputError("worker processes", found, "all of them to finish") from None
+        raise InputError(
+            "worker processes",
+            "one of them was killed, perhaps because memory ran out",
+            "repeat the command with more memory or on fewer cores",
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -73,13 +79,16 @@ def _kill(pool: ProcessPoolExecutor) -> None:
         process.kill()
 
 
-def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+def _call_each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
 def _prepare() -> None:
-    """In a new worker: signals, which the whole group may get, are for the main process, whose end
-    is also the worker's."""
+    """Prepares a new worker.
+
+    Signals, which the whole process group may get, are left to the main process, whose end is also
+    the worker's.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,32 +1,34 @@
 """32-bit float WAV files that depend on nothing but their samples.
 
-libsndfile writes the time of day into a float file's PEAK chunk, so that the same estimate never
-has the same checksum twice.
+libsndfile writes the time of day into the PEAK chunk of a float file, so that the same estimate has
+a different checksum each time.
 """
+
+from __future__ import annotations
 
 import struct
 from pathlib import Path
 
 import numpy as np
 
-from spleeter_mod.errors import naming
-from spleeter_mod.files import write_all
+from contract.errors import naming
+from contract.files import write_all
 
 IEEE_FLOAT = 3
 HEADER = "<4sI4s 4sIHHIIHHH 4sII 4sI"
 
 
 class FloatWav:
-    """A float WAV file of known length, written piece by piece."""
+    """A float WAV file of known length that is written piece by piece.
 
-    def __init__(self, path: Path, sample_rate: int, channels: int, frames: int):
-        """
-        Args:
-            path: the file to make.
-            sample_rate: in Hz.
-            channels: how many.
-            frames: samples of each channel that will be written.
-        """
+    Args:
+        path: the file.
+        sample_rate: in Hz.
+        channels: the number of channels.
+        frames: the samples of each channel that will be written.
+    """
+
+    def __init__(self, path: Path, sample_rate: int, channels: int, frames: int) -> None:
         self._path = path
         frame_bytes = 4 * channels
         data_bytes = frames * frame_bytes
@@ -40,9 +42,14 @@ class FloatWav:
             write_all(self._file, struct.pack(HEADER, *chunks))
 
     def write(self, samples: np.ndarray) -> None:
-        """Append `samples`, (samples, channels)."""
+        """Appends samples.
+
+        Args:
+            samples: (samples, channels).
+        """
         with naming(self._path):
             write_all(self._file, np.ascontiguousarray(samples, dtype="<f4").tobytes())
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()

@@ -5,19 +5,19 @@ results/<model>/environment.json: the runtime, the hash of the pinned requiremen
 of every package.
 """
 
-import hashlib
+from __future__ import annotations
+
 import json
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from metrics.errors import InputError
-from stages import engine, images, outputs
-from stages.params import DockerRuntime, LocalRuntime, load
+from contract import files
+from contract.params import DockerRuntime, load
 from stages.run import run
-
-PACKAGES = {"spleeter": "spleeter_mod", "svoice": "svoice"}
+from stages.runtime import engine, images
+from stages.runtime.virtual_environments import PACKAGES, interpreter, requirements_hash
 
 # Runs in the trainer's environment, which has none of our packages.
 _DESCRIBE = """
@@ -35,55 +35,31 @@ print(json.dumps({
 
 
 def main() -> None:
+    """Writes both environment files; an image that is missing is built first."""
     runtime = load().runtime
-    describe = _images if runtime.name == "docker" else _virtual_environments
-    for model, described in describe(runtime):
+    descriptions = _images(runtime) if runtime.name == "docker" else _virtual_environments()
+    for model, description in descriptions:
         content = {
             "runtime": runtime.name,
             "requirements_sha256": requirements_hash(model),
-            **described,
+            **description,
         }
         path = Path("results", model, "environment.json")
-        outputs.write(path, json.dumps(content, indent=2) + "\n")
+        files.write(path, json.dumps(content, indent=2) + "\n")
 
 
-def _virtual_environments(_: LocalRuntime) -> Iterator[tuple[str, dict]]:
+def _virtual_environments() -> Iterator[tuple[str, dict[str, Any]]]:
     for model in PACKAGES:
-        found = subprocess.run(
-            [interpreter(model), "-c", _DESCRIBE], capture_output=True, text=True, check=True
-        )
-        yield model, json.loads(found.stdout)
+        command = [interpreter(model), "-c", _DESCRIBE]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        yield model, json.loads(done.stdout)
 
 
-def _images(runtime: DockerRuntime) -> Iterator[tuple[str, dict]]:
+def _images(runtime: DockerRuntime) -> Iterator[tuple[str, dict[str, Any]]]:
     with engine.connected() as client:
         for model in PACKAGES:
-            image = images.image(client, model, runtime)
-            yield model, {"image": image.tags[0], **images.described(image)}
-
-
-def requirements_hash(model: str) -> str:
-    """The sha256 of a trainer's pinned requirements."""
-    return hashlib.sha256(Path(f"docker/requirements/{model}.txt").read_bytes()).hexdigest()
-
-
-def interpreter(model: str) -> Path:
-    """The Python of a trainer's virtual environment.
-
-    It lies beside the running one, not below the working directory: DVC's temporary workspaces
-    hold no environments.
-
-    Raises:
-        InputError: it is missing, or was made from other requirements.
-    """
-    venv = Path(sys.prefix).parent / model
-    installed = venv / "requirements.sha256"  # written by `make setup`
-    if not installed.is_file():
-        raise InputError(venv, "no environment", f"{model}'s, as `make setup` installs it")
-    if installed.read_text().strip() != requirements_hash(model):
-        expected = f"docker/requirements/{model}.txt: run `make setup`"
-        raise InputError(venv, "other requirements", expected)
-    return venv / "bin" / "python"
+            image = images.find_or_build(client, model, runtime)
+            yield model, {"image": image.tags[0], **images.description(image)}
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import copy
 import os
 import signal
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,17 @@ TEST_DATA = ROOT / "scratch" / "test-data"
 # A shell that starts the tests in the background has them ignore Ctrl-C, and all they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# Where everything has to be tested: nothing is skipped for want of a program, and generated
+# examples are many.
+IN_CI = os.environ.get("CI") == "true"
+
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("full", deadline=None, max_examples=100)
+    settings.register_profile("quick", deadline=None, max_examples=15)
+    settings.load_profile("full" if IN_CI else "quick")
 
 OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 
@@ -69,3 +81,12 @@ def workspace(tmp_path):
     made = Workspace(root, params)
     made.write_params()
     return made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what is known by where it is or by what it uses, for `pytest -m "not slow"`."""
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+        if item.path.parent.name == "pipeline":
+            item.add_marker(pytest.mark.slow)

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
 from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech
 from tests.yaml_files import read_yaml, write_yaml
 

@@ -1,4 +1,4 @@
-"""Loaded by DVC as it composes params.yaml: refuses a bad configuration in one clear line.
+"""Refuses a bad configuration in one clear line. DVC loads this as it composes params.yaml.
 
 Hydra reports an unknown group or key over many lines, and checks no ranges. DVC offers no hook
 after composition, only this plugin folder (`hydra.plugins_path`), so the composing method of
@@ -6,13 +6,17 @@ Hydra's loader is wrapped here. `SystemExit` passes through DVC untouched: nothi
 queued or run.
 """
 
+from __future__ import annotations
+
 import sys
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -22,11 +26,11 @@ from omegaconf.errors import (
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from metrics.errors import InputError, alternatives
-from metrics.repository import check_repository
-from stages.hand_edits import tell
-from stages.overrides import check_choices
-from stages.params import Params, check, choices_with
+from contract.errors import InputError, alternatives
+from contract.params import Params, check, choices_with
+from studies.hand_edits import report_edits
+from studies.overrides import check_choices
+from studies.repository import check_repository
 
 ROOT = Path(__file__).resolve().parents[2]
 # The keys of params.yaml that are chosen by the name of a file in conf/.
@@ -34,18 +38,20 @@ GROUPS = [key for key in Params.model_fields if (ROOT / "conf" / key).is_dir()]
 TEMPORARY = {"--temp", "--queue"}  # the options of `dvc exp run` that make temporary workspaces
 
 
-def _strict(load_configuration):
+def _strict(load_configuration: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Returns the composing method with checks before and after it."""
+
     @wraps(load_configuration)
-    def load(*args, **kwargs):
+    def load(*args: Any, **kwargs: Any) -> DictConfig:
         overrides = kwargs.get("overrides", args[2] if len(args) > 2 else [])
         try:
             check_repository(ROOT, temporary=not TEMPORARY.isdisjoint(sys.argv))
             check_choices(overrides, GROUPS)
             config = load_configuration(*args, **kwargs)
-            checked = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-            params = OmegaConf.to_container(checked, resolve=True)
+            own_keys = [key for key in config if key != "hydra"]
+            params = OmegaConf.to_container(OmegaConf.masked_copy(config, own_keys), resolve=True)
             check(params)
-            tell(ROOT, params)
+            report_edits(ROOT, params)
         except InputError as error:
             sys.exit(f"ERROR: {error}")
         except (HydraException, OmegaConfBaseException) as error:
@@ -56,11 +62,13 @@ def _strict(load_configuration):
 
 
 def _one_line(error: Exception) -> str:
+    """Returns what an error of Hydra or OmegaConf says, as one line."""
     if isinstance(error, InterpolationKeyError):
-        expected = "no ${…}, or one with a backslash before it where it is meant as it stands"
-        return str(InputError(error.full_key, "a reference to a key that does not exist", expected))
+        problem = "refers to a key that does not exist"
+        remedy = r"if ${…} is meant literally, write \${…}"
+        return str(InputError(error.full_key, problem, remedy))
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
-        return str(_no_such_key(error.__cause__.full_key))
+        return str(_unknown_key(error.__cause__.full_key))
     lines = [line.strip() for line in str(error).splitlines()]
     if "Config search path:" in lines:
         lines = lines[: lines.index("Config search path:")]
@@ -70,11 +78,12 @@ def _one_line(error: Exception) -> str:
     return "; ".join([message, *rest])
 
 
-def _no_such_key(key: str) -> InputError:
+def _unknown_key(key: str) -> InputError:
     group, _, rest = key.partition(".")
     if group in GROUPS and rest and (choices := choices_with(group, rest)):
-        return InputError(key, "no such key in this choice", f"it with {alternatives(choices)}")
-    return InputError(key, "no such key", "a key of conf/, as params.yaml shows them")
+        problem = f"this choice of {group} has no such key"
+        return InputError(key, problem, f"it belongs to {alternatives(choices)}")
+    return InputError(key, "there is no such key", "see the keys in params.yaml")
 
 
 ConfigLoaderImpl.load_configuration = _strict(ConfigLoaderImpl.load_configuration)

@@ -1,4 +1,5 @@
-"""A repository for each module: the files of this one, committed, at the tiniest size."""
+"""A repository for each module: the files of this one, committed, in which the pipeline has run at
+the smallest size. It runs once; each module has a copy, with DVC's cache."""
 
 import os
 import shutil
@@ -91,10 +92,20 @@ def make_repository(root: Path) -> Repository:
     return made
 
 
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    made = make_repository(tmp_path_factory.mktemp("clone") / "repository")
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory):
+    """A repository in which the pipeline has run once, for others to be copied from."""
+    made = make_repository(tmp_path_factory.mktemp("first_run") / "repository")
     made.experiment(name="base")
     made.commit("A first run")
+    return made
+
+
+@pytest.fixture(scope="module")
+def repository(first_run, tmp_path_factory):
+    """A copy of `first_run` for one module, whose tests may change it."""
+    root = tmp_path_factory.mktemp("clone") / "repository"
+    shutil.copytree(first_run.root, root, symlinks=True)
+    made = Repository(root)
     yield made
     made("dvc", "queue", "stop", "--kill", check=False)

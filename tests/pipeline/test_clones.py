@@ -51,8 +51,7 @@ def is_refused(repository: Repository, command: list[str], message: str) -> None
 def test_a_shallow_clone_is_refused_where_the_experiment_would_be_lost(origin, clone, command):
     shallow = clone("shallow", "--depth=1", source=f"file://{origin.root}")
     message = (
-        "found a shallow clone, expected a full one, or DVC loses the experiment: "
-        "run `git fetch --unshallow`"
+        "is a shallow clone, from which DVC would lose the experiment; run `git fetch --unshallow`"
     )
     is_refused(shallow, [*command, "-S", "seed=1", "environments"], message)
     shallow("dvc", "exp", "run", "-n", "here", "-S", "seed=1", "environments")
@@ -63,8 +62,8 @@ def test_a_shallow_clone_is_refused_where_the_experiment_would_be_lost(origin, c
 @pytest.mark.parametrize("letter", ["Ü", "#", "?", "%20"])
 def test_a_path_that_dvc_cannot_handle_is_refused(clone, letter, command):
     message = (
-        f"found '{letter}' in the path of the repository, expected a path of ASCII letters "
-        "without #, ? and %: move or clone the repository there"
+        f"DVC's temporary workspaces cannot handle '{letter}' in this path; "
+        "move or clone the repository to a path of ASCII characters without #, ? and %"
     )
     is_refused(clone(f"a{letter}b"), [*command, "-S", "seed=1", "environments"], message)
 
@@ -96,8 +95,11 @@ def archive(tmp_path):
 
 
 def test_an_unpacked_archive_runs_the_pipeline_and_says_what_experiments_need(archive):
-    told = archive("make", "setup").stdout
-    assert "This folder is not a Git repository" in told
+    output = archive("make", "setup").stdout
+    assert (
+        "This folder is not a Git repository: the pipeline runs, but experiments and studies need "
+        "one.\n"
+    ) in output
     archive("dvc", "repro", "environments")
     assert (archive.root / "results/svoice/environment.json").is_file()
     experiment = ["dvc", "exp", "run", "--temp", "-S", "seed=1", "environments"]
@@ -106,20 +108,20 @@ def test_an_unpacked_archive_runs_the_pipeline_and_says_what_experiments_need(ar
     assert done.stdout.startswith("ERROR: Only supported for Git repositories.")
     assert done.stdout.count("\n") == 1
     for command in (
-        ["-m", "stages.study", "mini"],
-        ["-m", "metrics.report", "HEAD", "--out", "page.html"],
+        ["-m", "studies.study", "mini"],
+        ["-m", "studies.report", "HEAD", "--out", "page.html"],
     ):
         done = archive(sys.executable, *command, check=False)
         assert done.returncode == 1
         assert done.stdout == (
-            f"ERROR: {archive.root}: found no Git repository, expected a Git repository with a "
-            "commit: run `git init && git add --all && git commit`, then `make setup`\n"
+            f"ERROR: {archive.root}: is not a Git repository with a commit; "
+            "run `git init && git add --all && git commit`, then `make setup`\n"
         )
     archive("git", "init", "-q")
     archive("git", "config", "user.email", "tests@example.org")
     archive("git", "config", "user.name", "Tests")
     archive.commit("The start")
-    assert "not a Git repository" not in archive("make", "setup").stdout
+    assert "This folder is not a Git repository" not in archive("make", "setup").stdout
     archive(*experiment)
     assert len(experiments(archive)) == 1
 

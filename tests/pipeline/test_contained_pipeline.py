@@ -13,9 +13,11 @@ import pandas as pd
 import pytest
 from docker.errors import NotFound
 
-from stages.engine import LAUNCHER
+from stages.runtime.engine import LAUNCHER
 from tests import docker_engine
 from tests.pipeline.conftest import OVERRIDES
+
+pytestmark = pytest.mark.docker
 
 MODELS = ["spleeter", "svoice"]
 CONTAINERS = [*OVERRIDES, "runtime=docker"]

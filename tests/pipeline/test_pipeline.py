@@ -127,10 +127,14 @@ def test_one_models_learning_rate_retrains_only_that_model(repository):
 def test_a_bad_override_changes_nothing(repository):
     before = results(repository)
     params = (repository.root / "params.yaml").read_text()
-    for override in ("optimizer=adm", "optimizer.svoice.lr=-1", "optimiser=sgd"):
+    for override, problem in (
+        ("optimizer=adm", "In 'config': Could not find 'optimizer/adm'; available options in"),
+        ("optimizer.svoice.lr=-1", "optimizer.svoice.lr: found -1, expected a number above 0"),
+        ("optimiser=sgd", "optimiser: there is no such key; see the keys in params.yaml"),
+    ):
         done = repository.experiment(override, check=False)
         assert done.returncode != 0
-        assert done.stdout.startswith("ERROR: ")
+        assert done.stdout.startswith(f"ERROR: {problem}")
         assert done.stdout.count("\n") == 1
     assert results(repository) == before
     assert (repository.root / "params.yaml").read_text() == params

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from dvc.repo import Repo
 
-from metrics.revisions import read, states, unfinished
-from stages import queue_workers
+from studies import queue_workers
+from studies.revisions import read, states, unfinished
 from tests.conftest import ROOT
 from tests.yaml_files import write_yaml
 
@@ -35,13 +35,14 @@ cp params.yaml out.txt
 STUDY = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
-from stages import study
 from stages.run import run
-study.DEAD_SECONDS = 4
+from studies import runner
+from studies.definition import Experiment, Study
+runner.DEAD_SECONDS = 4
 count, jobs = map(int, sys.argv[1:])
-cells = [study.Experiment(f"cell-{{x}}", [f"x={{x}}"]) for x in range(count)]
-nothing = study.Study(overrides=[], cells=[], baseline={{}})
-run(lambda: study.carry_out("cells", cells, nothing, jobs) and None, own_arguments=True)
+cells = [Experiment(f"cell-{{x}}", [f"x={{x}}"]) for x in range(count)]
+study = Study(overrides=[], cells=[], baseline={{}})
+run(lambda: runner.run_experiments("cells", cells, study, jobs) and None, own_arguments=True)
 """
 
 
@@ -125,7 +126,7 @@ class Cells:
         with Repo(str(self.root)) as repo:
             queue = repo.experiments.celery_queue
             infofiles = {queue.get_infofile_path(e.stash_rev): e.name for e in queue.iter_active()}
-            workers = queue_workers.alive(queue)
+            workers = queue_workers.living_workers(queue)
         found = {}
         for worker in workers:
             for child in children_of(worker):
@@ -140,7 +141,7 @@ class Cells:
     def left(self) -> list[list[str]]:
         """What runs of this repository."""
         with Repo(str(self.root)) as repo:
-            workers = list(queue_workers.alive(repo.experiments.celery_queue))
+            workers = list(queue_workers.living_workers(repo.experiments.celery_queue))
         found = [command_of(process) for process in workers]
         for process in psutil.process_iter(["cmdline"]):
             command = process.info["cmdline"] or []
@@ -197,7 +198,7 @@ def cells(tmp_path):
     yield made
     made.open_gate()
     with Repo(str(made.root)) as repo:
-        queue_workers.kill(queue_workers.alive(repo.experiments.celery_queue))
+        queue_workers.kill(queue_workers.living_workers(repo.experiments.celery_queue))
 
 
 def test_a_cell_whose_worker_dies_is_queued_again_while_the_others_live(cells):
@@ -207,7 +208,7 @@ def test_a_cell_whose_worker_dies_is_queued_again_while_the_others_live(cells):
         worker = wait(lambda: cells.worker_of("cell-0"), study.said)
         orphans = worker.children(recursive=True)
         worker.kill()
-        study.until("again    cell-0: its worker died")
+        study.until("retry    cell-0: its worker died\n")
         psutil.wait_procs(orphans, timeout=SECONDS)
         assert not any(orphan.is_running() for orphan in orphans)
         cells.open_gate()
@@ -225,10 +226,10 @@ def test_a_cell_whose_workers_die_has_failed_with_its_reason(cells, tmp_path):
         study.until("failed   cell-0")
         cells.open_gate()
         assert study.ended() == 0
-        assert study.said().count("again    cell-0: its worker died") == 2
+        assert study.said().count("retry    cell-0: its worker died\n") == 2
     assert states(cells.root) == {"cell-0": "failed", "cell-1": "done"}
     assert not cells.twice()
-    reason = "ERROR: its worker died; it was tried 3 times"
+    reason = "ERROR: its worker died (attempt 3 of 3)"
     assert cells("dvc", "queue", "logs", "cell-0").rstrip().endswith(f"\n{reason}")
     (failed,) = read(cells.root, ["cell-0"], tmp_path / "read")
     assert failed.log.splitlines()[-1] == reason
@@ -245,7 +246,7 @@ def test_what_runs_for_ever_under_a_killed_worker_of_the_users_is_run_again(cell
     worker.kill()
     assert states(cells.root) == {"cell-0": "running"}
     with cells.study(1, 1) as study:
-        study.until("again    cell-0: its worker died")
+        study.until("retry    cell-0: its worker died\n")
         cells.open_gate()
         assert study.ended() == 0
     assert states(cells.root) == {"cell-0": "done"}
@@ -305,9 +306,10 @@ def test_done_cells_of_an_amended_commit_are_restored_not_trained(cells, tmp_pat
     with cells.study(3, 2) as study:
         assert study.ended() == 0
         for name in ("cell-0", "cell-1"):
-            assert f"again    {name}: done at {before}, which is not the present commit" in (
-                study.said()
-            )
+            assert (
+                f"rerun    {name}: it is done at {before}, not at the current commit; "
+                "DVC's run cache restores what has not changed since\n"
+            ) in study.said()
         assert study.said().count(", from DVC's run cache") == 2
     assert cells.started() == {"0": 1, "1": 1, "2": 1}
     assert set(states(cells.root).values()) == {"done"} and len(states(cells.root)) == 3
@@ -321,17 +323,20 @@ def test_done_cells_of_other_code_are_trained_again(cells):
     cells.commit("Other code")
     with cells.study(1, 1) as study:
         assert study.ended() == 0
-        assert "done     cell-0 (1 of 1), trained again" in study.said()
+        assert "done     cell-0 (1 of 1), trained again\n" in study.said()
     assert cells.started() == {"0": 2}
 
 
 def test_a_commit_while_a_study_runs_loses_nothing(cells):
     with cells.study(2, 1) as study:
         wait(lambda: cells.worker_of("cell-0"), study.said)
-        cells.commit("Meanwhile")
+        before = cells("git", "rev-parse", "--short=7", "HEAD").strip()
+        cells.commit("In the meantime")
+        after = cells("git", "rev-parse", "--short=7", "HEAD").strip()
         cells.open_gate()
         assert study.ended() == 0
-        assert "on from there" in study.said()
+        change = f"the current commit has changed from {before} to {after}"
+        assert f"{change}; the study continues there\n" in study.said()
     assert states(cells.root) == {"cell-0": "done", "cell-1": "done"}
     assert cells.started() == {"0": 1, "1": 1}
 
@@ -348,7 +353,7 @@ def test_many_cells_and_workers_of_dvc_one_of_which_is_killed(cells):
         entry, _ = unfinished(repo)[name, repo.scm.get_rev()]
 
         def others_ended():
-            if list(queue.iter_queued()) and not queue_workers.alive(queue):
+            if list(queue.iter_queued()) and not queue_workers.living_workers(queue):
                 # One by one, DVC's workers give up over a message that another has half written.
                 cells("dvc", "queue", "start", "-j", str(WORKERS))
             waiting = [*queue.iter_active(), *queue.iter_queued()]
@@ -374,7 +379,7 @@ def test_many_cells_and_workers_of_a_study_one_of_which_is_killed(cells):
         killed, worker = wait(cells.busy, study.said).popitem()
         worker.kill()
         assert study.ended() == 0
-        assert f"again    {killed}: its worker died" in study.said()
+        assert f"retry    {killed}: its worker died\n" in study.said()
     assert Counter(states(cells.root).values()) == {"done": CELLS}
     assert not cells.twice()
     wait(lambda: not cells.left(), lambda: str(cells.left()))

@@ -1,4 +1,4 @@
-"""A study through the real DVC: interrupted, gone on with, and reported as what it came to."""
+"""A study through the real DVC: it is interrupted, resumes, and is reported with its results."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ import pytest
 from dvc.repo import Repo
 from dvc.repo.experiments.refs import ExpRefInfo
 
-from metrics.experiments import summary
-from metrics.revisions import read, states
+from report.experiments import summary
+from studies.revisions import read, states
 from tests.pipeline.conftest import OVERRIDES
 from tests.yaml_files import parse_yaml, write_yaml
 
@@ -41,7 +41,7 @@ def started(repository, said, until, *options):
     """The study in the background, once its output in the file `said` has the line `until`."""
     with said.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stages.study", "tiny", *options],
+            [sys.executable, "-m", "studies.study", "tiny", *options],
             cwd=repository.root,
             env=repository.environment,
             stdin=subprocess.DEVNULL,
@@ -74,7 +74,7 @@ def interrupted(repository, tmp_path_factory):
 @pytest.fixture(scope="module")
 def gone_on(repository, interrupted):
     """The same command again: what it said and how it ended."""
-    return repository(sys.executable, "-m", "stages.study", "tiny", check=False)
+    return repository(sys.executable, "-m", "studies.study", "tiny", check=False)
 
 
 def test_ctrl_c_stops_what_runs(repository, interrupted):
@@ -98,7 +98,7 @@ def test_a_failed_experiment_fails_the_command_after_the_report(repository, gone
     assert "reports/tiny.html: 4 experiments" in gone_on.stdout
     page = (repository.root / "reports/tiny.html").read_text()
     assert f"▲ {FAILED} failed." in page
-    assert "runtime.gpus: found" in page  # the end of its log says why
+    assert "runtime.gpus: requests 99 GPUs, but " in page  # the end of its log says why
     assert "1 of 1 run diverged" in page
     assert "1 of 1 run failed" in page
 
@@ -121,7 +121,7 @@ def test_a_file_that_the_cache_lost_is_told(repository, gone_on, tmp_path):
     kept = cached.read_bytes()
     cached.unlink()
     try:
-        made = repository(sys.executable, "-m", "metrics.report", DONE, "--out", "lost.html")
+        made = repository(sys.executable, "-m", "studies.report", DONE, "--out", "lost.html")
         assert "lost.html: 1 experiments" in made.stdout
         assert "completed, no steps.csv" in (repository.root / "lost.html").read_text()
     finally:
@@ -132,7 +132,7 @@ def test_again_nothing_runs(repository, gone_on):
     repository("dvc", "queue", "remove", FAILED)
     path = repository.root / "conf/study/tiny.yaml"
     write_yaml(path, {**STUDY, "cells": STUDY["cells"][:2]})
-    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    again = repository(sys.executable, "-m", "studies.study", "tiny")
     assert "tiny: 3 experiments, 3 of them done or running" in again.stdout
     assert "queued" not in again.stdout
 
@@ -148,9 +148,9 @@ def test_what_died_with_its_worker_is_run_again(repository, gone_on, tmp_path):
             queue.wait_for_start(entry)  # a worker has taken it a moment before it has a process
             os.killpg(os.getpgid(queue.proc[entry.stash_rev].pid), signal.SIGKILL)
     assert states(repository.root)["tiny-adam-seed1"] == "running"  # so it seems to DVC
-    more = repository(sys.executable, "-m", "stages.study", "tiny", "--seeds", "2", "--jobs", "2")
+    more = repository(sys.executable, "-m", "studies.study", "tiny", "--seeds", "2", "--jobs", "2")
     assert "tiny: 6 experiments, 4 of them done or running" in more.stdout
-    assert "again    tiny-adam-seed1: its worker died" in more.stdout
+    assert "retry    tiny-adam-seed1: its worker died\n" in more.stdout
     assert "reports/tiny.html: 6 experiments" in more.stdout
     found = states(repository.root)
     assert [found[f"tiny-{name}-seed1"] for name in ("adam", "sgd")] == ["done", "done"]
@@ -181,7 +181,7 @@ def test_a_training_whose_worker_is_killed_goes_on_under_another(repository, gon
         worker.kill()
         assert process.wait(300) == 0
     assert not any(orphan.is_running() for orphan in (executor, *orphans))
-    assert f"again    {name}: its worker died" in said.read_text()
+    assert f"retry    {name}: its worker died\n" in said.read_text()
     assert states(repository.root)[name] == "done"
     (experiment,) = read(repository.root, [name], tmp_path)
     steps = experiment.workspace.svoice.steps["step"]
@@ -198,9 +198,9 @@ def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
             for out in locked["stages"][stage]["outs"]:
                 if out["path"].endswith(("steps.csv", "scores.csv")):
                     Path(repo.cache.local.oid_to_path(out["md5"])).unlink()
-    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    again = repository(sys.executable, "-m", "studies.study", "tiny")
     gone = "results/svoice/steps.csv, results/svoice/scores.csv"
-    assert f"again    {STOPPED}: DVC's cache has lost its {gone}" in again.stdout
+    assert f"rerun    {STOPPED}: DVC's cache has lost its {gone}\n" in again.stdout
     assert f"done     {STOPPED}" in again.stdout
     (experiment,) = read(repository.root, [STOPPED], tmp_path)
     assert experiment.commit != before
@@ -210,8 +210,8 @@ def test_what_the_cache_has_lost_is_made_again(repository, gone_on, tmp_path):
 
 def test_an_amended_commit_trains_nothing_again(repository, gone_on):
     repository("git", "commit", "-q", "--amend", "--allow-empty", "-m", "In other words")
-    again = repository(sys.executable, "-m", "stages.study", "tiny")
+    again = repository(sys.executable, "-m", "studies.study", "tiny")
     assert "tiny: 3 experiments, 0 of them done or running" in again.stdout
-    assert again.stdout.count("which is not the present commit") == 3
+    assert again.stdout.count(", not at the current commit; DVC's run cache restores ") == 3
     assert again.stdout.count(", from DVC's run cache") == 3
     assert "reports/tiny.html: 3 experiments" in again.stdout

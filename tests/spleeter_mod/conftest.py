@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-# As spleeter_mod does; some tests import TensorFlow first.
+# `spleeter_mod` sets this as well, but some tests import TensorFlow before it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,7 +30,11 @@ class Command:
         }
 
     def start(self, before: str = "") -> subprocess.Popen:
-        """Runs the command in the background, after the code `before`."""
+        """Starts the command and does not wait for it.
+
+        Args:
+            before: Python code to run in the same process before the command.
+        """
         how = dict(self._how)
         if before:
             python, _, module, *arguments = how["args"]
@@ -39,6 +43,7 @@ class Command:
         return subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def run(self) -> subprocess.CompletedProcess:
+        """Runs the command to its end."""
         return subprocess.run(**self._how, capture_output=True, timeout=300)
 
 
@@ -49,11 +54,14 @@ def command():
 
 @pytest.fixture
 def set_params():
-    """Change keys of groups of a workspace's params.yaml."""
+    """A function that changes keys in groups of a workspace's params.yaml.
+
+    A choice with its name replaces its group.
+    """
 
     def change(workspace, **groups):
         for group, values in groups.items():
-            if isinstance(values, dict):
+            if isinstance(values, dict) and "name" not in values:
                 workspace.params[group] = {**workspace.params[group], **values}
             else:
                 workspace.params[group] = values
@@ -64,5 +72,5 @@ def set_params():
 
 @pytest.fixture(autouse=True)
 def quiet_spleeter():
-    """Spleeter logs every chunk of audio it loads; see `session.configure`."""
+    """Spleeter would log every chunk of audio that it loads; see `session.configure`."""
     logging.getLogger("spleeter").setLevel(logging.CRITICAL)

@@ -1,28 +1,31 @@
-"""Every choice of the menu trains on the embedded song."""
+"""Every choice of the menu trains on the test data."""
 
 import csv
 import math
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from contract.layout import MUSIC_LISTS
+from contract.menu import CLIPPINGS, OPTIMIZERS, SCHEDULES
 from spleeter_mod import tracks
-from spleeter_mod.settings import CLIPPINGS, OPTIMIZERS, SCHEDULES, Settings
+from spleeter_mod.settings import Settings
 from tests.spleeter_mod.material import choice
 
-# Every optimizer, with the schedules and clippings in turn.
-MENU = list(zip(OPTIMIZERS, SCHEDULES * 2, CLIPPINGS * 3, strict=False))
+# Every optimizer, with one schedule and one clipping after the other.
+MENU = list(zip(OPTIMIZERS, cycle(SCHEDULES), cycle(CLIPPINGS), strict=False))
 STEPS = 10
 
 
-def test_the_menu_is_whole():
+def test_every_choice_is_tested():
     assert [set(names) for names in zip(*MENU, strict=True)] == [
         *({*OPTIMIZERS}, {*SCHEDULES}, {*CLIPPINGS})
     ]
 
 
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3"])
-def test_numbers_written_by_hand(workspace, written):
+def test_numbers_in_scientific_notation(workspace, written):
     workspace.params["optimizer"]["spleeter"]["learning_rate"] = 0.0123
     workspace.write_params()
     path = workspace.root / "params.yaml"
@@ -33,10 +36,12 @@ def test_numbers_written_by_hand(workspace, written):
 
 
 @pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
-def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
+def test_ten_steps_lower_the_loss(
+    workspace, set_params, monkeypatch, optimizer, schedule, clipping
+):
     from spleeter_mod.training import Work, cache_places, train
 
-    # It cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
+    # This cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
     monkeypatch.setattr("spleeter_mod.session.be_deterministic", lambda: None)
     workspace.params["optimizer"] = choice("optimizer", optimizer)
     workspace.params["schedule"] = choice("schedule", schedule)
@@ -44,7 +49,7 @@ def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, 
     set_params(workspace, spleeter={"steps": STEPS, "validate_every": 2})
     monkeypatch.chdir(workspace.root)
     settings = Settings.read(Path("params.yaml"))
-    lists = [tracks.read(tracks.LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
+    lists = [tracks.read(MUSIC_LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
     scratch = Path("scratch")
     scratch.mkdir()
     places = cache_places(settings, *lists, (Path("cache"), Path("cache")))

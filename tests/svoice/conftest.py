@@ -11,8 +11,8 @@ import pytest
 
 from tests.yaml_files import read_yaml
 
-# Networks this small gain nothing from threads, and on busy cores lose much by their waiting for
-# each other. To be set before PyTorch is imported; the commands that tests start inherit it.
+# Networks this small gain nothing from threads, which on busy cores lose much time by waiting for
+# each other. This is set before PyTorch is imported; the commands that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def tiny(workspace, monkeypatch):
-    """The workspace as the working directory, under the smallest network that trains."""
+    """The workspace as the working directory, with the smallest network that trains."""
     workspace.params["svoice"].update(N=32, L=8, H=8, R=2, epochs=2)
     workspace.params["svoice"].update(segment_seconds=0.25, stride_seconds=0.5, batch_size=4)
     workspace.write_params()
@@ -28,6 +28,9 @@ def tiny(workspace, monkeypatch):
     return workspace
 
 
+# Settings of Adam and its relatives besides the learning rate, as a configuration has them.
+BETAS = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+ADAM = {**BETAS, "epsilon_before_correction": False}
 EVERY_STEP = """
 import svoice.training
 svoice.training.CHECKPOINT_SECONDS = 0
@@ -37,29 +40,35 @@ svoice.train.main()
 
 
 class Command:
-    """The arguments and the environment under which a command runs as a user runs it.
+    """A command of svoice, run as a user runs it.
 
-    trainer: what starts svoice.train, for tests that start it in another way.
+    Attributes:
+        module: starts svoice.train.
+        every_step: starts svoice.train with a checkpoint after every step.
+        environment: the environment variables of the command.
+        trainer: what `run("train")` starts; tests change it to start the training in another way.
     """
 
     def __init__(self):
         self.module = [sys.executable, "-m", "svoice.train"]
-        self.every_step = [sys.executable, "-c", EVERY_STEP]  # with a checkpoint after each
-        # Processes find each other on this machine whatever its name.
+        self.every_step = [sys.executable, "-c", EVERY_STEP]
+        # The processes find each other by the loopback interface, whatever this machine's name is.
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo"}
         self.trainer = self.module
 
     def torchrun(self, processes, program=None):
-        """What starts a program, by default the trainer, in several processes."""
+        """Returns what starts a program, by default the trainer, in several processes."""
         run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
         return [sys.executable, *run, "--no-python", *(program or self.module)]
 
     def arguments(self, name, *arguments):
+        """Returns the whole command line of svoice.<name>."""
         if name != "train":
             return [sys.executable, "-m", f"svoice.{name}", "--params", "params.yaml"]
         return [*self.trainer, *(arguments or ("--params", "params.yaml", "--scratch", "scratch"))]
 
     def start(self, *name_and_arguments):
+        """Starts a command and does not wait for it."""
         return subprocess.Popen(
             self.arguments(*name_and_arguments),
             env=self.environment,
@@ -69,6 +78,7 @@ class Command:
         )
 
     def run(self, *name_and_arguments):
+        """Runs a command to its end."""
         return subprocess.run(
             self.arguments(*name_and_arguments),
             env=self.environment,
@@ -79,7 +89,7 @@ class Command:
 
     @contextmanager
     def started(self, rows, *arguments, scratch="scratch"):
-        """A training that has written so many rows of steps.csv; killed after the block."""
+        """Starts a training, waits for so many rows of steps.csv, and kills it after the block."""
         path = Path(scratch, "steps.csv")
         with self.start("train", *arguments) as process:
             while process.poll() is None:
@@ -98,7 +108,7 @@ def command():
 
 @pytest.fixture
 def set_params():
-    """Change groups of a workspace's params.yaml."""
+    """A function that replaces groups of a workspace's params.yaml."""
 
     def change(workspace, **groups):
         for group, values in groups.items():

@@ -1,4 +1,4 @@
-"""The separation command, run as a user runs it, on real speech."""
+"""`svoice.estimate`, run as a user runs it, on real speech."""
 
 import itertools
 import shutil
@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from tests.svoice.conftest import ADAM
 
 ESTIMATES = Path("results/svoice/estimates")
 
@@ -25,7 +27,7 @@ def si_snr(estimate, reference):
 
 @pytest.fixture
 def overfit(tiny, command, set_params):
-    """A network trained on the last test mixture alone."""
+    """The workspace with a network that was trained on the last test mixture alone."""
     lists = tiny.root / "data" / "csv" / "speech"
     header, *_, row = (lists / "test.csv").read_text().splitlines()
     (lists / "train.csv").write_text(f"{header}\n{row}\n")
@@ -33,7 +35,7 @@ def overfit(tiny, command, set_params):
     set_params(
         tiny,
         schedule={"name": "constant", "warmup_steps": 0},
-        optimizer={"name": "adam", "svoice": {"lr": 1e-2}},
+        optimizer={"name": "adam", "svoice": {"lr": 1e-2, **ADAM}},
         svoice={
             **tiny.params["svoice"],
             **{"H": 16, "R": 1, "epochs": 40, "segment_seconds": 0.5, "stride_seconds": 0.5},
