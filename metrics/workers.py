@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from multiprocessing.context import ForkContext, ForkProcess
 from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -46,8 +47,7 @@ def on_all_cores(
         InputError: a worker was killed.
     """
     workers = workers or cores()
-    # Forked, a worker starts at once: nothing is imported again.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("fork"), _prepare)
+    pool = ProcessPoolExecutor(workers, _Workers(), _prepare)
     pending = deque()
     try:
         items = iter(items)
@@ -58,19 +58,24 @@ def on_all_cores(
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
-        _kill(pool)
         found = "one that was killed (out of memory?)"
         raise InputError("worker processes", found, "all of them to finish") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _kill(pool: ProcessPoolExecutor) -> None:
-    """Ends the workers of a pool that has lost one. The lost one may have held the lock under which
-    they all hand over their results, for which the others then wait for ever; and Python's own way
-    to end them is SIGTERM, which they ignore."""
-    for process in list((pool._processes or {}).values()):
-        process.kill()
+class _Worker(ForkProcess):
+    """A worker. Python ends it when the pool has lost another one, which may have held the lock
+    that all need to hand over their results; SIGTERM would not do, as workers ignore it."""
+
+    def terminate(self) -> None:
+        self.kill()
+
+
+class _Workers(ForkContext):
+    """Forked, a worker starts at once: nothing is imported again."""
+
+    Process = _Worker
 
 
 def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:

@@ -58,9 +58,9 @@ def test_a_killed_worker_is_one_line():
 
 
 def die_with_the_lock_of_the_results(number):
-    """One worker is killed as it hands over its result, while the other one waits to do so."""
+    """0 is killed as it hands over its result, 1 then waits to do so, 2 has done so before."""
+    time.sleep((0.2, 0.4, 0)[number])
     if number:
-        time.sleep(0.2)
         return number
     frame = sys._getframe()
     while "result_queue" not in frame.f_locals:
@@ -89,6 +89,22 @@ def test_a_worker_that_is_killed_with_the_lock_of_the_results_does_not_hold_up_t
     assert error.splitlines()[-1].endswith(
         "found one that was killed (out of memory?), expected all of them to finish"
     )
+
+
+LEAVES = """
+import time
+from metrics.workers import on_all_cores
+from tests.metrics.test_workers import die_with_the_lock_of_the_results
+results = on_all_cores(die_with_the_lock_of_the_results, [2, 0, 1], workers=3)
+assert next(results) == 2
+time.sleep(1.5)
+results.close()
+"""
+
+
+def test_nor_whoever_wants_no_more_results_by_then():
+    done = subprocess.run([sys.executable, "-c", LEAVES], cwd=ROOT, timeout=60)
+    assert done.returncode == 0
 
 
 def test_the_cores_are_those_that_this_process_may_use():
