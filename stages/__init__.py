@@ -5,6 +5,6 @@ from importlib.util import find_spec
 
 if find_spec("pydantic") is None or find_spec("omegaconf") is None:
     sys.exit(
-        f"ERROR: {sys.executable}: not the pipeline's Python; "
+        f"ERROR: {sys.executable}: is not the pipeline's Python; "
         "run `make setup`, then `source .venv/pipeline/bin/activate`"
     )

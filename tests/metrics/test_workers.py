@@ -1,4 +1,4 @@
-"""Work on all cores: in order, no more threads than cores, and an end whatever happens."""
+"""Work on all cores: results in order, one thread per worker, and a clear end in any case."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from metrics.errors import InputError
+from contract.errors import InputError
 from metrics.workers import cores, on_all_cores
 from tests.conftest import ROOT
 
@@ -25,7 +25,7 @@ def square(number):
 
 
 def refuse(number):
-    raise InputError("number", number, "another")
+    raise InputError("number", f"{number} is refused", "use another")
 
 
 def die(_):
@@ -34,8 +34,8 @@ def die(_):
 
 def test_each_worker_has_one_blas_thread():
     before = blas_threads(None)
-    (inside,) = on_all_cores(blas_threads, [None])
-    assert inside and set(inside) == {1}
+    (in_worker,) = on_all_cores(blas_threads, [None])
+    assert in_worker == [1] * len(before)
     assert blas_threads(None) == before
 
 
@@ -45,20 +45,23 @@ def test_results_come_in_the_order_of_the_items(workers, batch):
     assert list(squares) == [number**2 for number in range(50)]
 
 
-def test_an_error_keeps_its_parts():
+def test_an_error_of_a_worker_is_raised_as_it_is():
     with pytest.raises(InputError) as caught:
         list(on_all_cores(refuse, [3]))
-    assert str(caught.value) == "number: found 3, expected another"
+    assert str(caught.value) == "number: 3 is refused; use another"
 
 
 def test_a_killed_worker_is_one_line():
-    with pytest.raises(InputError, match="one that was killed") as caught:
+    with pytest.raises(InputError) as caught:
         list(on_all_cores(die, [None]))
-    assert "\n" not in str(caught.value)
+    assert str(caught.value) == (
+        "worker processes: one of them was killed, perhaps because memory ran out; "
+        "repeat the command with more memory or on fewer cores"
+    )
 
 
 def die_with_the_lock_of_the_results(number):
-    """0 is killed as it hands over its result, 1 then waits to do so, 2 has done so before."""
+    """Worker 0 is killed as it hands over its result; 1 waits to do so; 2 has done so before."""
     time.sleep((0.2, 0.4, 0)[number])
     if number:
         return number
@@ -87,11 +90,12 @@ def test_a_worker_that_is_killed_with_the_lock_of_the_results_does_not_hold_up_t
         finally:
             process.kill()
     assert error.splitlines()[-1].endswith(
-        "found one that was killed (out of memory?), expected all of them to finish"
+        "worker processes: one of them was killed, perhaps because memory ran out; "
+        "repeat the command with more memory or on fewer cores"
     )
 
 
-LEAVES = """
+LEAVES_EARLY = """
 import time
 from metrics.workers import on_all_cores
 from tests.metrics.test_workers import die_with_the_lock_of_the_results
@@ -102,10 +106,10 @@ results.close()
 """
 
 
-def test_nor_whoever_wants_no_more_results_by_then():
-    done = subprocess.run([sys.executable, "-c", LEAVES], cwd=ROOT, timeout=60)
+def test_nor_does_it_hold_up_a_caller_who_wants_no_more_results():
+    done = subprocess.run([sys.executable, "-c", LEAVES_EARLY], cwd=ROOT, timeout=60)
     assert done.returncode == 0
 
 
-def test_the_cores_are_those_that_this_process_may_use():
+def test_only_the_cores_that_this_process_may_use_are_counted():
     assert cores() == len(os.sched_getaffinity(0))

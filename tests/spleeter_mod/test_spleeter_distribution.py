@@ -1,4 +1,4 @@
-"""One batch spread over devices, and over processes, against the same on one device."""
+"""Training on several devices and in several processes, against training on one device."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
-# Adaptive clipping sees every unit's gradient, and a plateau every validation.
+# Adaptive clipping depends on the gradient of every unit, and a plateau on every validation.
 RUN = {
     "spleeter": {"steps": STEPS, "validate_every": 3, "batch_size": 2},
     "optimizer": {
@@ -27,7 +27,7 @@ RUN = {
     "clipping": {"name": "adaptive", "factor": 0.01, "epsilon": 1e-3},
 }
 TRAIN = ("--params", "params.yaml", "--scratch", "scratch/run")
-# Two devices of one process, where there is a CPU only.
+# Makes two devices of the CPU, in one process.
 TWO_DEVICES = """
 import sys
 import tensorflow as tf

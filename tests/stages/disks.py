@@ -1,4 +1,4 @@
-"""Small disks, to be filled."""
+"""Small disks, which tests fill."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[None]:
-    """A file system of `size` (such as 64k) at a new folder."""
+    """Mounts a file system of `size`, such as 64k, at a new folder for the block."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
     folder.mkdir()
@@ -23,5 +23,5 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 
 def grow(folder: Path, size: str) -> None:
-    """Room is made on a small disk."""
+    """Resizes the small disk at `folder`."""
     subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)

@@ -1,11 +1,15 @@
-"""Waiting for what other processes do, and not for ever."""
+"""Waiting for other processes, but not for ever."""
 
 import select
+from typing import TextIO
 
 SECONDS = 300  # for what takes a moment, on a busy machine
 
 
-def line(stream) -> str:
-    """The next line that a process says, without what follows it; "" if it has ended."""
-    assert select.select([stream], [], [], SECONDS)[0], "nothing was said"
+def line(stream: TextIO) -> str:
+    """Returns the next line of a process's output; an empty text if the process has ended.
+
+    Fails if nothing comes within `SECONDS`.
+    """
+    assert select.select([stream], [], [], SECONDS)[0], "the process wrote nothing"
     return stream.readline()

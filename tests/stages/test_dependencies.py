@@ -1,15 +1,15 @@
 """dvc.yaml names the code that each stage runs: what it imports, and nothing else."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.imports import imports
 from tests.yaml_files import read_yaml
 
-PACKAGES = ("stages", "metrics", "spleeter_mod", "svoice")
+PACKAGES = ("contract", "metrics", "report", "spleeter_mod", "stages", "studies", "svoice")
 STAGES = read_yaml(ROOT / "dvc.yaml")["stages"]
 LAUNCHED = {"spleeter": "spleeter_mod", "svoice": "svoice"}
 
@@ -18,37 +18,33 @@ LEFT_OUT = {
     "stages/__init__.py": "refuses a Python that is not the pipeline's",
     "spleeter_mod/__init__.py": "sets how much TensorFlow logs",
     "svoice/__init__.py": "sets how threads wait and how memory is freed",
-    "stages/layout.py": "names the folders that dvc.yaml names, too",
-    "stages/params.py": "checks values; the values themselves are parameters of the stages",
+    "contract/layout.py": "names the files and folders that dvc.yaml names, too",
+    "contract/params.py": "checks values; the values themselves are parameters of the stages",
     "stages/run.py": "reports errors and puts back what was there before",
-    "stages/outputs.py": "moves finished files to their place",
-    "stages/files.py": "opens files",
-    "stages/scratch.py": "says where unfinished work lies",
-    "stages/given.py": "resolves a path of the configuration",
-    "stages/lock.py": "makes processes wait for each other",
-    "stages/progress.py": "shows progress",
-    "stages/engine.py": "connects to the Docker engine",
-    "stages/download.py": "what was downloaded is verified by its checksum",
-    "stages/small_files.py": "what was downloaded is verified by its checksum",
-    "stages/checksums.py": "reads checksums",
-    "stages/unpack.py": "unpacks archives, whose contents are the same whoever unpacks them",
+    "contract/files.py": "writes files whole; how JSON is indented changes no result",
+    "contract/locks.py": "makes processes wait for each other",
+    "stages/fetching/progress.py": "shows progress",
+    "stages/runtime/engine.py": "connects to the Docker engine",
+    "stages/fetching/download.py": "what was downloaded is verified by its checksum",
+    "stages/fetching/small_files.py": "what was downloaded is verified by its checksum",
+    "stages/fetching/checksums.py": "reads checksums",
+    "stages/fetching/unpack.py": "unpacks archives; their contents are the same whoever does it",
     "metrics/progress.py": "shows progress",
-    "metrics/names.py": "refuses names; those that it lets through stay as they are",
-    "metrics/yaml_files.py": "reads YAML as DVC does",
+    "contract/names.py": "refuses names; those that it lets through stay as they are",
+    "contract/wav_length.py": "refuses files; those that it lets through stay as they are",
+    "contract/yaml_files.py": "reads YAML as DVC does",
     "metrics/workers.py": "the outputs are the same on any number of cores",
-    **{
-        f"{package}/errors.py": "the words of errors" for package in ("metrics", *LAUNCHED.values())
-    },
-    **{
-        f"{package}/arguments.py": "reads the command line"
-        for package in ("metrics", *LAUNCHED.values())
-    },
+    "contract/errors.py": "has the words of errors",
+    "contract/arguments.py": "reads the command line",
+    "contract/menu.py": "checks settings; the settings themselves are parameters of the stages",
+    "contract/composed.py": "reads settings, which are parameters of the stages",
+    "contract/model_settings.py": "checks settings, which are parameters of the stages",
+    "contract/ranges.py": "checks settings; the settings themselves are parameters of the stages",
     "svoice/standalone.py": "the command line without DVC",
 }
 # Folders of code that a stage depends on as a whole.
 WHOLE = {
-    "metrics/report": "its style sheet and script count, too, and drawing the page takes a second",
-    "metrics/published": "its numbers count, too",
+    "report": "its style sheet, its script and the published numbers count, too",
 }
 
 
@@ -65,17 +61,6 @@ def modules(stage: str) -> list[str]:
             module = f"{LAUNCHED[model]}.{verb}"
         names.append(module)
     return names
-
-
-def imports(path: Path) -> Iterator[str]:
-    """The modules that a file imports, at any depth of its code; some may be names in modules."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} has a relative import"
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def holds_code(path: Path) -> bool:
@@ -115,6 +100,13 @@ def test_a_stage_depends_on_the_code_that_it_runs(stage):
     assert {name for name in runs - listed if not inside(name, folders)} == set()
     assert listed - runs == set(), "a change of these would run the stage again for nothing"
     assert set(folders) <= set(WHOLE)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_each_dependency_once(stage):
+    dependencies = STAGES[stage]["deps"]
+    assert len(dependencies) == len(set(dependencies))
+    assert [name for name in dependencies if inside(name, dependencies)] == []
 
 
 def test_yaml_is_read_by_one_library():
