@@ -33,7 +33,7 @@ shapes = st.tuples(st.integers(1, 3), st.integers(1, 24), st.integers(1, 5), st.
 seeds = st.integers(0, 2**32 - 1)
 
 
-@settings(deadline=None)
+@settings(deadline=None, derandomize=True)  # nobody's run fails by chance
 @given(shapes, seeds)
 def test_solutions_and_products_are_those_of_the_dense_matrix(shape, seed):
     systems, n, m, sides = shape
