@@ -13,8 +13,11 @@ RUNTIME ?= local
 NAME ?= mini
 SEEDS ?= 1
 JOBS ?= 1
-OUT ?= reports/comparison.html
 PAGE ?= results/report.html
+
+ifeq ($(filter local docker,$(RUNTIME)),)
+$(error RUNTIME: found $(RUNTIME), expected local or docker)
+endif
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
@@ -47,20 +50,21 @@ study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 J
 	python -m studies.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 report: setup ## write a page about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
-	python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) --out $(call quoted,$(value OUT))
+	python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT)))
 
 screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/mini.html); needs a Chromium
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
 # The suites run side by side, each in its environment. Those of tests/pipeline mostly wait for DVC's
-# workers, and leave cores free. All that needs Docker is one suite: its tests remove containers.
+# workers, and leave cores free. All that needs Docker is one suite: its tests remove containers. The
+# contract is tested in all environments, except what needs libraries that only the pipeline has.
 SUITES := pipeline queue containers spleeter svoice units
-TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
+TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
 TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
 TESTS_pipeline := .venv/pipeline tests/pipeline --ignore-glob *_contained_pipeline.py --ignore-glob *_queue.py --ignore-glob *_clones.py --ignore-glob *_menu.py
-TESTS_svoice := .venv/svoice tests/svoice
-TESTS_spleeter := .venv/spleeter tests/spleeter_mod
+TESTS_svoice := .venv/svoice tests/svoice tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
+TESTS_spleeter := .venv/spleeter tests/spleeter_mod tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
 LOGS := scratch/test-logs
 test: test-data ## set up, run every suite of tests, say what was skipped
 	@rm -rf $(LOGS); mkdir -p $(LOGS); code=0; \
@@ -77,7 +81,7 @@ test-data: setup ## make the data that the tests share
 	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
 
 # Made by the pipeline's own stages.
-$(TEST_DATA)/.made: $(wildcard stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
+$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 
@@ -106,7 +110,7 @@ git:
 # Installs the system packages that $$missing names.
 INSTALL = [ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "ERROR: not installed:$$missing; install with your system's package manager" >&2; exit 1; fi; \
+		echo "ERROR: not installed:$$missing; install them with your system's package manager" >&2; exit 1; fi; \
 	if [ "$$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo"; else \
 		echo "ERROR: not installed:$$missing; run: sudo apt-get install$$missing" >&2; exit 1; fi; \
 	echo "Installing$$missing"; \
@@ -149,6 +153,6 @@ lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and
 		rm docker/requirements/$$name.new; \
 	done
 
-clean: ## remove scratch/ (unfinished trainings, partial downloads, a fetched LibriSpeech, spectrograms) and the tools' caches
-	rm -rf scratch .pytest_cache .ruff_cache
+clean: ## remove scratch/ (unfinished trainings, partial downloads, a fetched LibriSpeech, spectrograms, the tests' data and output) and the tools' caches
+	rm -rf scratch .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -42,7 +42,7 @@ def measure(browser: Browser, folder: Path, experiments: int, steps: int) -> Mea
         browser: where the page is opened.
         folder: where it is written.
         experiments: how many the page is about.
-        steps: of each experiment.
+        steps: how many each experiment has.
     """
     made_up = many.experiments(folder, experiments, steps)
     started = perf_counter()

@@ -48,7 +48,7 @@ def generate(root: Path, names: Sequence[str], seconds: float) -> None:
 
     Args:
         root: the folder.
-        names: of the songs.
+        names: the names of the songs.
         seconds: the length of each song.
     """
     times = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float32)[:, None] / SAMPLE_RATE
@@ -71,7 +71,7 @@ def write_list(path: Path, names: Sequence[str], seconds: float) -> None:
 
     Args:
         path: the list.
-        names: of the songs.
+        names: the names of the songs.
         seconds: the length of each song.
     """
     with path.open("w", newline="") as file:
@@ -86,8 +86,8 @@ def run_in_new_process(module: str, *options: str) -> Any:
     """Runs a part of a benchmark in a process of its own.
 
     Args:
-        module: of the benchmark.
-        options: of its command line.
+        module: the module of the benchmark.
+        options: the options of its command line.
 
     Returns:
         The last line that it prints, which is JSON.

@@ -158,10 +158,10 @@ def print_row(label: int | str, variant: str, medians: dict[str, float], peak: f
     """Prints a row of the table.
 
     Args:
-        label: of the row.
+        label: the label of the row.
         variant: a key of `VARIANTS`.
         medians: the median of a step's seconds, by variant.
-        peak: of the memory, in GB.
+        peak: the most memory that was used, in GB.
     """
     ratio = medians[variant] / medians["stock"]
     print(f"{label!s:7}{variant:9}{medians[variant]:8.3f}{ratio:7.3f}{peak:9.2f}", flush=True)

@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Ends the process with `message` in one line on stderr, and exit code 2."""
-        self.exit(2, f"ERROR: {self.prog}: {message}; --help tells what it takes\n")
+        self.exit(2, f"ERROR: {self.prog}: {message}; --help lists the options\n")
 
 
 def _program() -> str:

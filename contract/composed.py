@@ -14,6 +14,23 @@ from contract.ranges import COUNT, WHOLE, Range
 from contract.yaml_files import read_yaml
 
 
+def read_groups(path: Path) -> dict[str, Any]:
+    """Returns the groups of params.yaml, which are not checked.
+
+    Args:
+        path: the file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        InputError: it is not a YAML file, or holds something else.
+    """
+    groups = read_yaml(path)
+    if not isinstance(groups, dict):
+        problem = "does not hold the groups of conf/"
+        raise InputError(path, problem, "run `dvc exp run` to compose it")
+    return groups
+
+
 class Composed:
     """A composed configuration.
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import errno
 import functools
+import io
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 
 class InputError(Exception):
@@ -30,15 +32,15 @@ class InputError(Exception):
         super().__init__(where, problem, remedy)
 
     @classmethod
-    def mismatch(cls, where: object, found: object, expected: object) -> InputError:
+    def mismatch(cls, where: object, value: object, expected: object) -> InputError:
         """Returns the error for a value that is not allowed, `where: found X, expected Y`.
 
         Args:
             where: the file, or the key of the configuration.
-            found: the value.
+            value: what was found.
             expected: what is allowed, in words.
         """
-        return cls(where, f"found {found}, expected {expected}")
+        return cls(where, f"found {value}, expected {expected}")
 
     def __str__(self) -> str:
         where, problem, remedy = self.args
@@ -62,13 +64,21 @@ class BadFilesError(InputError):
 
 
 def alternatives(names: Sequence[str]) -> str:
-    """Joins names of which any will do, as in `a, b or c`."""
+    """Joins names of which any will do, as in `a, b or c`.
+
+    Args:
+        names: at least one.
+    """
     *others, last = names
     return f"{', '.join(others)} or {last}" if others else last
 
 
 def first_ten(errors: list[InputError]) -> list[str]:
-    """Returns a line for each of the first ten errors, and one that counts the others."""
+    """Returns a line for each of the first ten errors, and one that counts the others.
+
+    Args:
+        errors: in the order in which they are shown.
+    """
     lines = [str(error) for error in errors[:10]]
     return [*lines, f"and {len(errors) - 10} more"] if len(errors) > 10 else lines
 
@@ -78,6 +88,12 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
     """Adds the name `path` to an `OSError` of the block that names no file.
 
     Python names no file when writing to an open one fails, as on a full disk.
+
+    Args:
+        path: the file that the block writes.
+
+    Raises:
+        OSError: the block raised it.
     """
     try:
         yield
@@ -111,11 +127,21 @@ def system_error(error: OSError) -> InputError:
     return InputError(where, reason, _REMEDIES.get(error.errno or 0, ""))
 
 
+def _has_lost_its_reader(stream: TextIO) -> bool:
+    try:
+        poll = select.poll()
+        poll.register(stream, 0)
+    except io.UnsupportedOperation:  # a stream in memory
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
 def one_line(main: Callable[..., object]) -> Callable[..., None]:
     """Decorates a command so that bad input ends it with one line on stderr and exit code 1.
 
     Bad input is an `InputError`, an `OSError` about a file, or a full disk. Anything else is a
-    fault of the code and keeps its traceback. Ctrl-C ends the command with exit code 130.
+    fault of the code and keeps its traceback. Ctrl-C ends the command with exit code 130, and the
+    end of what reads its output, as in `command | head -1`, with 141.
 
     Args:
         main: the command's function.
@@ -125,8 +151,15 @@ def one_line(main: Callable[..., object]) -> Callable[..., None]:
     def command(*args: Any) -> None:
         try:
             main(*args)
+            sys.stdout.flush()
         except InputError as error:
             sys.exit(f"ERROR: {error}")
+        except BrokenPipeError:
+            if not _has_lost_its_reader(sys.stdout):
+                raise
+            # Python flushes the output once more when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + signal.SIGPIPE)
         except OSError as error:
             if error.filename is None and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 error.filename = os.getcwd()

@@ -1,11 +1,16 @@
 """Files and folders that a reader finds complete or not at all.
 
-Everything is written beside its place under a temporary name and then renamed, so that a process
-that dies leaves the older version. An error of the disk names the file that is written.
+They are written beside their places under temporary names and then renamed, so that a process that
+dies leaves the older version of each, or the new one. An older folder is set aside for a moment, as
+`.NAME.old`; if the process dies in that moment, the next one that writes the folder puts it back
+first. `writing` alone opens a file under its own name: its callers rename the file, or the folder
+that it is in. An error of the disk names the file or the folder that is written, and not its
+temporary name, unless that is too long.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,6 +28,9 @@ def temporary(path: Path) -> Path:
     """Returns the name under which the next version of `path` is written.
 
     It is in the same folder, so that the renaming never leaves the file system.
+
+    Args:
+        path: a file or a folder, whether it exists or not.
     """
     return path.with_name(f".{path.name}.tmp")
 
@@ -50,6 +58,9 @@ def writing(path: Path, mode: str = "wb", shown: Path | None = None) -> Iterator
         path: the file.
         mode: as for `open`.
         shown: the name that errors show instead, if the caller will rename the file to it.
+
+    Raises:
+        OSError: the file cannot be opened, or the block cannot write to it.
     """
     try:
         with path.open(mode) as stream:
@@ -57,6 +68,60 @@ def writing(path: Path, mode: str = "wb", shown: Path | None = None) -> Iterator
     except OSError as error:
         error.filename = str(shown or path)
         raise
+
+
+@contextmanager
+def _naming_targets(targets: Mapping[Path, Path]) -> Iterator[None]:
+    """Puts the name of the target in an `OSError` about its temporary file or folder.
+
+    Args:
+        targets: what each temporary path is renamed to.
+    """
+    try:
+        yield
+    except OSError as error:
+        # The error about a temporary name that is too long states its length.
+        if isinstance(error.filename, str) and error.errno != errno.ENAMETOOLONG:
+            path = Path(error.filename)
+            for new, target in targets.items():
+                if path.is_relative_to(new):
+                    error.filename = str(target / path.relative_to(new))
+                    error.filename2 = None  # what it is renamed to
+        raise
+
+
+def _set_aside(target: Path) -> Path:
+    """Returns where the older version of a target is while the new one takes its place."""
+    return target.with_name(f".{target.name}.old")
+
+
+def _rename_back(path: Path, place: Path) -> None:
+    if path.exists():
+        path.rename(place)
+
+
+def _recover(target: Path) -> None:
+    """Puts the older version back that a process set aside before it died."""
+    if not target.exists():
+        _rename_back(_set_aside(target), target)
+
+
+def _take_place(new: Path, target: Path, undo: ExitStack) -> None:
+    """Renames `new` to `target`, whose older version is set aside.
+
+    Args:
+        new: the new version, on the same file system.
+        target: its place, after `_recover`.
+        undo: receives, before each renaming, what undoes it, because a signal may arrive directly
+            after it.
+    """
+    old = _set_aside(target)
+    remove(old)
+    undo.callback(_rename_back, old, target)
+    if target.exists():
+        target.rename(old)
+    undo.callback(_rename_back, target, new)
+    new.rename(target)
 
 
 @contextmanager
@@ -68,30 +133,34 @@ def replacing(*targets: Path) -> Iterator[list[Path]]:
 
     Args:
         targets: files and folders, whether they exist or not.
+
+    Yields:
+        A path for each target, in their order, at which there is nothing.
+
+    Raises:
+        OSError: one of them cannot be made or renamed.
     """
     new_versions = [temporary(path) for path in targets]
-    old_versions = [path.with_name(f".{path.name}.old") for path in targets]
-    try:
-        for target, new in zip(targets, new_versions, strict=True):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            remove(new)  # the leftover of a process that died
-        yield new_versions
-        if len(targets) == 1 and new_versions[0].is_file():
-            # A single file is replaced in one step: there is no moment without it.
-            new_versions[0].replace(targets[0])
-            return
-        with ExitStack() as undo:
-            for target, new, old in zip(targets, new_versions, old_versions, strict=True):
-                remove(old)
-                if target.exists():
-                    target.rename(old)
-                    undo.callback(os.replace, old, target)
-                new.rename(target)
-                undo.callback(remove, target)
-            undo.pop_all()
-    finally:
-        for path in (*new_versions, *old_versions):
-            remove(path)
+    with _naming_targets(dict(zip(new_versions, targets, strict=True))):
+        try:
+            for target, new in zip(targets, new_versions, strict=True):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                remove(new)  # the leftover of a process that died
+                _recover(target)
+            yield new_versions
+            if len(targets) == 1 and new_versions[0].is_file():
+                # A single file is replaced in one step: there is no moment without it.
+                new_versions[0].replace(targets[0])
+            else:
+                with ExitStack() as undo:
+                    for target, new in zip(targets, new_versions, strict=True):
+                        _take_place(new, target, undo)
+                    undo.pop_all()
+            for target in targets:
+                remove(_set_aside(target))
+        finally:
+            for new in new_versions:
+                remove(new)
 
 
 @contextmanager
@@ -99,6 +168,12 @@ def new_folder(path: Path) -> Iterator[Path]:
     """Yields an empty folder that becomes `path` when the block succeeds.
 
     When the block fails, the new folder is removed, and an older `path` stays as it was.
+
+    Args:
+        path: the folder, whether it exists or not.
+
+    Raises:
+        OSError: it cannot be made or renamed.
     """
     with replacing(path) as (folder,):
         folder.mkdir()
@@ -111,6 +186,9 @@ def write(path: Path, data: str | bytes) -> None:
     Args:
         path: the file.
         data: its contents; text is written as UTF-8.
+
+    Raises:
+        OSError: it cannot be written.
     """
     write_together({path: data})
 
@@ -120,12 +198,25 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
 
     Args:
         contents: the contents of each file; text is written as UTF-8.
+
+    Raises:
+        OSError: a file cannot be written.
     """
     with replacing(*contents) as new_versions:
-        for new, (path, data) in zip(new_versions, contents.items(), strict=True):
-            with naming(path), new.open("wb", buffering=0) as file:
-                write_all(file, data.encode() if isinstance(data, str) else data)
-                os.fsync(file.fileno())
+        for new, data in zip(new_versions, contents.values(), strict=True):
+            write_new(new, data)
+
+
+def write_new(new: Path, data: str | bytes) -> None:
+    """Writes one of the temporary files of `replacing`, and waits until it is on the disk.
+
+    Args:
+        new: the temporary file.
+        data: its contents; text is written as UTF-8.
+    """
+    with naming(new), new.open("wb", buffering=0) as file:
+        write_all(file, data.encode() if isinstance(data, str) else data)
+        os.fsync(file.fileno())
 
 
 def write_shared(path: Path, data: str | bytes) -> None:
@@ -138,13 +229,17 @@ def write_shared(path: Path, data: str | bytes) -> None:
     Args:
         path: the file; its folder is made if it is missing.
         data: its contents; text is written as UTF-8.
+
+    Raises:
+        OSError: it cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     own = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
-        with naming(path), own.open("wb", buffering=0) as file:
-            write_all(file, data.encode() if isinstance(data, str) else data)
-        own.replace(path)
+        with _naming_targets({own: path}):
+            with naming(path), own.open("wb", buffering=0) as file:
+                write_all(file, data.encode() if isinstance(data, str) else data)
+            own.replace(path)
     finally:
         own.unlink(missing_ok=True)
 
@@ -174,21 +269,42 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sources_sha256(*packages: Path) -> str:
+    """Returns the SHA-256 of the Python code of packages, in hexadecimal digits.
+
+    Args:
+        packages: the folders of the packages. Folders in them are left out.
+
+    Raises:
+        OSError: a module cannot be read.
+    """
+    digest = hashlib.sha256()
+    for package in packages:
+        for path in sorted(package.glob("*.py")):
+            digest.update(f"{package.name}/{path.name} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
 def adopt(folder: Path, path: Path) -> None:
     """Moves a finished folder to `path`, from this file system or another.
 
-    Until the end an older `path` stays as it was. When this fails or is killed, `folder` is still
-    there.
+    An older `path` stays until the end, as in `replacing`. When this fails or is killed before the
+    end, `folder` is still there.
 
     Args:
         folder: the finished folder.
         path: its place.
+
+    Raises:
+        OSError: it cannot be moved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if folder.stat().st_dev == path.parent.stat().st_dev:
-        if path.exists():
-            shutil.rmtree(path)
-        folder.rename(path)
+        _recover(path)
+        with ExitStack() as undo:
+            _take_place(folder, path, undo)
+            undo.pop_all()
+        remove(_set_aside(path))
         return
     with new_folder(path) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)

@@ -3,13 +3,14 @@
 What the tables in them hold is in `contract.sources`, `contract.records` and `contract.scores`.
 """
 
+import os
 from pathlib import Path
 
 CONF = Path("conf")  # the Hydra groups that params.yaml is composed from
 PARAMS = Path("params.yaml")  # the composed configuration
 PIPELINE = Path("dvc.yaml")  # the stages
 LOCK = Path("dvc.lock")  # what each stage last ran with, and what it wrote
-SCRATCH = "scratch"  # of the repository; git ignores it
+SCRATCH = "scratch"  # a folder of the repository that git ignores
 
 # Data.
 MUSIC = Path("data/music")
@@ -62,17 +63,21 @@ def scratch_root() -> Path:
     The process works in the root of a repository. A temporary workspace of DVC shares the folder of
     the repository that it belongs to.
     """
-    here = Path.cwd()
-    for parent in here.parents:
+    workspace = Path.cwd()
+    for parent in workspace.parents:
         if parent.parts[-3:] == (".dvc", "tmp", "exps"):
             return parent.parents[2] / SCRATCH
-    return here / SCRATCH
+    return workspace / SCRATCH
 
 
 def configured_path(path: str) -> Path:
     """Returns a path that the user sets in the configuration as an absolute path.
 
     A relative path starts at the repository, also when a stage runs in one of DVC's temporary
-    workspaces. `~` stands for the home folder.
+    workspaces. `~` stands for the home folder, and `~NAME` for that of another user; if there is no
+    such user, it is part of the path, as in a shell.
+
+    Args:
+        path: as the configuration has it.
     """
-    return scratch_root().parent / Path(path).expanduser()
+    return scratch_root().parent / os.path.expanduser(path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from contract.errors import InputError
 
+# How far the duration of a song in a list may be from that of its file, in seconds. Lists may round
+# to 0.1 s, and coders such as AAC add up to 2112 samples of silence to a song.
+DURATION_TOLERANCE = 0.05
 MAKE_LIST = "correct the list, or make it again with `dvc repro`"
 
 
@@ -53,3 +56,22 @@ def read_rows(
             problem = f"has {count} fields instead of {len(columns)}"
             raise InputError(f"{path}, line {line}", problem, MAKE_LIST)
     return rows
+
+
+def check_distinct(path: Path, kind: str, names: Iterable[str]) -> None:
+    """Checks that no two rows of a list have the same name, after which their estimates are named.
+
+    Args:
+        path: the list, for the error.
+        kind: what has the names, such as `track`, for the error.
+        names: the name of each row.
+
+    Raises:
+        InputError: two rows have the same name.
+    """
+    earlier = set()
+    for name in names:
+        if name in earlier:
+            problem = f"lists the {kind} {name} twice"
+            raise InputError(path, problem, "remove one of the two, or rename it")
+        earlier.add(name)

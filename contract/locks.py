@@ -65,7 +65,7 @@ def machine_lock(name: str, purpose: str) -> Iterator[None]:
     It locks out all processes of the machine, whatever their user and repository.
 
     Args:
-        name: the lock's.
+        name: the name of the lock.
         purpose: what the process waits for, in words.
     """
     with wait_for(lambda: try_machine_lock(name), purpose):
@@ -82,7 +82,7 @@ def try_machine_lock(name: str) -> socket.socket | None:
     while it is locked, or belong to another user, and a job may have a /tmp of its own.
 
     Args:
-        name: the lock's.
+        name: the name of the lock.
     """
     address = socket.socket(socket.AF_UNIX)
     try:

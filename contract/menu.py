@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from contract.errors import InputError
+from contract.arguments import Parser
+from contract.errors import InputError, one_line
 from contract.ranges import (
     COUNT,
     FACTOR,
@@ -50,7 +51,11 @@ class Setting:
     spleeter_default: float | None = None
 
     def key(self, trainer: str) -> str:
-        """Returns its key in the group of a trainer, `spleeter` or `svoice`."""
+        """Returns its key in the group of a trainer.
+
+        Args:
+            trainer: `spleeter` or `svoice`.
+        """
         return self.torch if self.torch and trainer == SVOICE else self.name
 
 
@@ -264,7 +269,7 @@ def ranges(choice: Choice, trainer: str = SPLEETER) -> dict[str, Range]:
     """Returns the range of each setting of a choice, by its key in the group of a trainer.
 
     Args:
-        choice: of the menu.
+        choice: a choice of the menu.
         trainer: `spleeter` or `svoice`; the settings of schedules and clippings have the same keys
             in both.
     """
@@ -275,7 +280,7 @@ def check_optimizer(name: str, values: Any, trainer: str, where: str = "") -> di
     """Checks a trainer's settings of an optimizer.
 
     Args:
-        name: the optimizer's, as `check_name` returns it.
+        name: the name of the optimizer, as `check_name` returns it.
         values: its settings, by their keys in the group of the trainer.
         trainer: `spleeter` or `svoice`.
         where: what an error calls the group; `optimizer.<trainer>` if empty.
@@ -341,6 +346,13 @@ def table(group: str) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-if __name__ == "__main__":
+@one_line
+def main() -> None:
+    """Prints the three tables."""
+    Parser(__doc__).parse_args()
     for group in GROUPS:
         print(f"{group}\n\n{table(group)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -13,7 +13,9 @@ from contract.errors import InputError
 from contract.ranges import (
     COUNT,
     FLAG,
+    LARGEST,
     POSITIVE,
+    SAMPLES,
     ListOf,
     Range,
     between,
@@ -22,11 +24,11 @@ from contract.ranges import (
     one_of,
 )
 
-UNET_LEVELS = 6  # of Spleeter's U-Net, each of which halves both axes
-MOST_SPEAKERS = 10  # of a mixture
+UNET_LEVELS = 6  # levels of Spleeter's U-Net, each of which halves both axes
+MOST_SPEAKERS = 10  # the most speakers of a mixture
 SPEAKERS = between(2, MOST_SPEAKERS)
-UNET_SIZE = multiple_of(2**UNET_LEVELS)  # of a segment, in frames and in frequency bins
-FILTERS = ListOf(COUNT, UNET_LEVELS)  # of the convolutions, level by level
+UNET_SIZE = multiple_of(2**UNET_LEVELS)  # the frames, and the frequency bins, of a segment
+FILTERS = ListOf(COUNT, UNET_LEVELS)  # the filters of the convolutions, level by level
 
 Settings = TypeVar("Settings", bound="Checked")
 
@@ -92,29 +94,76 @@ class SpleeterSettings(Checked):
     log_every: int = setting(COUNT)  # steps from one row of steps.csv to the next
 
     def check(self) -> None:
-        """Checks that a frame has enough frequency bins.
+        """Checks the sizes of the STFT.
 
         Raises:
-            InputError: it has fewer than F.
+            InputError: they do not fit each other.
         """
-        check_bins(self.F, self.frame_length)
+        check_stft(self.F, self.frame_length, self.frame_step)
+
+    def check_sample_rate(self, sample_rate: int) -> None:
+        """Checks that a chunk of the songs holds a segment.
+
+        Args:
+            sample_rate: the sample rate of the songs, in Hz.
+
+        Raises:
+            InputError: the chunk is too short.
+        """
+        least = least_chunk_seconds(self.T, self.frame_length, self.frame_step, sample_rate)
+        check_chunk_seconds(self.chunk_seconds, least, self.T)
 
 
-def check_bins(F: int, frame_length: int, key: str = "spleeter.F") -> None:
-    """Checks that a frame of the STFT has enough frequency bins.
+def check_stft(F: int, frame_length: int, frame_step: int, prefix: str = "spleeter.") -> None:
+    """Checks that a frame has enough frequency bins, and that no sample is between two frames.
 
     Args:
         F: the frequency bins that the network sees.
         frame_length: in samples.
-        key: what an error calls `F`.
+        frame_step: from the start of one frame to the start of the next, in samples.
+        prefix: what stands before the keys `F` and `frame_step` in errors.
 
     Raises:
-        InputError: the frame has fewer than F.
+        InputError: the frame has fewer than F bins, or the step is longer than the frame.
     """
     bins = frame_length // 2 + 1
     if bins < F:
         expected = f"at most frame_length / 2 + 1 = {bins} frequency bins"
-        raise InputError.mismatch(key, F, expected)
+        raise InputError.mismatch(f"{prefix}F", F, expected)
+    if frame_step > frame_length:
+        expected = f"at most frame_length = {frame_length} samples"
+        raise InputError.mismatch(f"{prefix}frame_step", frame_step, expected)
+
+
+def least_chunk_seconds(T: int, frame_length: int, frame_step: int, sample_rate: int) -> float:
+    """Returns the length of the shortest chunk of a song in which Spleeter finds T frames, in s.
+
+    Args:
+        T: the frames of a segment.
+        frame_length: in samples.
+        frame_step: from the start of one frame to the start of the next, in samples.
+        sample_rate: in Hz.
+    """
+    return (T * frame_step + frame_length) / sample_rate
+
+
+def check_chunk_seconds(
+    chunk_seconds: float, least: float, T: int, key: str = "spleeter.chunk_seconds"
+) -> None:
+    """Checks that a chunk holds a segment.
+
+    Args:
+        chunk_seconds: the length of the chunk, in s.
+        least: what it must be at least, as `least_chunk_seconds` returns it.
+        T: the frames of a segment.
+        key: what an error calls `chunk_seconds`.
+
+    Raises:
+        InputError: it is too short.
+    """
+    if chunk_seconds < least:
+        expected = f"at least {least:.3f} s, to hold T = {T} frames"
+        raise InputError.mismatch(key, chunk_seconds, expected)
 
 
 @dataclass(frozen=True)
@@ -157,3 +206,21 @@ class SVoiceSettings(Checked):
         if self.N // self.L < self.L // 2:
             expected = f"at least L²/2 = {self.L * self.L // 2}, else the decoder leaves gaps"
             raise InputError.mismatch("svoice.N", self.N, expected)
+
+    def check_sample_rate(self, sample_rate: int) -> None:
+        """Checks the durations, which become whole numbers of samples.
+
+        Args:
+            sample_rate: the sample rate of the mixtures, in Hz.
+
+        Raises:
+            InputError: a segment is shorter than the encoder's kernel, or the stride is shorter
+                than a sample, or one of them has too many samples to be counted.
+        """
+        if sample_rate * self.segment_seconds < self.L:
+            expected = f"at least as long as svoice.L = {self.L} samples"
+            raise InputError.mismatch("svoice.segment_seconds", self.segment_seconds, expected)
+        for key in ("segment_seconds", "stride_seconds"):
+            seconds = getattr(self, key)
+            if not 0.5 < seconds * sample_rate <= LARGEST:  # rounded, it is from 1 to LARGEST
+                raise InputError.mismatch(f"svoice.{key}", seconds, SAMPLES)

@@ -28,14 +28,14 @@ class Model:
         title: its name in reports.
         branch: the data that it separates, `music` or `speech`.
         task: what it is trained for, in words.
-        package: its trainer's.
+        package: the Python package of its trainer.
         data: the folder of its data.
         test_list: the list of what its scores are measured on.
         weights: the folder that its training writes.
         results: the folder of its records, its estimates and its scores.
         score: the name of the metric by which reports compare its trainings, in dB.
         score_key: the key of that metric in scores.json, a path of keys joined by dots.
-        score_columns: those of scores.csv, without metrics that have to be requested.
+        score_columns: the columns of scores.csv, without metrics that have to be requested.
         loss: what its training loss is, in words.
         loss_unit: `dB`, or empty.
     """

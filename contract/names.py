@@ -61,6 +61,9 @@ def too_long_error(path: str) -> InputError:
     """Returns the error for a path of which the system says "File name too long".
 
     It says whether a name in the path or the path as a whole is too long, and by how much.
+
+    Args:
+        path: the path that the system refuses.
     """
     limit = longest_name()
     for part in Path(path).parts:

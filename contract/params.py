@@ -20,12 +20,12 @@ from pydantic import (
 )
 
 from contract import menu
+from contract.composed import read_groups
 from contract.errors import InputError, alternatives
 from contract.layout import PARAMS
-from contract.model_settings import MOST_SPEAKERS, SpleeterSettings, SVoiceSettings
-from contract.ranges import LARGEST
+from contract.model_settings import SPEAKERS, SpleeterSettings, SVoiceSettings
+from contract.ranges import COUNT, LARGEST, NOT_NEGATIVE, POSITIVE, SAMPLES, WHOLE
 from contract.scores import PESQ_MODES
-from contract.yaml_files import read_yaml
 
 
 class Strict(BaseModel):
@@ -34,21 +34,22 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
 
-Count = Annotated[int, Field(ge=1, le=LARGEST)]
-Whole = Annotated[int, Field(ge=0, le=LARGEST)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+# The ranges of `contract.ranges` as pydantic's types.
+Count = Annotated[int, Field(ge=COUNT.least, le=COUNT.most)]
+Whole = Annotated[int, Field(ge=WHOLE.least, le=WHOLE.most)]
+Positive = Annotated[float, Field(gt=POSITIVE.least)]
+NonNegative = Annotated[float, Field(ge=NOT_NEGATIVE.least)]
 Text = Annotated[str, Field(min_length=1)]
 _SIZE = "^[1-9][0-9]*[bkmg]$"
-_CHECKSUM = "^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
+CHECKSUM = "^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
 Size = Annotated[str, Field(pattern=_SIZE)]  # of memory, as Docker writes it
-Checksum = Annotated[str, Field(pattern=_CHECKSUM)]
+Checksum = Annotated[str, Field(pattern=CHECKSUM)]
 Details = Mapping[str, Any]  # one of pydantic's errors, as pydantic describes it
 COMPOSE = "run `dvc exp run` to compose params.yaml from conf/"
 # The patterns in words, for errors.
 _FORMS = {
     _SIZE: "a whole number with the unit b, k, m or g, such as 16g",
-    _CHECKSUM: "md5: with 32 or sha256: with 64 hexadecimal digits",
+    CHECKSUM: "md5: with 32 or sha256: with 64 hexadecimal digits",
 }
 
 
@@ -56,7 +57,7 @@ class RuleError(ValueError):
     """A value that breaks a rule over several keys.
 
     Args:
-        key: of the wrong value, relative to the model that checks the rule.
+        key: the key of the wrong value, relative to the model that checks the rule.
         value: the wrong value; None if the user has to set one.
         expected: what is allowed, in words.
     """
@@ -192,7 +193,7 @@ class _Speech(Strict):
         mode: `min` cuts the sources of a mixture to the shortest, `max` pads them to the longest.
     """
 
-    speakers: Annotated[int, Field(ge=2, le=MOST_SPEAKERS)]
+    speakers: Annotated[int, Field(ge=SPEAKERS.least, le=SPEAKERS.most)]
     sample_rate: Count
     mode: Literal["min", "max"]
 
@@ -392,6 +393,17 @@ class Params(Strict):
             raise RuleError("evaluation.pesq", True, f"false, as speech.sample_rate is {rate}")
         return self
 
+    @model_validator(mode="after")
+    def _check_durations(self) -> "Params":
+        rate = self.music.sample_rate
+        self.spleeter.check_sample_rate(rate)
+        self.svoice.check_sample_rate(self.speech.sample_rate)
+        for key in ("window_seconds", "hop_seconds"):
+            seconds = getattr(self.evaluation, key)
+            if not 0.5 < seconds * rate <= LARGEST:  # rounded, it is from 1 to LARGEST
+                raise RuleError(f"evaluation.{key}", seconds, SAMPLES)
+        return self
+
 
 def check(values: dict[str, Any]) -> Params:
     """Checks parameters and returns them typed.
@@ -411,17 +423,16 @@ def check(values: dict[str, Any]) -> Params:
 def load(path: Path = PARAMS) -> Params:
     """Reads and checks params.yaml.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: the file is missing, is not YAML, or `check` refuses its contents.
     """
     try:
-        values = read_yaml(path)
+        return check(read_groups(path))
     except FileNotFoundError:
         raise InputError(path, "there is no such file", "run `dvc exp run` to compose it") from None
-    if not isinstance(values, dict):
-        problem = f"holds a {type(values).__name__} instead of the groups of conf/"
-        raise InputError(path, problem, "run `dvc exp run` to compose it")
-    return check(values)
 
 
 def choices_with(group: str, key: str) -> list[str]:
@@ -507,8 +518,8 @@ def _first(error: ValidationError, values: Any) -> tuple[list[str], Any, list[De
     """
     located = [(*_locate(details, values), details) for details in error.errors()]
     first_keys = located[0][0]
-    inside = [each for each in located if each[0][: len(first_keys)] == first_keys]
-    keys, value, _ = max(inside, key=lambda each: len(each[0]))
+    inside = [entry for entry in located if entry[0][: len(first_keys)] == first_keys]
+    keys, value, _ = max(inside, key=lambda entry: len(entry[0]))
     return keys, value, [details for other_keys, _, details in inside if other_keys == keys]
 
 
@@ -552,6 +563,8 @@ def _expected(details: Details) -> str:
     }
     if kind == "string_pattern_mismatch":
         return _FORMS[context["pattern"]]
+    if kind == "too_short" and context["min_length"] == 1:
+        return "a list that is not empty"
     if kind in expectations:
         return expectations[kind].format(**context)
     return details["msg"].removeprefix("Input should be ")

@@ -35,13 +35,17 @@ class Range:
     multiple: int = 1
 
     def holds(self, value: Any) -> bool:
-        """Returns whether the value has the right type and is in the range."""
+        """Returns whether a value has the right type and is in the range.
+
+        Args:
+            value: as the configuration has it.
+        """
         if type(value) not in ((int, float) if self.type is float else (self.type,)):
             return False
         if self.type is str:
             return bool(value) and (not self.choices or value in self.choices)
         return (
-            math.isfinite(value)
+            _is_finite(value)
             and (self.least < value if "<" in self.open else self.least <= value)
             and (value < self.most if ">" in self.open else value <= self.most)
             and not (self.type is int and value % self.multiple)
@@ -62,6 +66,13 @@ class Range:
         return self.type(value)
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
 POSITIVE = Range(float, "a number above 0", least=0, open="<")
 NOT_NEGATIVE = Range(float, "a number of at least 0", least=0)
 FRACTION = Range(float, "a number from 0 to below 1", least=0, most=1, open=">")
@@ -69,6 +80,7 @@ FACTOR = Range(float, "a number between 0 and 1", least=0, most=1, open="<>")
 COUNT = Range(int, f"a whole number from 1 to {LARGEST}", least=1, most=LARGEST)
 WHOLE = Range(int, f"a whole number from 0 to {LARGEST}", least=0, most=LARGEST)
 FLAG = Range(bool, "true or false")
+SAMPLES = f"at least one sample, at most {LARGEST}"  # the words for a duration in seconds
 
 
 def multiple_of(number: int) -> Range:
@@ -78,13 +90,23 @@ def multiple_of(number: int) -> Range:
 
 
 def between(least: int, most: int) -> Range:
-    """Returns the range of the whole numbers from `least` to `most`."""
+    """Returns the range of the whole numbers between two bounds.
+
+    Args:
+        least: the smallest of them.
+        most: the largest of them.
+    """
     return Range(int, f"a whole number from {least} to {most}", least=least, most=most)
 
 
 def one_of(*choices: str) -> Range:
-    """Returns the range of a text that is one of `choices`."""
-    return Range(str, f"one of {', '.join(choices)}", choices=choices)
+    """Returns the range of a text that is one of several.
+
+    Args:
+        choices: the texts.
+    """
+    words = f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0]
+    return Range(str, words, choices=choices)
 
 
 @dataclass(frozen=True)
@@ -92,17 +114,17 @@ class ListOf:
     """The range of a list.
 
     Attributes:
-        each: the range of each value.
+        item: the range of each value.
         count: how many values there are.
     """
 
-    each: Range
+    item: Range
     count: int
 
     @property
     def words(self) -> str:
         """The range in words, for errors."""
-        return f"a list of {self.count}, each {self.each.words}"
+        return f"a list of {self.count}, each {self.item.words}"
 
     def check(self, key: str, value: Any) -> list[Any]:
         """Returns the list with its values as their range's type.
@@ -116,7 +138,7 @@ class ListOf:
         """
         if not isinstance(value, list) or len(value) != self.count:
             raise InputError.mismatch(key, repr(value), self.words)
-        return [self.each.check(f"{key}[{index}]", item) for index, item in enumerate(value)]
+        return [self.item.check(f"{key}[{index}]", item) for index, item in enumerate(value)]
 
 
 def check_settings(where: str, values: Any, ranges: Mapping[str, Range | ListOf]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from contract.numbers import finite_or_none
 STEP_COLUMNS = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds")
 EPOCH_COLUMNS = ("epoch", "step", "train_loss", "valid_loss", "best_valid_loss")
 COMPLETED, DIVERGED = "completed", "diverged"  # the status of a training that has ended
-CHECKPOINT_SECONDS = 600  # of work that a training loses at most when it is killed
+CHECKPOINT_SECONDS = 600  # seconds between checkpoints: the most work that a killed training loses
 
 Opened = TypeVar("Opened", bound="GrowingFile")
 
@@ -63,7 +63,14 @@ class GrowingFile:
         self._file.truncate(size)
 
     def append(self, data: bytes) -> None:
-        """Appends bytes. They are in the file when this returns, even if the process then dies."""
+        """Appends bytes. They are in the file when this returns, even if the process then dies.
+
+        Args:
+            data: the bytes.
+
+        Raises:
+            OSError: the disk is full.
+        """
         with naming(self.path):
             write_all(self._file, data)
 
@@ -120,6 +127,9 @@ class Table(GrowingFile):
 
         Args:
             values: a number for every column. Floats are written so that they read back exactly.
+
+        Raises:
+            OSError: the disk is full.
         """
         self._write(repr(values[column]) for column in self._columns)
         self.rows.append(values)
@@ -139,7 +149,7 @@ class TrainingSummary(TypedDict):
         status: `COMPLETED` or, if a loss is NaN or infinite, `DIVERGED`.
         steps: the number of optimizer steps.
         best_valid_loss: None if no validation had a finite loss.
-        final_loss: of the last step; None if it is not finite.
+        final_loss: the loss of the last step; None if it is not finite.
         seconds_per_step: the median.
         parameters: the number of trained parameters.
         hardware: that the training ran on, in words.

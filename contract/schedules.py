@@ -87,11 +87,19 @@ class Plateau:
         return self.scale, self._best, self._without_improvement
 
     def restore(self, state: tuple[float, float, int]) -> None:
-        """Continues from what `state` returned earlier."""
+        """Continues from an earlier state.
+
+        Args:
+            state: what `state` returned then.
+        """
         self.scale, self._best, self._without_improvement = state
 
     def validated(self, loss: float) -> None:
-        """Takes the loss of the next validation into account."""
+        """Takes the next validation into account.
+
+        Args:
+            loss: the validation loss.
+        """
         if loss < self._best * (1 - self.THRESHOLD):
             self._best = loss
             self._without_improvement = 0
@@ -109,7 +117,7 @@ class Schedule:
 
     Args:
         base: the learning rate in the optimizer's settings.
-        settings: of a file in conf/schedule, with its `name` and `warmup_steps`.
+        settings: those of a file in conf/schedule, with its `name` and `warmup_steps`.
         length: the length of the run.
     """
 
@@ -134,7 +142,11 @@ class Schedule:
         return self._base * warmup * factor
 
     def validated(self, loss: float) -> None:
-        """Takes the loss of the next validation into account."""
+        """Takes the next validation into account.
+
+        Args:
+            loss: the validation loss.
+        """
         if self._plateau:
             self._plateau.validated(loss)
 
@@ -143,6 +155,10 @@ class Schedule:
         return self._plateau.state() if self._plateau else None
 
     def restore(self, state: tuple[float, float, int] | None) -> None:
-        """Continues from what `state` returned earlier."""
+        """Continues from an earlier state.
+
+        Args:
+            state: what `state` returned then.
+        """
         if self._plateau and state:
             self._plateau.restore(state)

@@ -6,24 +6,24 @@ What changes here changes outputs, so the stages depend on this module.
 from __future__ import annotations
 
 STEMS = ("vocals", "drums", "bass", "other")  # museval calls them targets
-CHANNELS = 2  # of music: those of MUSDB18, and of the output of Spleeter's U-Net
-MIXTURE = "mix"  # in the columns of the lists, and the folder of the mixtures of speech
+CHANNELS = 2  # channels of music: those of MUSDB18, and of the output of Spleeter's U-Net
+MIXTURE = "mix"  # the mixture in the columns of the lists, and the folder of those of speech
 
 
 def speaker(number: int) -> str:
     """Returns a speaker's name in columns and folders.
 
     Args:
-        number: the speaker's in the mixture, from 1.
+        number: the number of the speaker in the mixture, from 1.
     """
     return f"s{number}"
 
 
 # The trainers' lists: a table for each split, with a row per song or mixture. The columns of paths
 # come first, the mixture's and then those of its stems or speakers.
-DURATION = "duration"  # of a song, in seconds
-LENGTH = "length"  # of a mixture of speech, in samples
-SAMPLE_RATE = "sample_rate"  # of a mixture of speech, in Hz
+DURATION = "duration"  # the length of a song in seconds
+LENGTH = "length"  # the length of a mixture of speech in samples
+SAMPLE_RATE = "sample_rate"  # the sample rate of a mixture of speech in Hz
 
 
 def path_column(name: str) -> str:

@@ -15,7 +15,7 @@ from contract.files import write_all
 IEEE_FLOAT = 3
 SAMPLE_BYTES = 4
 HEADER = "<4sI4s 4sIHHIIHHH 4sII 4sI"
-LARGEST_SIZE = 2**32 - 1  # that the header has room for, in bytes
+LARGEST_SIZE = 2**32 - 1  # bytes: the largest size that the header has room for
 
 
 class FloatWav:
@@ -33,7 +33,7 @@ class FloatWav:
 
     def __init__(self, path: Path, sample_rate: int, channels: int, frames: int) -> None:
         self._path = path
-        header = _header(sample_rate, channels, frames)
+        header = _header(path, sample_rate, channels, frames)
         with naming(path):
             self._file = path.open("wb", buffering=0)
             write_all(self._file, header)
@@ -52,10 +52,11 @@ class FloatWav:
         self._file.close()
 
 
-def float_wav(samples: bytes, sample_rate: int, channels: int) -> bytes:
-    """Returns a whole file.
+def float_wav(path: Path, samples: bytes, sample_rate: int, channels: int) -> bytes:
+    """Returns the content of a whole file.
 
     Args:
+        path: the file, which an error names.
         samples: (samples, channels) in the order of memory, float32, the lowest byte first.
         sample_rate: in Hz.
         channels: the number of channels.
@@ -64,17 +65,17 @@ def float_wav(samples: bytes, sample_rate: int, channels: int) -> bytes:
         InputError: WAV has no room for so many samples.
     """
     frames = len(samples) // (channels * SAMPLE_BYTES)
-    return _header(sample_rate, channels, frames) + samples
+    return _header(path, sample_rate, channels, frames) + samples
 
 
-def _header(sample_rate: int, channels: int, frames: int) -> bytes:
+def _header(path: Path, sample_rate: int, channels: int, frames: int) -> bytes:
     """Returns all that stands before the samples."""
     frame_bytes = channels * SAMPLE_BYTES
     data_bytes = frames * frame_bytes
     riff_bytes = struct.calcsize(HEADER) - 8 + data_bytes
     if riff_bytes > LARGEST_SIZE:
-        problem = f"an estimate of {data_bytes} bytes exceeds the 4 GiB that the format can hold"
-        raise InputError("WAV", problem, "cut the recording into parts")
+        problem = f"an estimate of {data_bytes} bytes exceeds the 4 GiB that a WAV file can hold"
+        raise InputError(path, problem, "cut the recording into parts")
     format_chunk = (b"fmt ", 18, IEEE_FLOAT, channels, sample_rate)
     format_chunk += (sample_rate * frame_bytes, frame_bytes, 8 * SAMPLE_BYTES, 0)
     chunks = (b"RIFF", riff_bytes, b"WAVE", *format_chunk)

@@ -46,7 +46,7 @@ def parse_yaml(text: str, where: str | Path) -> Any:
 
 def _not_yaml(where: str | Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
-    return InputError(where, f"is not valid YAML ({reason})")
+    return InputError(where, f"is not valid YAML ({reason})", "correct it")
 
 
 def value_at(values: Any, key: str) -> Any:
@@ -65,6 +65,9 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the values of nested groups by their keys, as `optimizer.svoice.lr`.
 
     A group without keys is a value itself.
+
+    Args:
+        values: the outermost group.
     """
     flattened = {}
     for key, value in values.items():

@@ -27,6 +27,9 @@ class AudioFormat(NamedTuple):
 def read_format(path: Path) -> AudioFormat:
     """Returns the format of an audio file, which it reads from the file's header.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: the file is missing or is not audio.
     """
@@ -71,11 +74,15 @@ def read(
 
 
 def require_file(path: Path) -> None:
-    """Raises `InputError` if there is no such file."""
+    """Raises `InputError` if there is no such file.
+
+    Args:
+        path: the file.
+    """
     if not path.is_file():
         raise InputError(path, "there is no such file", REMEDY)
 
 
 def _not_audio(path: Path, error: soundfile.LibsndfileError) -> InputError:
     reason = error.error_string.strip().rstrip(".")
-    return InputError(path, f"is not readable audio ({reason})", REMEDY)
+    return InputError(path, f"cannot be read as audio ({reason})", REMEDY)

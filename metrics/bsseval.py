@@ -30,10 +30,10 @@ import scipy.fft
 
 from metrics import toeplitz
 
-TAPS = 512  # of a distortion filter
+TAPS = 512  # taps of a distortion filter
 TRANSFORM = 4096  # samples of a Fourier transform, about
 PIECE = 1 << 15  # samples that a thread handles at a time, about: what a core's cache holds
-PARTS = 16  # of the signal, each summed by one thread
+PARTS = 16  # parts of the signal, each of which one thread sums
 
 # Returns an array whose memory is used again: its name, its shape, its type.
 Allocate = Callable[..., np.ndarray]
@@ -188,7 +188,7 @@ def _filters(among_references: np.ndarray, with_estimates: np.ndarray, channels:
     Args:
         among_references: `(lags, p, q)`, as from `_correlations`.
         with_estimates: `(lags, p, q)`, as from `_correlations`.
-        channels: of a source.
+        channels: how many a source has.
 
     Returns:
         `(lags, p, 2 × q)`: the filter from p, a channel of any reference, to the projection of q, a

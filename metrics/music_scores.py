@@ -11,6 +11,7 @@ import pandas as pd
 
 from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
+from contract.lists import DURATION_TOLERANCE
 from contract.numbers import finite_or_none
 from contract.scores import BSS_METRICS, MusicHeadlines
 from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
@@ -18,8 +19,6 @@ from metrics import audio
 from metrics.bsseval import bss_eval
 from metrics.score_all import Item, KeptScores, score_all
 from metrics.tables import read_music_list, unscored
-
-DURATION_TOLERANCE = 0.01  # s; lists may round
 
 
 def score_music(
@@ -122,13 +121,21 @@ def aggregate_music(scores: pd.DataFrame) -> MusicHeadlines:
 
 
 def median(values: Iterable[float]) -> float:
-    """Returns the median of the finite values, NaN if there are none."""
+    """Returns the median of the finite values, NaN if there are none.
+
+    Args:
+        values: `(values,)`.
+    """
     finite = _finite(values)
     return float(np.median(finite)) if finite.size else float("nan")
 
 
 def mean(values: Iterable[float]) -> float:
-    """Returns the mean of the finite values, NaN if there are none."""
+    """Returns the mean of the finite values, NaN if there are none.
+
+    Args:
+        values: `(values,)`.
+    """
     finite = _finite(values)
     return float(np.mean(finite)) if finite.size else float("nan")
 
@@ -178,7 +185,7 @@ def _score(
     Args:
         files: as from `_files`.
         threads: how many to use.
-        duration: of the track in s, as the list says.
+        duration: how long the track is in s, as the list says.
         list_path: the list, for errors.
         window_seconds: the length of a frame.
         hop_seconds: from the start of one frame to the start of the next.

@@ -22,19 +22,17 @@ import soundfile
 
 import contract.scores
 from contract.errors import BadFilesError, InputError
-from contract.files import write_shared
+from contract.files import sha256, write_shared
 from metrics.audio import require_file
 from metrics.progress import progress
 from metrics.workers import cores, on_all_cores
-
-BLOCK = 1 << 20  # bytes read at once
 
 
 class Item(NamedTuple):
     """An item of a test set. Its scores are computed from these, and from nothing else."""
 
-    files: tuple[Path, ...]  # audio
-    settings: tuple[Any, ...]  # of what JSON can hold
+    files: tuple[Path, ...]  # the audio files
+    settings: tuple[Any, ...]  # what JSON can hold
 
 
 class KeptScores:
@@ -56,6 +54,9 @@ def unfinished(folder: Path) -> Iterator[KeptScores]:
 
     When the block succeeds, those that it has used are removed. Several processes may share the
     folder.
+
+    Args:
+        folder: the folder, which is made if it is missing.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept_scores = KeptScores(folder)
@@ -142,7 +143,7 @@ def _code_digest(score: Callable[..., Any]) -> str:
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
     digest = hashlib.sha256(repr([score.__module__, libraries]).encode())
     for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.scores.__file__)]:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(sha256(path).encode())
     return digest.hexdigest()
 
 
@@ -150,17 +151,9 @@ def _key(code_digest: str, item: Item) -> str:
     """Returns the hash under which the scores of an item are kept."""
     digest = hashlib.sha256(json.dumps([code_digest, item.settings]).encode())
     for path in item.files:
-        digest.update(_file_digest(path))
+        require_file(path)
+        digest.update(sha256(path).encode())
     return digest.hexdigest()[:32]
-
-
-def _file_digest(path: Path) -> bytes:
-    require_file(path)
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.digest()
 
 
 def _read(path: Path) -> Any:

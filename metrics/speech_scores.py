@@ -114,7 +114,7 @@ def _score(
     Args:
         files: the mixture, the references, the estimates.
         threads: not needed.
-        length: of the mixture in samples, as the list says.
+        length: how many samples the mixture has, as the list says.
         sample_rate: Hz, as the list says.
         list_path: the list, for errors.
         perceptual: the perceptual measures that are asked for, each with its library's version,

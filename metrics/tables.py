@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from contract.errors import InputError
+from contract.lists import check_distinct
 from contract.sources import (
     DURATION,
     LENGTH,
@@ -23,12 +24,16 @@ from contract.sources import (
     speech_list_columns,
 )
 
-TEXT_COLUMNS = ("track", "target", "mixture", "speaker", "estimate")  # of the tables of results
+# The columns of the tables of results that hold text.
+TEXT_COLUMNS = ("track", "target", "mixture", "speaker", "estimate")
 REMEDY = "run the stage that writes it again"
 
 
 def read_music_list(path: Path) -> pd.DataFrame:
     """Reads a list of songs.
+
+    Args:
+        path: the list.
 
     Returns:
         One row per song: the columns of the list (`contract.sources.music_list_columns`), and
@@ -39,12 +44,15 @@ def read_music_list(path: Path) -> pd.DataFrame:
     """
     songs = _read_list(path, music_list_columns(), [DURATION])
     songs["track"] = [Path(mixture).parent.name for mixture in songs[MIXTURE_PATH]]
-    _require_distinct(songs, "track", path)
+    check_distinct(path, "track", songs["track"])
     return songs
 
 
 def read_speech_list(path: Path) -> pd.DataFrame:
     """Reads a list of speech mixtures.
+
+    Args:
+        path: the list.
 
     Returns:
         One row per mixture: the columns of the list (`contract.sources.speech_list_columns`), and
@@ -55,12 +63,16 @@ def read_speech_list(path: Path) -> pd.DataFrame:
     """
     mixtures = _read_list(path, speech_list_columns(1), [LENGTH, SAMPLE_RATE])
     mixtures["file"] = [Path(mixture).name for mixture in mixtures[MIXTURE_PATH]]
-    _require_distinct(mixtures, "file", path)
+    check_distinct(path, "file", mixtures["file"])
     return mixtures
 
 
 def speakers(speech_list: pd.DataFrame) -> list[str]:
-    """Returns the speakers that a speech list has sources of, as `["s1", "s2"]`."""
+    """Returns the speakers that a speech list has sources of, as `["s1", "s2"]`.
+
+    Args:
+        speech_list: as `read_speech_list` returns it.
+    """
     return list(takewhile(lambda name: path_column(name) in speech_list, map(speaker, count(1))))
 
 
@@ -100,6 +112,9 @@ def read_results(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 def read_json(path: Path) -> dict[str, Any]:
     """Reads a JSON object.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: the file is missing or holds something else.
     """
@@ -132,7 +147,7 @@ def _read_list(path: Path, columns: list[str], numbers: list[str]) -> pd.DataFra
     Args:
         path: the list.
         columns: what it must have; more speakers may follow.
-        numbers: those of the columns that hold numbers.
+        numbers: the columns among these that hold numbers.
     """
     frame = _read_table(path)
     _require_columns(frame, columns, path)
@@ -165,11 +180,3 @@ def _require_cells(
         value = frame[column].iloc[row]
         problem = f"{value!r} in row {row + 1}, column {column}, is not {expected}"
         raise InputError(path, problem, REMEDY)
-
-
-def _require_distinct(frame: pd.DataFrame, column: str, path: Path) -> None:
-    """Raises an `InputError` about the first value that a column has twice."""
-    repeated = frame[column][frame[column].duplicated()]
-    if not repeated.empty:
-        problem = f"lists the {column} {repeated.iloc[0]} twice"
-        raise InputError(path, problem, "remove one of the two, or rename it")

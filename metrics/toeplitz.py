@@ -14,7 +14,7 @@ import numpy as np
 import scipy.fft
 import scipy.linalg
 
-TOLERANCE = 1e-9  # of the residual, relative to the right-hand side
+TOLERANCE = 1e-9  # the largest residual that is accepted, relative to the right-hand side
 
 
 def solve(blocks: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -100,19 +100,20 @@ def _substitute(rows: list[np.ndarray], right: np.ndarray) -> np.ndarray:
     """Solves the triangular systems of a Cholesky factor, forward and then backward.
 
     Args:
-        rows: of the factor, as from `_factor`.
+        rows: the rows of the factor, as from `_factor`.
         right: `(systems, n, m, sides)`.
     """
     systems, n, m, _ = right.shape
     solution = right.reshape(systems, n * m, -1).copy()
     inverses = np.linalg.inv(np.stack([row[..., :m] for row in rows]))
-    places = [(slice(k * m, (k + 1) * m), slice((k + 1) * m, None)) for k in range(n)]
-    steps = list(zip(rows, inverses, places, strict=True))
-    for row, inverse, (here, below) in steps:
-        solution[:, here] = inverse.swapaxes(1, 2) @ solution[:, here]
-        solution[:, below] -= row[..., m:].swapaxes(1, 2) @ solution[:, here]
-    for row, inverse, (here, below) in reversed(steps):
-        solution[:, here] = inverse @ (solution[:, here] - row[..., m:] @ solution[:, below])
+    # The rows of a block, and those of all later blocks.
+    slices = [(slice(k * m, (k + 1) * m), slice((k + 1) * m, None)) for k in range(n)]
+    steps = list(zip(rows, inverses, slices, strict=True))
+    for row, inverse, (block, later) in steps:
+        solution[:, block] = inverse.swapaxes(1, 2) @ solution[:, block]
+        solution[:, later] -= row[..., m:].swapaxes(1, 2) @ solution[:, block]
+    for row, inverse, (block, later) in reversed(steps):
+        solution[:, block] = inverse @ (solution[:, block] - row[..., m:] @ solution[:, later])
     return solution.reshape(right.shape)
 
 

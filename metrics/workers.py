@@ -24,6 +24,10 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class KilledWorkerError(InputError):
+    """A worker process was killed, which says nothing about the items."""
+
+
 def cores() -> int:
     """Returns how many cores this process may run on."""
     return len(os.sched_getaffinity(0))
@@ -47,7 +51,7 @@ def on_all_cores(
         batch: how many items a worker gets at once; more than one where each takes milliseconds.
 
     Raises:
-        InputError: a worker was killed.
+        KilledWorkerError: a worker was killed.
     """
     workers = workers or cores()
     pool = ProcessPoolExecutor(workers, _Workers(), _prepare)
@@ -61,7 +65,7 @@ def on_all_cores(
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
-        raise InputError(
+        raise KilledWorkerError(
             "worker processes",
             "one of them was killed, perhaps because memory ran out",
             "repeat the command with more memory or on fewer cores",

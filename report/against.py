@@ -37,7 +37,11 @@ PAGE = '<a href="../docs/study.md">docs/study.md</a>.'
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML about one run."""
+    """Returns the text in the margin, and the section's HTML about one run.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     experiments = [Experiment("this run", "", workspace)]
     summary = summarize(experiments).assign(variant="this run")
     return compare(
@@ -88,8 +92,8 @@ def first_losses(runs: pd.DataFrame, steps: pd.DataFrame) -> pd.DataFrame:
     """Returns the losses of Spleeter, published and here, over the steps that both have.
 
     Args:
-        runs: of Spleeter, as `report.experiments.summary` returns them.
-        steps: of Spleeter, as `report.experiments.curves` returns them.
+        runs: the runs of Spleeter, as `report.experiments.summary` returns them.
+        steps: the steps of Spleeter, as `report.experiments.curves` returns them.
 
     Returns:
         One row per published run: `optimizer, steps`; `compared`, over how many of these steps,
@@ -128,9 +132,9 @@ def _comparable(runs: pd.DataFrame, steps: pd.DataFrame, length: int) -> tuple[p
     That is `length`, or as many as the longest of the runs has. Runs with fewer are left out.
 
     Args:
-        runs: with the optimizer of the published run.
-        steps: of all runs.
-        length: the steps of the published run.
+        runs: those with the optimizer of the published run.
+        steps: the steps of all runs.
+        length: how many steps the published run has.
     """
     own_steps = steps[steps["experiment"].isin(runs["experiment"])]
     if own_steps.empty:
@@ -186,8 +190,8 @@ def final_values(runs: pd.DataFrame, epochs: pd.DataFrame) -> pd.DataFrame:
     """Returns the validation losses of SVoice, published and here.
 
     Args:
-        runs: of SVoice, as `report.experiments.summary` returns them.
-        epochs: of SVoice, as `report.experiments.curves` returns them.
+        runs: the runs of SVoice, as `report.experiments.summary` returns them.
+        epochs: the epochs of SVoice, as `report.experiments.curves` returns them.
 
     Returns:
         One row per published run: `optimizer, schedule, clipping`; `final_published` and
@@ -218,8 +222,11 @@ def _values_table(values: pd.DataFrame) -> str:
     rows = []
     for run in values.itertuples():
         cells = []
-        for there, here in ((run.final_published, run.final), (run.best_published, run.best)):
-            cells += [number(there), number(here), number(here - there)]
+        pairs = (run.final_published, run.final), (run.best_published, run.best)
+        for published_loss, own_loss in pairs:
+            cells += [
+                number(loss) for loss in (published_loss, own_loss, own_loss - published_loss)
+            ]
         rows.append([run.optimizer, run.schedule, run.clipping, f"{run.runs}", *cells])
     caption = "SVoice: validation loss (negative SI-SNR, dB) after the last epoch, and the best"
     return table(head, rows, caption, text_columns=3, kind="items")

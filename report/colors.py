@@ -121,7 +121,11 @@ def sheet(summary: pd.DataFrame) -> str:
 
 
 def variables(css: str) -> dict[str, str]:
-    """Returns the colours of a style sheet by name, as they are on a light page."""
+    """Returns the colours of a style sheet by name, as they are on a light page.
+
+    Args:
+        css: the text of the style sheet.
+    """
     light = re.sub(r"@media \(prefers-color-scheme: dark\) \{\s*:root \{[^}]*\}\s*\}", "", css)
     blocks = re.findall(r":root \{([^}]*)\}", light)
     return dict(re.findall(r"(--[a-z0-9-]+): (#[0-9a-f]{6});", " ".join(blocks)))
@@ -154,7 +158,7 @@ def _shade(color: str, position: float, lightness: tuple[float, float], alone: b
     Args:
         color: `#rrggbb`.
         position: from 0, the first shade, to 1, the last.
-        lightness: of the first shade and of the last.
+        lightness: the lightness of the first shade and of the last.
         alone: whether the page has shades of no other colour.
     """
     _, chroma, hue = _oklch(color)

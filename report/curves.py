@@ -21,7 +21,11 @@ MARKED = 60  # validations of a curve, at most, that are shown as points too
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML."""
+    """Returns the text in the margin, and the section's HTML.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     return MARGIN, "".join(_model(model) for model in workspace.models)
 
 
@@ -44,7 +48,11 @@ def _model(model: ModelResults) -> str:
 
 
 def end_mark(model: ModelResults) -> dict[str, Any]:
-    """Returns the layout that marks where a run diverged; empty if it did not."""
+    """Returns the layout that marks where a run diverged; empty if it did not.
+
+    Args:
+        model: the results of the model.
+    """
     if model.steps is None or not model.diverged or model.steps.empty:
         return {}
     return vertical_mark(float(model.steps["step"].iloc[-1]), "diverged", "--alert")

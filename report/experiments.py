@@ -46,6 +46,9 @@ class Experiment:
 def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
     """Returns what the experiments are and how they ended.
 
+    Args:
+        experiments: all of them.
+
     Returns:
         One row per experiment × model: `experiment, commit, model, optimizer, schedule, clipping,
         seed`; `variant`, its label (`variants`); `status`, that of train.json, or `MISSING` without
@@ -94,8 +97,8 @@ def variant_of(summary: pd.DataFrame, name: str | None) -> str:
     """Returns the variant of an experiment.
 
     Args:
-        summary: of the experiments.
-        name: the experiment's; None for the first one.
+        summary: as `summary` returns it.
+        name: the name of the experiment; None for the first one.
 
     Raises:
         InputError: no experiment has the name.

@@ -18,7 +18,7 @@ from plotly.basedatatypes import BaseTraceType
 
 from report.markup import source
 
-POINTS = 4000  # of one line, at most: more than any screen shows
+POINTS = 4000  # the most points of a line: more than any screen shows
 
 Values = Sequence[float] | np.ndarray | pd.Series
 
@@ -36,14 +36,14 @@ def line(
     """Returns a line through the finite points, thinned to what a screen can show.
 
     Args:
-        name: in the legend.
+        name: its name in the legend.
         x: `(points,)`.
         y: `(points,)`.
         color: the name of a variable of the style sheet.
-        width: pixels.
+        width: its width in pixels.
         points: how many the line may have.
-        mode: plotly's.
-        style: more of plotly's properties of a line, such as `dash`.
+        mode: plotly's `mode` of the line, such as `lines+markers`.
+        style: more properties of the line for plotly, such as `dash`.
     """
     x, y = thin(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), points)
     return go.Scatter(
@@ -100,12 +100,12 @@ def figure(
     Args:
         title: the first words of the caption.
         caption: the others.
-        traces: plotly's.
-        x_label: of the horizontal axis.
-        y_label: of the vertical axis.
+        traces: what is drawn, as plotly's traces.
+        x_label: the label of the horizontal axis.
+        y_label: the label of the vertical axis.
         paths: the files.
-        layout: more of plotly's layout.
-        scale: of the vertical axis at first, `linear` or `log`.
+        layout: more settings of plotly's layout.
+        scale: how the vertical axis is divided at first, `linear` or `log`.
         log: whether the reader can choose between the two.
         wide: whether the figure fills the column.
         rows: how many labels the figure must have room for, one below the other.
@@ -132,15 +132,7 @@ def figure(
     choice = ""
     if log:
         drawing.layout.meta = _log_tick(np.concatenate([trace.y for trace in traces]))
-        buttons = "".join(
-            f'<button type="button" value="{value}" aria-pressed="{str(value == scale).lower()}">'
-            f"{value}</button>"
-            for value in ("linear", "log")
-        )
-        choice = (
-            f'<div class="scale" role="group" aria-label="{escape(title)}: vertical axis">'
-            f"{buttons}</div>"
-        )
+        choice = _scale_buttons(title, scale)
     # A script element must not hold a `<`, which names such as a track's may.
     data = drawing.to_json().replace("<", "\\u003c")
     return (
@@ -150,6 +142,24 @@ def figure(
         f'<div class="plot" style="--rows: {rows}" role="img" '
         f'aria-label="{escape(f"{title}. {caption}")}"></div>'
         f'<script type="application/json">{data}</script>{source(*paths)}</figure>'
+    )
+
+
+def _scale_buttons(title: str, scale: str) -> str:
+    """Returns the buttons by which the reader chooses how the vertical axis is divided.
+
+    Args:
+        title: the title of the figure.
+        scale: the choice at first, `linear` or `log`.
+    """
+    buttons = "".join(
+        f'<button type="button" value="{value}" aria-pressed="{str(value == scale).lower()}">'
+        f"{value}</button>"
+        for value in ("linear", "log")
+    )
+    return (
+        f'<div class="scale" role="group" aria-label="{escape(title)}: vertical axis">'
+        f"{buttons}</div>"
     )
 
 

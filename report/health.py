@@ -39,7 +39,8 @@ COMPARED = (
     "Which runs failed, diverged or lack a file; the gradients' global norms before clipping; how "
     "many steps were clipped by that norm; and the learning rate at each step."
 )
-FILES = {  # that a trained model should leave, by the attribute of `ModelResults`
+# The files that a trained model should leave, by the attribute of `ModelResults`.
+FILES = {
     "steps": STEPS,
     "epochs": EPOCHS,
     "aggregate": HEADLINES,
@@ -49,7 +50,11 @@ FILES = {  # that a trained model should leave, by the attribute of `ModelResult
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML about one run."""
+    """Returns the text in the margin, and the section's HTML about one run.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     return MARGIN, "".join(_single(model, workspace.params) for model in workspace.models)
 
 
@@ -136,7 +141,11 @@ def _failure(experiment: Experiment) -> str:
 
 
 def gaps(model: ModelResults) -> list[str]:
-    """Returns the files that a trained model should have left and did not."""
+    """Returns the files that a trained model should have left and did not.
+
+    Args:
+        model: the results of the model.
+    """
     if model.train is None:
         return []
     return [name for attribute, name in FILES.items() if getattr(model, attribute) is None]
@@ -146,8 +155,8 @@ def health(runs: pd.DataFrame, steps: pd.DataFrame, limits: dict[str, float]) ->
     """Returns how the runs of one model went.
 
     Args:
-        runs: of the model, as `report.experiments.summary` returns them.
-        steps: of the model, as `report.experiments.curves` returns them.
+        runs: the runs of the model, as `report.experiments.summary` returns them.
+        steps: the steps of the model, as `report.experiments.curves` returns them.
         limits: the largest global norm that clipping leaves, by experiment.
 
     Returns:
@@ -183,8 +192,8 @@ def _model(by_name: dict[str, Experiment], runs: pd.DataFrame, steps: pd.DataFra
 
     Args:
         by_name: the experiments.
-        runs: of the model.
-        steps: of the model.
+        runs: the runs of the model.
+        steps: the steps of the model's runs.
     """
     conditions = health(runs, steps, _limits(by_name))
     model = runs["model"].iloc[0]

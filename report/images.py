@@ -23,9 +23,9 @@ from report.colors import variables
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 720, 420  # pixels
-SCALE = 3  # of a PNG: 216 dots per inch at a width of 10 inches
-MARGINS = 120  # pixels, above and below a figure together
-LINE = 19  # pixels, of a line of text
+SCALE = 3  # pixels of a PNG per pixel of the page: 216 dots per inch at a width of 10 inches
+MARGINS = 120  # pixels above and below a figure, together
+LINE = 19  # pixels: the height of a line of text
 
 Figure = dict[str, Any]  # plotly's: `data` and `layout`
 
@@ -104,10 +104,10 @@ def write(page: str, folder: Path) -> int:
 class _PageFigure(NamedTuple):
     """A figure as the page has it."""
 
-    section: str  # its anchor
-    part: str  # of the section: its heading
+    section: str  # the anchor of its section
+    part: str  # the heading of its part of the section
     title: str
-    scale: str  # of the vertical axis
+    scale: str  # how the vertical axis is divided: `linear` or `log`
     spec: Figure
 
 
@@ -171,7 +171,7 @@ def _colored(spec: Figure, scale: str, colors: dict[str, str], title: str) -> Fi
 
     Args:
         spec: the figure; it is changed.
-        scale: of the vertical axis.
+        scale: how the vertical axis is divided: `linear` or `log`.
         colors: by name.
         title: what stands above the figure.
     """

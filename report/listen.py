@@ -26,10 +26,10 @@ from report.experiments import Experiment
 from report.markup import code, missing, notice, number, plural, source
 from report.results import ModelResults, Workspace
 
-ITEMS = 3  # of each model
-SECONDS = 8  # of an item, from its middle
-VARIANTS = 8  # of each model, that can be heard side by side
-TOGETHER_SECONDS = 4  # of an item, where variants are heard side by side
+ITEMS = 3  # items shown for each model
+SECONDS = 8  # seconds played, from an item's middle
+VARIANTS = 8  # variants played side by side for each model
+TOGETHER_SECONDS = 4  # seconds played of an item when variants are side by side
 MARGIN = (
     "The first items of each test set: the mixture, the references and the estimates. When "
     "another player of the item starts, it continues where the last one was."
@@ -43,10 +43,10 @@ TOGETHER = (
 class Pair(NamedTuple):
     """A reference, and the estimate that is matched to it."""
 
-    name: str  # of the stem or the speaker
+    name: str  # the name of the stem or the speaker
     reference: Path
     estimate: Path
-    score: str  # of the estimate, in words
+    score: str  # the score of the estimate, in words
 
 
 class Item(NamedTuple):
@@ -63,7 +63,11 @@ class Item(NamedTuple):
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML about one run."""
+    """Returns the text in the margin, and the section's HTML about one run.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     return MARGIN, "".join(
         f"<h3>{escape(model.title)}</h3>{_model(workspace.root, model)}"
         for model in workspace.models
@@ -249,7 +253,7 @@ class Excerpt:
     """The middle of a test item.
 
     Attributes:
-        format: of the whole item.
+        format: the format of the whole item.
         start: the first sample of the excerpt.
         length: in samples.
         loudest: the largest power in the spectrogram of the mixture's excerpt.
@@ -265,7 +269,7 @@ class Excerpt:
         """Returns the middle of an item.
 
         Args:
-            mixture: the item's.
+            mixture: the mixture of the item.
             seconds: the length of the excerpt; a shorter item is taken as a whole.
         """
         mixture_format = audio.read_format(mixture)

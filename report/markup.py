@@ -33,17 +33,31 @@ def section(anchor: str, title: str, margin: str, matter_html: str) -> str:
 
 
 def notice(html: str, alert: bool = False) -> str:
-    """Returns a paragraph that is set off from the others; an `alert` also by its colour."""
+    """Returns a paragraph that is set off from the others.
+
+    Args:
+        html: the text, as HTML.
+        alert: whether its colour sets it off as well.
+    """
     return f'<p class="notice{" alert" if alert else ""}" role="note">{html}</p>'
 
 
 def missing(path: Path, what: str) -> str:
-    """Returns the notice that a part of the page is missing, because a file is."""
+    """Returns the notice that a part of the page is missing, because a file is.
+
+    Args:
+        path: the file.
+        what: what the page would show from it, in words.
+    """
     return notice(f"No {escape(what)}: {code(path)} is missing.")
 
 
 def code(value: object) -> str:
-    """Returns a value as code."""
+    """Returns a value as code.
+
+    Args:
+        value: what is shown, by its `str`.
+    """
     return f"<code>{escape(str(value))}</code>"
 
 
@@ -55,15 +69,24 @@ def source(*paths: Path) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """Returns a number with fixed decimals and a true minus sign; a dash if it is not finite."""
+    """Returns a number with fixed decimals and a true minus sign; a dash if it is not finite.
+
+    Args:
+        value: the number; None counts as not finite.
+        digits: how many decimals.
+    """
     if value is None or not np.isfinite(value):
         return UNDEFINED
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def significant(value: float | None, digits: int = 4) -> str:
-    """Returns a number with significant digits and a true minus sign; a dash if it is not
-    finite."""
+    """Returns a number with significant digits and a true minus sign; a dash if not finite.
+
+    Args:
+        value: the number; None counts as not finite.
+        digits: how many significant digits.
+    """
     if value is None or not np.isfinite(value):
         return UNDEFINED
     return f"{value:.{digits}g}".replace("-", "−")
@@ -111,7 +134,12 @@ def table(
 
 
 def download(name: str, frame: pd.DataFrame) -> str:
-    """Returns a link to a table as CSV, whose content is in the link itself."""
+    """Returns a link to a table as CSV, whose content is in the link itself.
+
+    Args:
+        name: the name of the file that the reader gets.
+        frame: the table.
+    """
     content = base64.b64encode(frame.to_csv(index=False).encode()).decode("ascii")
     return (
         f'<p class="source download"><a download="{escape(name)}" '
@@ -120,17 +148,33 @@ def download(name: str, frame: pd.DataFrame) -> str:
 
 
 def details(label: str, html: str, unfolded: bool = False) -> str:
-    """Returns a part of the page that folds away under its label."""
+    """Returns a part of the page that folds away under its label.
+
+    Args:
+        label: the label, as text.
+        html: the part.
+        unfolded: whether it is unfolded at first.
+    """
     return (
         f"<details{' open' if unfolded else ''}><summary>{escape(label)}</summary>{html}</details>"
     )
 
 
 def listing(text: str, label: str) -> str:
-    """Returns preformatted text; `label` names it for screen readers."""
+    """Returns preformatted text.
+
+    Args:
+        text: the text.
+        label: what screen readers call it.
+    """
     return f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
 
 
 def plural(count: int, noun: str) -> str:
-    """Returns a count with its noun, as `1 step` or `2,000 steps`."""
+    """Returns a count with its noun, as `1 step` or `2,000 steps`.
+
+    Args:
+        count: the number.
+        noun: the noun in the singular, which takes an s in the plural.
+    """
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

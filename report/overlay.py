@@ -21,7 +21,7 @@ MARGIN = (
 )
 SMOOTHED = "Exponential moving averages over a twentieth of each run."
 FIRST, HUNDRED = 8, 100  # steps
-POINTS = 400  # of a run in a figure: a hundred runs must stay quick
+POINTS = 400  # the most points of a run in a figure: a hundred runs must stay quick
 UNNAMED = {"showlegend": False, "hovermode": "closest"}  # the page has one legend for all figures
 SIDE_BY_SIDE = 8  # variants beside each other that half of the column has room for
 
@@ -129,9 +129,9 @@ def _facets(runs: pd.DataFrame, epochs: pd.DataFrame, label: str) -> list[str]:
     clippings side by side.
 
     Args:
-        runs: of one model.
-        epochs: of the model.
-        label: of the vertical axes.
+        runs: the runs of one model.
+        epochs: the epochs of the model's runs.
+        label: the label of the vertical axes.
     """
     drawn, looks = [], style(runs)
 

@@ -31,11 +31,15 @@ CONTENTS = {
     SCORES: "scores of each test item",
     ENVIRONMENT: "the trainer's environment",
 }
-HEX_DIGITS, SHORT_HEX_DIGITS = 16, 10  # of a checksum, that are shown
+HEX_DIGITS, SHORT_HEX_DIGITS = 16, 10  # how many digits of a checksum are shown
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML about one run."""
+    """Returns the text in the margin, and the section's HTML about one run.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     root = workspace.root
     contents = {PARAMS: "configuration"}
     for model in workspace.models:
@@ -73,7 +77,11 @@ def _checksum(path: Path) -> str:
 
 
 def compare(experiments: Sequence[Experiment]) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML about several experiments."""
+    """Returns the text in the margin, and the section's HTML about several experiments.
+
+    Args:
+        experiments: all of them.
+    """
     rows = [
         [
             experiment.name,

@@ -46,7 +46,7 @@ def ranking(runs: pd.DataFrame, baseline: str) -> pd.DataFrame:
     """Returns the variants of one model, the best mean score first, those without one last.
 
     Args:
-        runs: of the model, as `report.experiments.summary` returns them.
+        runs: the runs of the model, as `report.experiments.summary` returns them.
         baseline: the variant that the others are compared with.
 
     Returns:
@@ -143,30 +143,11 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
         return ""
 
     labels = {variant: _wrapped(label) for variant, label in short(looks).items()}
-
-    def reach(end: float, value: float) -> list[float]:
-        return [0.0 if np.isnan(end) else abs(end - value)]
-
     return figure(
         f"{score} of each variant",
         "Means over the seeds, with 95 % bootstrap intervals where there are two or more.",
         [
-            go.Scatter(
-                name=variant,
-                x=[mean_score.value],
-                y=[variant],
-                mode="markers",
-                meta=looks[variant]["color"],
-                legendgroup=variant,
-                marker={"size": 10},
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": reach(mean_score.high, mean_score.value),
-                    "arrayminus": reach(mean_score.low, mean_score.value),
-                },
-                hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
-            )
+            _point(variant, mean_score, looks[variant]["color"])
             for variant, mean_score in zip(shown["variant"], shown["score"], strict=True)
         ],
         f"{score} (dB)",
@@ -184,6 +165,30 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
         },
         wide=True,
         rows=sum(1 + labels[variant].count("<br>") for variant in shown["variant"]),
+    )
+
+
+def _point(variant: str, mean_score: Mean, color: str) -> go.Scatter:
+    """Returns the point of a variant's mean score, with its interval if there is one."""
+
+    def reach(end: float) -> list[float]:
+        return [0.0 if np.isnan(end) else abs(end - mean_score.value)]
+
+    return go.Scatter(
+        name=variant,
+        x=[mean_score.value],
+        y=[variant],
+        mode="markers",
+        meta=color,
+        legendgroup=variant,
+        marker={"size": 10},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": reach(mean_score.high),
+            "arrayminus": reach(mean_score.low),
+        },
+        hovertemplate="%{y}: %{x:.2f} dB<extra></extra>",
     )
 
 

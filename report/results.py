@@ -9,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from contract.errors import InputError
+from contract.composed import read_groups
 from contract.layout import ENVIRONMENT, EPOCHS, HEADLINES, PARAMS, SCORES, STEPS, TRAIN
 from contract.models import MODELS, Model
 from contract.records import DIVERGED, EPOCH_COLUMNS, STEP_COLUMNS, TrainingSummary
 from contract.scores import MusicHeadlines, SpeechHeadlines
-from contract.yaml_files import read_yaml, value_at
+from contract.yaml_files import value_at
 from metrics.tables import read_json, read_results
 
-LIBRARIES = ("tensorflow", "torch")  # that train a model
+LIBRARIES = ("tensorflow", "torch")  # the libraries that train the models
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ class Workspace:
             InputError: a file is there but wrong.
         """
         models = {key: _read_results(root, model) for key, model in MODELS.items()}
-        return cls(root, _read_params(root / PARAMS), **models)
+        params = read_groups(root / PARAMS) if (root / PARAMS).is_file() else {}
+        return cls(root, params, **models)
 
 
 def library(environment: dict[str, Any] | None) -> str:
@@ -94,16 +95,6 @@ def library(environment: dict[str, Any] | None) -> str:
     """
     packages = (environment or {}).get("packages", {})
     return next((f"{name} {packages[name]}" for name in LIBRARIES if name in packages), "")
-
-
-def _read_params(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    params = read_yaml(path)
-    if not isinstance(params, dict):
-        problem = f"holds a {type(params).__name__} instead of the groups of conf/"
-        raise InputError(path, problem, "run `dvc exp run` to compose it")
-    return params
 
 
 def _read_results(root: Path, model: Model) -> ModelResults:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from contract.layout import HEADLINES, SCORES
@@ -16,57 +17,72 @@ from report.markup import details, missing, number, plural, source, table
 from report.results import ModelResults, Workspace
 
 MARGIN = "Measured on the test set, in dB. For all of them, higher is better."
-FEW = 8  # items, of which a table says more than a distribution
-ROWS = 48  # of a table of items; the rest is in its file
+FEW = 8  # the most items of which a table says more than a distribution
+ROWS = 48  # the most rows of a table of items; the rest is in its file
 COLORS = ("--blue", "--vermilion", "--green", "--purple")
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML."""
+    """Returns the text in the margin, and the section's HTML.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     music, speech = workspace.models
     return MARGIN, f"<h3>{music.title}</h3>{_music(music)}<h3>{speech.title}</h3>{_speech(speech)}"
 
 
 def _music(model: ModelResults) -> str:
     """Returns the part of the section about Spleeter."""
-    parts = []
-    if model.aggregate is None:
-        parts.append(missing(model.results / HEADLINES, "scores"))
-    else:
-        stems = list(model.aggregate.get("SDR", {}))
-        rows = [
-            [stem, *(number(model.aggregate.get(m, {}).get(stem)) for m in BSS_METRICS)]
-            for stem in stems
-        ]
-        parts.append(
-            table(
-                ["stem", *BSS_METRICS],
-                rows,
-                "BSS Eval v4: median over the frames of a track, then over the tracks (dB)",
-                total=True,
-            )
-        )
-        parts.append(source(model.results / HEADLINES))
+    parts = [_stems(model)]
     if model.scores is None:
-        parts.append(missing(model.results / SCORES, "scores per track"))
-        return "".join(parts)
-    scores = model.scores
+        return "".join([*parts, missing(model.results / SCORES, "scores per track")])
+    parts += [_left_out(model.scores), _tracks(model)]
+    if model.scores["track"].nunique() > FEW:
+        parts.append(_music_distribution(model))
+    return "".join(parts)
+
+
+def _stems(model: ModelResults) -> str:
+    """Returns the table of the headline scores of each stem."""
+    if model.aggregate is None:
+        return missing(model.results / HEADLINES, "scores")
+    rows = [
+        [stem, *(number(model.aggregate.get(m, {}).get(stem)) for m in BSS_METRICS)]
+        for stem in model.aggregate.get("SDR", {})
+    ]
+    caption = "BSS Eval v4: median over the frames of a track, then over the tracks (dB)"
+    headlines = table(["stem", *BSS_METRICS], rows, caption, total=True)
+    return headlines + source(model.results / HEADLINES)
+
+
+def _left_out(scores: pd.DataFrame) -> str:
+    """Returns the paragraphs about what the medians over frames and tracks leave out.
+
+    Args:
+        scores: as scores.csv of Spleeter has them.
+    """
+    paragraphs = ""
     if without_scores := unscored(scores):
         names = ", ".join(escape(track) for track in without_scores[:FEW])
         more = f" and {len(without_scores) - FEW} more" if len(without_scores) > FEW else ""
-        parts.append(
+        paragraphs += (
             f"<p>{len(without_scores):,} of {plural(scores['track'].nunique(), 'track')} "
             f"{'has' if len(without_scores) == 1 else 'have'} no scores, and the medians leave "
             f"{'it' if len(without_scores) == 1 else 'them'} out: in every frame a reference or an "
             f"estimate is silent ({names}{more}).</p>"
         )
-    undefined = int(scores["nan_frames"].sum())
-    if undefined:
-        parts.append(
+    if undefined := int(scores["nan_frames"].sum()):
+        paragraphs += (
             f"<p>{undefined:,} of {int(scores['frames'].sum()):,} values, one per frame and stem, "
             "are undefined or infinite: a reference or an estimate is silent there, or the "
             "estimate equals the reference. The medians leave them out, as museval does.</p>"
         )
+    return paragraphs
+
+
+def _tracks(model: ModelResults) -> str:
+    """Returns the table of the scores of each track and stem."""
     rows = [
         [
             row["track"],
@@ -75,21 +91,16 @@ def _music(model: ModelResults) -> str:
             row["frames"],
             row["nan_frames"],
         ]
-        for row in scores.head(ROWS).to_dict("records")
+        for row in model.scores.head(ROWS).to_dict("records")
     ]
-    parts.append(
-        _items(
-            ["track", "stem", *BSS_METRICS, "frames", "NaN frames"],
-            rows,
-            "Scores per track and stem: median over frames (dB)",
-            model,
-            scores["track"].nunique(),
-            "track",
-        )
+    return _items(
+        ["track", "stem", *BSS_METRICS, "frames", "NaN frames"],
+        rows,
+        "Scores per track and stem: median over frames (dB)",
+        model,
+        model.scores["track"].nunique(),
+        "track",
     )
-    if scores["track"].nunique() > FEW:
-        parts.append(_music_distribution(model))
-    return "".join(parts)
 
 
 def _music_distribution(model: ModelResults) -> str:
@@ -127,51 +138,65 @@ def _music_distribution(model: ModelResults) -> str:
 
 def _speech(model: ModelResults) -> str:
     """Returns the part of the section about SVoice."""
-    parts = []
     columns = () if model.scores is None else model.scores
     perceptual = {key: name for key, name in PERCEPTUAL_METRICS.items() if key in columns}
     names = SPEECH_METRICS | perceptual
     unit = f"dB, except {' and '.join(perceptual.values())}" if perceptual else "dB"
-    if model.aggregate is None:
-        parts.append(missing(model.results / HEADLINES, "scores"))
-    else:
-        head = ["", "mean"]
-        rows = [[name, number(model.aggregate.get(key))] for key, name in names.items()]
-        paths = [model.results / HEADLINES]
-        if model.scores is not None:
-            head += ["lowest", "median", "highest"]
-            for row, key in zip(rows, names, strict=True):
-                values = model.scores[key].dropna()
-                row += [number(values.min()), number(values.median()), number(values.max())]
-            paths.append(model.results / SCORES)
-        count = model.aggregate.get("mixtures")
-        mixtures = plural(count, "mixture") if count else "the mixtures"
-        parts.append(
-            table(head, rows, f"Over {mixtures} and their speakers, best permutation ({unit})")
-        )
-        parts.append(source(*paths))
+    parts = [_means(model, names, unit)]
     if model.scores is None:
-        parts.append(missing(model.results / SCORES, "scores per mixture"))
-        return "".join(parts)
-    scores = model.scores
-    rows = [
-        [row["mixture"], row["speaker"], row["estimate"], *(number(row[key]) for key in names)]
-        for row in scores.head(ROWS).to_dict("records")
-    ]
-    parts.append(
-        _items(
-            ["mixture", "speaker", "estimate", *names.values()],
-            rows,
-            f"Scores per mixture and speaker, with the estimate matched to the speaker ({unit})",
-            model,
-            scores["mixture"].nunique(),
-            "mixture",
-            text_columns=3,
-        )
-    )
-    if len(scores) > FEW:
+        return "".join([*parts, missing(model.results / SCORES, "scores per mixture")])
+    parts.append(_mixtures(model, names, unit))
+    if len(model.scores) > FEW:
         parts.append(_speech_distribution(model))
     return "".join(parts)
+
+
+def _means(model: ModelResults, names: dict[str, str], unit: str) -> str:
+    """Returns the table of the headline scores, with what is known of their distribution.
+
+    Args:
+        model: the results of SVoice.
+        names: the name of each metric by its column in scores.csv.
+        unit: the unit of the metrics, in words.
+    """
+    if model.aggregate is None:
+        return missing(model.results / HEADLINES, "scores")
+    head = ["", "mean"]
+    rows = [[name, number(model.aggregate.get(key))] for key, name in names.items()]
+    paths = [model.results / HEADLINES]
+    if model.scores is not None:
+        head += ["lowest", "median", "highest"]
+        for row, key in zip(rows, names, strict=True):
+            values = model.scores[key].dropna()
+            row += [number(values.min()), number(values.median()), number(values.max())]
+        paths.append(model.results / SCORES)
+    count = model.aggregate.get("mixtures")
+    mixtures = plural(count, "mixture") if count else "the mixtures"
+    caption = f"Over {mixtures} and their speakers, best permutation ({unit})"
+    return table(head, rows, caption) + source(*paths)
+
+
+def _mixtures(model: ModelResults, names: dict[str, str], unit: str) -> str:
+    """Returns the table of the scores of each mixture and speaker.
+
+    Args:
+        model: the results of SVoice.
+        names: the name of each metric by its column in scores.csv.
+        unit: the unit of the metrics, in words.
+    """
+    rows = [
+        [row["mixture"], row["speaker"], row["estimate"], *(number(row[key]) for key in names)]
+        for row in model.scores.head(ROWS).to_dict("records")
+    ]
+    return _items(
+        ["mixture", "speaker", "estimate", *names.values()],
+        rows,
+        f"Scores per mixture and speaker, with the estimate matched to the speaker ({unit})",
+        model,
+        model.scores["mixture"].nunique(),
+        "mixture",
+        text_columns=3,
+    )
 
 
 def _speech_distribution(model: ModelResults) -> str:

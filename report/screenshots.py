@@ -17,7 +17,8 @@ from contract.arguments import Parser
 from contract.errors import InputError, one_line
 from report import images
 
-WIDTH, HEIGHT = 1280, 2000  # pixels: a desk's screen, as high as a picture should be
+# Pixels: the width of a desktop screen, and the greatest height of a picture.
+WIDTH, HEIGHT = 1280, 2000
 LARGEST = 200_000  # bytes of a picture: every clone fetches it
 PALETTES = (256, 128, 64, 32)  # colours, until the picture is small enough
 
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("picture", type=Path, help="the PNG file to write")
     options = parser.parse_args()
     if not options.page.is_file():
-        raise InputError(options.page, "there is no such page", "name a report")
+        raise InputError(options.page, "there is no such file", "name a report")
     content = small_png(Image.open(io.BytesIO(screenshot(options.page))), options.picture)
     files.write(options.picture, content)
     print(f"{options.picture}: {len(content) / 1000:.0f} kB")
@@ -46,6 +47,9 @@ def main() -> None:
 
 def screenshot(page: Path) -> bytes:
     """Draws the top of a page and returns it as PNG.
+
+    Args:
+        page: the file of the page.
 
     Raises:
         InputError: there is no Chromium.

@@ -12,7 +12,7 @@ from scipy.signal import ShortTimeFFT
 
 WIDTH, HEIGHT = 320, 96  # pixels
 WINDOW_SECONDS = 0.046
-RANGE = 80.0  # dB shown
+RANGE = 80.0  # dB below the loudest point that are shown
 CAPTION = (
     "Spectrograms: time runs to the right, frequency upwards on the mel scale to {top:g} kHz; "
     f"black is {RANGE:g} dB or more below the loudest moment of the mixture."

@@ -49,7 +49,7 @@ def times(
     """Returns the targets of one model, and when its variants reached them.
 
     Args:
-        runs: of the model, as `report.experiments.summary` returns them.
+        runs: the runs of the model, as `report.experiments.summary` returns them.
         steps: as `report.experiments.curves` returns them.
         epochs: as `report.experiments.curves` returns them.
         baseline: the variant that sets the targets.
@@ -145,7 +145,7 @@ def _profile(reached: pd.DataFrame, runs: pd.DataFrame, unit: str) -> str:
 
     Args:
         reached: as from `times`.
-        runs: of the model.
+        runs: the runs of the model.
         unit: a key of `UNITS`.
     """
     by_variant = reached[reached["unit"] == unit].pivot(

@@ -25,13 +25,21 @@ MARGIN = "What was run, and what came of it."
 
 
 def title(workspace: Workspace) -> str:
-    """Returns the title of the page, as HTML."""
+    """Returns the title of the page, as HTML.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     names = _names(workspace.params)
     return escape(" · ".join(names.values()) if names else "Training report")
 
 
 def heading(workspace: Workspace) -> str:
-    """Returns the masthead: the choices under study, the scores in a sentence, divergences."""
+    """Returns the masthead: the choices under study, the scores in a sentence, divergences.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     names = _names(workspace.params)
     if names:
         optimizer, schedule, clipping = (f"<em>{escape(names[key])}</em>" for key in GROUPS)
@@ -50,7 +58,11 @@ def heading(workspace: Workspace) -> str:
 
 
 def render(workspace: Workspace) -> tuple[str, str]:
-    """Returns the text in the margin, and the section's HTML."""
+    """Returns the text in the margin, and the section's HTML.
+
+    Args:
+        workspace: the workspace of the run.
+    """
     runs = "".join(_run(model) for model in workspace.models)
     settings = _settings(workspace) if workspace.params else missing(PARAMS, "parameters")
     return MARGIN, f'<div class="runs">{runs}</div>{settings}'

@@ -16,7 +16,7 @@ from contract.records import DIVERGED
 from contract.scores import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
 from metrics.tables import REMEDY, read_json
 
-UNDEFINED = "undefined"  # no finite value
+UNDEFINED = "undefined"  # stands for a value that is not finite
 
 
 def render(root: Path) -> str:

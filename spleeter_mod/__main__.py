@@ -88,13 +88,13 @@ app.command(no_args_is_help=True)(_finding_models(stock.evaluate))
 
 @one_line
 def main() -> None:
-    """Runs the command line; every error that a user can mend is one line."""
+    """Runs the command line; every error that a user can correct is one line."""
     try:
         app(prog_name="spleeter_mod", standalone_mode=False)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "spleeter_mod"
-        message = f"ERROR: {command}: {error.format_message()}; --help tells what it takes"
+        message = f"ERROR: {command}: {error.format_message()}; --help lists the options"
         print(message, file=sys.stderr)
         sys.exit(error.exit_code)
     except click.Abort:

@@ -34,7 +34,7 @@ class SoundfileAudioAdapter(AudioAdapter):
             duration: in seconds; None is all the rest.
             sample_rate: in Hz; a file with another sample rate is resampled. None keeps that of the
                 file.
-            dtype: of the samples.
+            dtype: the type of the samples.
 
         Returns:
             The waveform, (samples, channels), and its sample rate, in Hz.
@@ -50,7 +50,8 @@ class SoundfileAudioAdapter(AudioAdapter):
                 waveform = file.read(len(span), dtype="float32", always_2d=True)
                 file_rate = file.samplerate
         except (soundfile.SoundFileError, OSError) as error:
-            raise SpleeterError(f"{path} cannot be read: {error}") from error
+            problem = f"cannot be read ({error})"
+            raise SpleeterError(f"{path}: {problem}; replace it with a WAV file") from error
         if sample_rate is not None and sample_rate != file_rate:
             from scipy.signal import resample_poly
 

@@ -31,8 +31,8 @@ from spleeter_mod.settings import MARGIN_SECONDS, Settings
 from spleeter_mod.spectrogram import decode, encode, frame_count, magnitudes
 from spleeter_mod.tracks import SongList, Track
 
-FORMAT = 3  # of the stored segments; it is raised when what is stored changes
-LEVELS = np.dtype(float)  # of the lowest and highest level, in dB, of each spectrogram
+FORMAT = 3  # the version of stored segments, which is raised when what is stored changes
+LEVELS = np.dtype(float)  # the type of a spectrogram's lowest and highest level, in dB
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,20 @@ class Chunks:
 
 
 def to_train_on(settings: Settings) -> Chunks:
-    """Returns the chunks of which training takes crops."""
+    """Returns the chunks of which training takes crops.
+
+    Args:
+        settings: the run.
+    """
     return Chunks(settings.chunks_per_song, settings.chunk_seconds)
 
 
 def to_validate_on(settings: Settings) -> Chunks:
-    """Returns the chunk, in the middle of a song, whose middle validation takes."""
+    """Returns the chunk, in the middle of a song, whose middle validation takes.
+
+    Args:
+        settings: the run.
+    """
     return Chunks(1, settings.valid_chunk_seconds)
 
 
@@ -95,11 +103,19 @@ class Segments:
         return self._chunks.count
 
     def file(self, number: int) -> Path:
-        """Returns the file of segment `number`, which may not exist yet."""
+        """Returns the file of a segment, which may not exist yet.
+
+        Args:
+            number: the number of the segment.
+        """
         return self._place / f"{number:06}"
 
     def frames(self, number: int) -> int:
-        """Returns the length of segment `number`, in frames."""
+        """Returns the length of a segment, in frames.
+
+        Args:
+            number: the number of the segment.
+        """
         track, start = self._chunk_starts[number]
         settings = self._settings
         span = part(track.frames, settings.sample_rate, start, self._chunks.seconds)
@@ -110,7 +126,7 @@ class Segments:
         """Makes those of the segments `numbers` that do not exist yet.
 
         Args:
-            numbers: of the segments.
+            numbers: the numbers of the segments.
 
         Raises:
             InputError: a song cannot be read.
@@ -171,20 +187,22 @@ class Segments:
         """Reads magnitudes of a segment.
 
         Args:
-            number: of the segment, which `fill` has made.
+            number: the number of the segment, which `fill` has made.
             first: the first frame to read.
             spectrograms: receives the magnitudes, (instruments, frames, F, channels), float32.
         """
         levels, codes = self.stored(number)
         cut = codes[:, first : first + spectrograms.shape[1]]
-        for codes, (lowest, highest), spectrogram in zip(cut, levels, spectrograms, strict=True):
-            decode(codes, lowest, highest, spectrogram)
+        for part_codes, (lowest, highest), spectrogram in zip(
+            cut, levels, spectrograms, strict=True
+        ):
+            decode(part_codes, lowest, highest, spectrogram)
 
     def stored(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the content of a segment's file, mapped to memory.
 
         Args:
-            number: of the segment, which `fill` has made.
+            number: the number of the segment, which `fill` has made.
 
         Returns:
             The levels in dB, (instruments, 2), float64, and the codes,

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-NORM_EPSILON = 1e-6  # as in PyTorch, keeps a zero gradient from dividing by zero
+NORM_EPSILON = 1e-6  # keeps a zero gradient from dividing by zero, as in PyTorch
 
 Gradients = list[tf.Tensor]
 Weights = list[tf.Variable]

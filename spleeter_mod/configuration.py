@@ -8,7 +8,6 @@ constant and the gradients are not clipped, as in Spleeter.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 from contract import menu
 from contract.errors import InputError
 from contract.layout import RECORDS
-from contract.model_settings import FILTERS, UNET_SIZE, check_bins
-from contract.ranges import COUNT, POSITIVE, WHOLE
+from contract.model_settings import FILTERS, UNET_SIZE, check_chunk_seconds, check_stft
+from contract.ranges import COUNT, FLAG, POSITIVE, WHOLE, Range, one_of
 from contract.sources import CHANNELS
 from spleeter_mod.settings import MODEL_FILES, Settings
 
@@ -32,64 +31,67 @@ ALIASES = {
 }
 ADADELTA_RATE = 0.001  # the default of TensorFlow, to which Spleeter leaves the rate of Adadelta
 UNETS = ("unet.unet", "unet.softmax_unet")
-STOCK_FILTERS = [16, 32, 64, 128, 256, 512]  # of the convolutions, level by level
+# The filters of stock Spleeter's convolutions, level by level.
+STOCK_FILTERS = [16, 32, 64, 128, 256, 512]
 
+
+@dataclass(frozen=True)
+class _Kind:
+    """The values of a type in JSON.
+
+    Attributes:
+        words: what they are, for errors.
+        types: their types in Python.
+    """
+
+    words: str
+    types: tuple[type, ...]
+
+    def check(self, key: str, value: Any) -> None:
+        """Raises an `InputError` about a value of another type."""
+        if not isinstance(value, self.types):
+            raise InputError.mismatch(key, repr(value), self.words)
+
+
+_PATH, _NAME = Range(str, "a path"), Range(str, "a name")
+_NAME_OR_OBJECT = _Kind("a name or an object", (str, dict))
+_OBJECT = _Kind("an object", (dict,))
 _REQUIRED = object()
 # For each key, what its value may be, and its value if it is missing, which is that of Spleeter.
-_KEYS: dict[str, tuple[str, Any]] = {
-    "train_csv": ("a path", _REQUIRED),
-    "validation_csv": ("a path", _REQUIRED),
-    "model_dir": ("a path", _REQUIRED),
-    "training_cache": ("a path", None),
-    "validation_cache": ("a path", None),
-    "mix_name": ("a name", _REQUIRED),
-    "instrument_list": ("a list of names", _REQUIRED),
-    "sample_rate": ("a positive whole number", _REQUIRED),
-    "frame_length": ("a positive whole number", _REQUIRED),
-    "frame_step": ("a positive whole number", _REQUIRED),
-    "T": (UNET_SIZE.words, _REQUIRED),
-    "F": (UNET_SIZE.words, _REQUIRED),
-    "n_channels": ("a positive whole number", _REQUIRED),
-    "n_chunks_per_song": ("a positive whole number", 2),
-    "chunk_duration": ("a positive number", 20.0),
-    "batch_size": ("a positive whole number", 8),
-    "random_seed": ("a whole number", 0),
-    "train_max_steps": ("a positive whole number", _REQUIRED),
-    "save_checkpoints_steps": ("a positive whole number", _REQUIRED),
-    "save_summary_steps": ("a positive whole number", 1),
-    "throttle_secs": ("a number", None),
-    "learning_rate": ("a positive number", None),
-    "optimizer": ("a name or an object", "Adam"),
-    "schedule": ("a name or an object", "constant"),
-    "clipping": ("a name or an object", "none"),
-    "separation_exponent": ("a number", 2),
-    "mask_extension": ("a name", "zeros"),
-    "model": ("an object", {}),
-    "loss_type": ("a name", None),
-    "MWF": ("true or false", None),
+_KEYS: dict[str, tuple[Range | _Kind, Any]] = {
+    "train_csv": (_PATH, _REQUIRED),
+    "validation_csv": (_PATH, _REQUIRED),
+    "model_dir": (_PATH, _REQUIRED),
+    "training_cache": (_PATH, None),
+    "validation_cache": (_PATH, None),
+    "mix_name": (_NAME, _REQUIRED),
+    "instrument_list": (_Kind("a list of names", (list,)), _REQUIRED),
+    "sample_rate": (COUNT, _REQUIRED),
+    "frame_length": (COUNT, _REQUIRED),
+    "frame_step": (COUNT, _REQUIRED),
+    "T": (UNET_SIZE, _REQUIRED),
+    "F": (UNET_SIZE, _REQUIRED),
+    "n_channels": (COUNT, _REQUIRED),
+    "n_chunks_per_song": (COUNT, 2),
+    "chunk_duration": (POSITIVE, 20.0),
+    "batch_size": (COUNT, 8),
+    "random_seed": (WHOLE, 0),
+    "train_max_steps": (COUNT, _REQUIRED),
+    "save_checkpoints_steps": (COUNT, _REQUIRED),
+    "save_summary_steps": (COUNT, 1),
+    "throttle_secs": (Range(float, "a number"), None),
+    "learning_rate": (POSITIVE, None),
+    "optimizer": (_NAME_OR_OBJECT, "Adam"),
+    "schedule": (_NAME_OR_OBJECT, "constant"),
+    "clipping": (_NAME_OR_OBJECT, "none"),
+    "separation_exponent": (POSITIVE, 2),
+    "mask_extension": (one_of("zeros", "average"), "zeros"),
+    "model": (_OBJECT, {}),
+    # Spleeter's weighted_L1_mask cannot run: it passes an argument that only TensorFlow 1 has.
+    "loss_type": (one_of("L1_mask"), None),
+    "MWF": (FLAG, None),
 }
 _NETWORK_KEYS = ("model_dir", "separation_exponent", "mask_extension", "loss_type", "MWF")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_KINDS: dict[str, Callable[[Any], Any]] = {
-    "a path": lambda value: isinstance(value, str) and value,
-    "a name": lambda value: isinstance(value, str) and value,
-    "a list of names": lambda value: (
-        isinstance(value, list) and value and all(isinstance(name, str) for name in value)
-    ),
-    "a positive whole number": COUNT.holds,
-    UNET_SIZE.words: UNET_SIZE.holds,
-    "a whole number": WHOLE.holds,
-    "a number": _is_number,
-    "a positive number": POSITIVE.holds,
-    "a name or an object": lambda value: isinstance(value, str | dict),
-    "an object": lambda value: isinstance(value, dict),
-    "true or false": lambda value: isinstance(value, bool),
-}
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def read(path: Path) -> Configuration:
     model = _model(path, values["model"])
     if values["n_channels"] != CHANNELS:
         raise InputError.mismatch(f"{path}: n_channels", values["n_channels"], CHANNELS)
-    check_bins(values["F"], values["frame_length"], f"{path}: F")
+    check_stft(values["F"], values["frame_length"], values["frame_step"], f"{path}: ")
     notes: list[str] = []
     optimizer = _optimizer(path, values, notes)
     if values["throttle_secs"]:
@@ -174,14 +176,15 @@ def read(path: Path) -> Configuration:
         same_passes=values["training_cache"] is not None,
         network={**network, "model": model},
     )
-    settings.check_chunks(f"{path}: chunk_duration")
+    key = f"{path}: chunk_duration"
+    check_chunk_seconds(settings.chunk_seconds, settings.least_seconds, settings.T, key)
     caches = [values[key] and Path(values[key]) for key in ("training_cache", "validation_cache")]
     paths = [Path(values[key]) for key in ("train_csv", "validation_csv", "model_dir")]
     return Configuration(settings, *paths, *caches, tuple(notes))
 
 
 def _values(path: Path) -> dict[str, Any]:
-    """Reads the values of all keys, each of its kind."""
+    """Reads the values of all keys, as they are in the file, and checks each by itself."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -196,13 +199,25 @@ def _values(path: Path) -> dict[str, Any]:
                 path, f"has the unknown key {key!r}", f"the keys are: {', '.join(_KEYS)}"
             )
     values = {}
-    for key, (kind, default) in _KEYS.items():
+    for key, (value_range, default) in _KEYS.items():
         values[key] = content.get(key, default)
         if values[key] is _REQUIRED:
-            raise InputError(path, f"has no key {key}", f"set it to {kind}")
-        if values[key] is not default and not _KINDS[kind](values[key]):
-            raise InputError.mismatch(f"{path}: {key}", json.dumps(values[key]), kind)
+            raise InputError(path, f"has no key {key}", f"set it to {value_range.words}")
+        if values[key] is not default:
+            value_range.check(f"{path}: {key}", values[key])
+    _check_stems(path, values["mix_name"], values["instrument_list"])
     return values
+
+
+def _check_stems(path: Path, mix_name: str, stems: list[Any]) -> None:
+    """Checks that the stems have names, by which they differ from each other and the mixture."""
+    if not stems:
+        raise InputError.mismatch(f"{path}: instrument_list", stems, "at least one name")
+    for number, stem in enumerate(stems):
+        _NAME.check(f"{path}: instrument_list[{number}]", stem)
+        if stem in (mix_name, *stems[:number]):
+            expected = "a name that neither the mixture nor another stem has"
+            raise InputError.mismatch(f"{path}: instrument_list[{number}]", repr(stem), expected)
 
 
 def _model(path: Path, model: dict[str, Any]) -> dict[str, Any]:
@@ -210,7 +225,9 @@ def _model(path: Path, model: dict[str, Any]) -> dict[str, Any]:
     unet = model.get("type", UNETS[0])
     if unet not in UNETS:
         raise InputError.mismatch(f"{path}: model.type", json.dumps(unet), " or ".join(UNETS))
-    params = {"conv_n_filters": STOCK_FILTERS, **model.get("params", {})}
+    params = model.get("params", {})
+    _OBJECT.check(f"{path}: model.params", params)
+    params = {"conv_n_filters": STOCK_FILTERS, **params}
     FILTERS.check(f"{path}: model.params.conv_n_filters", params["conv_n_filters"])
     return {**model, "type": unet, "params": params}
 
@@ -220,7 +237,7 @@ def _optimizer(path: Path, values: dict[str, Any], notes: list[str]) -> dict[str
     value = values["optimizer"]
     own_settings = dict(value) if isinstance(value, dict) else {"name": value}
     alias = own_settings.pop("name", None)
-    name = ALIASES.get(alias, alias)
+    name = ALIASES.get(alias, alias) if isinstance(alias, str) else None
     if name not in menu.OPTIMIZERS:
         where, known = f"{path}: optimizer", ", ".join((*ALIASES, *menu.OPTIMIZERS))
         raise InputError.mismatch(where, json.dumps(alias), f"one of {known}")

@@ -23,7 +23,7 @@ BATCHES_AHEAD = 2
 # The sizes of the shuffle buffers in `spleeter.dataset.DatasetBuilder.build`.
 SEGMENTS_SHUFFLED = 200_000
 CROPS_SHUFFLED = 256
-DRAWN_AT_ONCE = 2**16  # draws
+DRAWN_AT_ONCE = 2**16  # how many draws are made at a time
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Share:
     follow each other.
 
     Attributes:
-        batch_size: of a piece, in segments.
-        devices: of this worker.
+        batch_size: how many segments a piece has.
+        devices: the devices of this worker.
         worker: the number of this worker, from 0.
         workers: the number of workers.
     """
@@ -65,7 +65,7 @@ def draws(settings: Settings, segments: Segments) -> np.ndarray:
 
     Args:
         settings: the run.
-        segments: of the songs to train on.
+        segments: the segments of the songs to train on.
 
     Returns:
         For each crop, the number of its segment and its first frame, (steps × batch_size, 2).
@@ -120,8 +120,8 @@ def training_dataset(
 
     Args:
         settings: the run.
-        segments: of the songs to train on; those in `drawn` have been made.
-        drawn: the run's `draws`, (steps × batch_size, 2).
+        segments: the segments of the songs to train on; those in `drawn` have been made.
+        drawn: as `draws` returns them for the run, (steps × batch_size, 2).
         first_step: the number of steps that were taken already.
         share: this process's share of every batch.
 
@@ -143,7 +143,7 @@ def validation_dataset(settings: Settings, segments: Segments) -> tf.data.Datase
 
     Args:
         settings: the run.
-        segments: of the songs to validate on; all have been made.
+        segments: the segments of the songs to validate on; all have been made.
 
     Returns:
         A dataset like that of `training_dataset`, of which the last batch may be smaller.
@@ -168,10 +168,10 @@ def _batches(
 
     Args:
         settings: the run.
-        segments: of the songs.
+        segments: the segments of the songs.
         numbers: one for each batch.
         crops: returns the crops of the batch with a number: for each, its segment and first frame.
-        size: of the batches, in crops; None if they differ.
+        size: the size of the batches, in crops; None if they differ.
     """
     instruments = settings.mix_name, *settings.stems
     shape = settings.T, settings.F, CHANNELS

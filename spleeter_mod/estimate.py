@@ -16,6 +16,7 @@ from contract.arguments import Parser
 from contract.errors import InputError, one_line
 from contract.files import replacing
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_MODEL, SPLEETER_RESULTS
+from contract.lists import check_distinct
 from contract.sources import CHANNELS, STEMS
 from contract.wav import FloatWav
 from spleeter_mod import tracks
@@ -28,7 +29,7 @@ def estimate(songs: Sequence[tracks.Track], params: dict[str, Any], sample_rate:
     Args:
         songs: the songs.
         params: Spleeter's configuration of the model.
-        sample_rate: of the songs, in Hz.
+        sample_rate: the sample rate of the songs, in Hz.
 
     Raises:
         InputError: the memory does not suffice.
@@ -90,18 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Separates the test songs as the command line says.
 
     Args:
-        arguments: of the command line, by default those of this process.
+        arguments: the arguments of the command line, by default those of this process.
     """
     parser = Parser(__doc__)
     parser.add_params()
     options = parser.parse_args(arguments)
     rate = Settings.read(options.params).sample_rate
     songs = tracks.read(MUSIC_TEST, rate).tracks
-    names = [song.name for song in songs]
-    for name in names:
-        if names.count(name) > 1:
-            problem = f"has two songs named {name}"
-            raise InputError(MUSIC_TEST, problem, "rename the folder of one of them")
+    check_distinct(MUSIC_TEST, "track", [song.name for song in songs])
     estimate(songs, _read_configuration(SPLEETER_MODEL / "config.json"), rate)
 
 

@@ -35,7 +35,7 @@ class StepLog(SessionRunHook):
 
     Attributes:
         step: the number of steps taken.
-        loss: of the last step of this process; NaN before it.
+        loss: the loss of the last step of this process; NaN before it.
     """
 
     def __init__(self, settings: Settings, log: Table, first_step: int, verbose: bool) -> None:
@@ -46,7 +46,12 @@ class StepLog(SessionRunHook):
         self.loss = math.nan
 
     def after_create_session(self, session: Session, coord: tf.train.Coordinator) -> None:
-        """Opens the progress bar."""
+        """Opens the progress bar.
+
+        Args:
+            session: the new session.
+            coord: TensorFlow's, which is not used.
+        """
         self._bar = tqdm(
             total=self._settings.steps,
             initial=self.step,
@@ -55,12 +60,27 @@ class StepLog(SessionRunHook):
         )
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Starts the clock of a step, and asks for what steps.csv records of it."""
+        """Starts the clock of a step, and asks for what steps.csv records of it.
+
+        Args:
+            run_context: the context of the step.
+
+        Returns:
+            The tensors `model.WATCHED`.
+        """
         self._started = perf_counter()
         return SessionRunArgs(WATCHED)
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
-        """Records a step."""
+        """Records a step, and ends the training if its loss is not finite.
+
+        Args:
+            run_context: the context of the step.
+            run_values: with the scalars that `before_run` asked for, by column of steps.csv.
+
+        Raises:
+            OSError: its row cannot be written.
+        """
         seconds = perf_counter() - self._started
         self.step += 1
         values = {name: float(value) for name, value in run_values.results.items()}
@@ -77,7 +97,11 @@ class StepLog(SessionRunHook):
             run_context.request_stop()
 
     def end(self, session: Session) -> None:
-        """Closes the progress bar."""
+        """Closes the progress bar.
+
+        Args:
+            session: the session that ends.
+        """
         self._bar.close()
 
 
@@ -129,7 +153,12 @@ class Validation(SessionRunHook):
         self._weights = {name: local(variables[name])[0] for name in self._validator.names}
 
     def after_create_session(self, session: Session, coord: tf.train.Coordinator) -> None:
-        """Saves the initial weights as the best so far, at the start of a run."""
+        """Saves the initial weights as the best so far, at the start of a run.
+
+        Args:
+            session: the new session.
+            coord: TensorFlow's, which is not used.
+        """
         (self._saver,) = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)
         self._rates = tf.compat.v1.get_collection(LEARNING_RATES)
         self._saved_at = monotonic()
@@ -138,12 +167,27 @@ class Validation(SessionRunHook):
             self._validator.save(step=0)
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Feeds the learning rate of a step."""
+        """Feeds the learning rate of a step.
+
+        Args:
+            run_context: the context of the step.
+
+        Returns:
+            The rate, for the placeholder of each device.
+        """
         rate = self._schedule.rate(self._progress.step)
         return SessionRunArgs(None, dict.fromkeys(self._rates, rate))
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
-        """Validates and saves a checkpoint, if it is time."""
+        """Validates and saves a checkpoint, if it is time.
+
+        Args:
+            run_context: the context of the step, with the session.
+            run_values: the results of the step, which are not used.
+
+        Raises:
+            OSError: its row cannot be written.
+        """
         step = self._progress.step
         if not math.isfinite(self._progress.loss):
             return

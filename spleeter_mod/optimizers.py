@@ -24,7 +24,7 @@ def make_optimizer(
     Args:
         optimizer: the `name` of the optimizer and its settings, as in conf/optimizer. Its
             `learning_rate` is not used.
-        learning_rate: of the step, as the schedule determines it, a scalar.
+        learning_rate: the learning rate of the step, as the schedule determines it, a scalar.
         step: the number of steps taken before this one, a scalar.
     """
     make = OPTIMIZERS[optimizer["name"]]
@@ -58,9 +58,9 @@ class _Optimizer(v1.Optimizer):
     Slots are tensors that TensorFlow keeps for each variable, in its shape.
 
     Args:
-        learning_rate: of the step, a scalar.
+        learning_rate: the learning rate of the step, a scalar.
         step: the number of steps taken before this one, a scalar.
-        initial_values: of the slots, by name; 0 unless they are here.
+        initial_values: the initial values of the slots, by name; 0 unless they are here.
     """
 
     SLOTS: tuple[str, ...] = ()  # their names

@@ -8,6 +8,7 @@ the whole song at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tensorflow.signal import hann_window, inverse_stft, stft
 from contract.sources import CHANNELS
 from spleeter_mod.model import SpecBuilder
 
-FRAMES = 512  # of a block, at least
+FRAMES = 512  # the fewest frames of a block, unless a frame has more steps
 
 
 class Separator:
@@ -36,7 +37,9 @@ class Separator:
         self, params: dict[str, Any], model: Path, session_config: tf.compat.v1.ConfigProto
     ) -> None:
         self._length, self._step = params["frame_length"], params["frame_step"]
-        self._frames = -(-FRAMES // params["T"]) * params["T"]
+        # A block must move on by a whole frame, so that only neighbouring blocks overlap.
+        least, T = max(FRAMES, math.ceil(self._length / self._step)), params["T"]
+        self._frames = math.ceil(least / T) * T
         with tf.Graph().as_default() as graph, tf.keras.backend.learning_phase_scope(0):
             samples = (self._frames - 1) * self._step + self._length
             self._block = tf.compat.v1.placeholder(tf.float32, (samples, CHANNELS))

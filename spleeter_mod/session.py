@@ -111,10 +111,23 @@ def explained(folder: Path) -> Iterator[None]:
         raise InputError("spleeter", problem, "reduce batch_size or T") from error
 
 
-def hardware() -> str:
-    """Describes the devices that this process trains on, as in `2 x NVIDIA H100 80GB HBM3`."""
+def devices(distribution: tf.distribute.Strategy | None) -> int:
+    """Returns the number of devices that a batch is distributed over.
+
+    Args:
+        distribution: as `strategy` returns it.
+    """
+    return distribution.num_replicas_in_sync if distribution else 1
+
+
+def hardware(count: int) -> str:
+    """Describes the devices of a training, as in `2 x NVIDIA H100 80GB HBM3`.
+
+    Args:
+        count: the number of devices that train together, each like the first one of this machine.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+        return f"{count} x {details.get('device_name', 'GPU')}"
     return processors()

@@ -9,8 +9,7 @@ from typing import Any
 
 from contract import menu
 from contract.composed import Composed
-from contract.errors import InputError
-from contract.model_settings import SpleeterSettings
+from contract.model_settings import SpleeterSettings, least_chunk_seconds
 from contract.sources import CHANNELS, STEMS
 
 # The files in the folder of a trained model, besides the records.
@@ -32,17 +31,17 @@ class Settings:
     """A training run.
 
     Attributes:
-        seed: of the initial weights, and of the order of segments and crops.
-        sample_rate: of the songs, in Hz.
+        seed: the seed of the initial weights, and of the order of segments and crops.
+        sample_rate: the sample rate of the songs, in Hz.
         T: the frames of a segment.
         F: the frequency bins that the network sees, from the lowest.
-        frame_length: of the STFT, in samples.
-        frame_step: of the STFT, in samples.
-        filters: of the network's convolutions, level by level.
+        frame_length: the frame length of the STFT, in samples.
+        frame_step: the frame step of the STFT, in samples.
+        filters: the filters of the network's convolutions, level by level.
         batch_size: in segments.
         chunk_seconds: the length of the chunks of which training takes crops.
         chunks_per_song: the number of chunks of a song.
-        steps: of the run.
+        steps: the steps of the run.
         validate_every: the steps between two validations, which are an epoch.
         log_every: the steps between two rows of steps.csv.
         optimizer: the `name` of the optimizer and its settings.
@@ -88,48 +87,41 @@ class Settings:
                 or wrong, or values that do not fit each other.
         """
         composed = Composed.read(path)
-        sizes = dataclasses.asdict(SpleeterSettings.read(composed.part("spleeter")))
+        group = SpleeterSettings.read(composed.part("spleeter"))
+        sample_rate = composed.sample_rate("music")
+        group.check_sample_rate(sample_rate)
+        sizes = dataclasses.asdict(group)
         del sizes["name"]
         optimizer, optimizer_settings = composed.optimizer(menu.SPLEETER)
-        settings = cls(
+        return cls(
             seed=composed.seed,
-            sample_rate=composed.sample_rate("music"),
+            sample_rate=sample_rate,
             **sizes,
             optimizer={"name": optimizer, **optimizer_settings},
             schedule=composed.choice("schedule"),
             clipping=composed.choice("clipping"),
         )
-        settings.check_chunks()
-        return settings
-
-    def check_chunks(self, key: str = "spleeter.chunk_seconds") -> None:
-        """Checks that a chunk holds a segment.
-
-        Args:
-            key: what an error calls `chunk_seconds`.
-
-        Raises:
-            InputError: it is too short.
-        """
-        if self.chunk_seconds < self.least_seconds:
-            expected = f"at least {self.least_seconds:.3f} s, to hold T = {self.T} frames"
-            raise InputError.mismatch(key, self.chunk_seconds, expected)
 
     def validates(self, step: int) -> bool:
-        """Returns whether a step, counted from 1, ends an epoch or the run."""
+        """Returns whether a step ends an epoch or the run.
+
+        Args:
+            step: its number, from 1.
+        """
         return step % self.validate_every == 0 or step == self.steps
 
     def logs(self, step: int) -> bool:
-        """Returns whether a step, counted from 1, has a row in steps.csv.
+        """Returns whether a step has a row in steps.csv. The last step of an epoch always has.
 
-        The last step of an epoch always has.
+        Args:
+            step: its number, from 1.
         """
         return step % self.log_every == 0 or self.validates(step)
 
     @property
     def least_seconds(self) -> float:
         """The length of the shortest chunk in which Spleeter finds T frames."""
-        return (self.T * self.frame_step + self.frame_length) / self.sample_rate
+        return least_chunk_seconds(self.T, self.frame_length, self.frame_step, self.sample_rate)
 
     @property
     def valid_chunk_seconds(self) -> float:

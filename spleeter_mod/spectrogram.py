@@ -10,7 +10,7 @@ import scipy.fft
 import scipy.signal
 from numpy.lib.stride_tricks import sliding_window_view
 
-FRAMES_AT_ONCE = 64  # as many as fit in the cache of a processor
+FRAMES_AT_ONCE = 64  # how many frames fit in the cache of a processor
 
 # Constants of Spleeter (`spleeter.audio.convertor`, `spleeter.utils.tensor`).
 SILENCE = np.float32(10e-10)  # the smallest magnitude

@@ -9,6 +9,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from contract.files import sources_sha256
 from contract.locks import lock
 from spleeter_mod import training
 from spleeter_mod.configuration import Configuration
@@ -56,15 +57,11 @@ def _train(run: Configuration, places: training.Places, verbose: bool) -> None:
 
 def _fingerprint(settings: Settings, caches: tuple[Path, Path]) -> str:
     """Returns a hash of all that determines a run: configuration, audio, code and libraries."""
-    code = hashlib.sha256()
     package = Path(__file__).parent
-    for folder in (package, package.parent / "contract"):
-        for path in sorted(folder.glob("*.py")):
-            code.update(path.read_bytes())
     content = [
         dataclasses.asdict(settings),
         [place.name for place in caches],
-        code.hexdigest(),
+        sources_sha256(package, package.parent / "contract"),
         [version(package) for package in ("tensorflow", "spleeter")],
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

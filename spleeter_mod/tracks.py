@@ -9,11 +9,9 @@ from typing import Any
 import soundfile
 
 from contract.errors import InputError
-from contract.lists import read_rows
+from contract.lists import DURATION_TOLERANCE, read_rows
 from contract.sources import CHANNELS, DURATION, MIXTURE, STEMS, path_column
 from contract.wav_length import check_complete
-
-DURATION_TOLERANCE = 0.05  # seconds
 
 
 @dataclass(frozen=True)
@@ -149,4 +147,4 @@ def _header(path: Path) -> Any:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
         problem = f"cannot be read as audio ({error.error_string.rstrip('.')})"
-        raise InputError(path, problem, "replace it by a WAV file") from None
+        raise InputError(path, problem, "replace it with a WAV file") from None

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Trains as the command line says.
 
     Args:
-        arguments: of the command line, by default those of this process.
+        arguments: the arguments of the command line, by default those of this process.
     """
     parser = Parser(__doc__)
     parser.add_params()

@@ -8,6 +8,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,28 +90,51 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
     session.be_deterministic()
     latest = tf.train.latest_checkpoint(str(checkpoints))
     step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
-    taken = range(1, step + 1)
     if step:
         print(f"resuming after step {step} of {settings.steps}", flush=True)
-    with (
-        _records(places.scratch) as records,
-        Table(records / STEPS, STEP_COLUMNS, sum(map(settings.logs, taken))) as steps,
-        Table(records / EPOCHS, EPOCH_COLUMNS, sum(map(settings.validates, taken))) as epochs,
-        session.explained(places.scratch),
-    ):
+    with _records(settings, places.scratch, step) as records, session.explained(places.scratch):
         if step < settings.steps:
-            _train_on(settings, places, step, records, steps, epochs, config, verbose)
+            _train_on(settings, places, records, step, config, verbose)
         if not session.is_chief():
             return
-    best_checkpoint = checkpoint_at(places.scratch / "best", best(epochs.rows)["step"])
+    steps, epochs = records.steps.rows, records.epochs.rows
+    best_checkpoint = checkpoint_at(places.scratch / "best", best(epochs)["step"])
     parameters = _count_parameters(best_checkpoint)
-    report = summary(steps.rows, epochs.rows, parameters, session.hardware())
+    hardware = session.hardware(session.devices(config.train_distribute))
+    report = summary(steps, epochs, parameters, hardware)
     _write_outputs(settings, places, best_checkpoint, report)
     empty(places.scratch)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """The records of this process.
+
+    Attributes:
+        folder: what they are in.
+        steps: steps.csv.
+        epochs: epochs.csv.
+    """
+
+    folder: Path
+    steps: Table
+    epochs: Table
+
+
 @contextlib.contextmanager
-def _records(scratch: Path) -> Iterator[Path]:
+def _records(settings: Settings, scratch: Path, step: int) -> Iterator[_Records]:
+    """Yields the records of this process, cut to what they held after `step` steps."""
+    taken = range(1, step + 1)
+    with (
+        _records_folder(scratch) as folder,
+        Table(folder / STEPS, STEP_COLUMNS, sum(map(settings.logs, taken))) as steps,
+        Table(folder / EPOCHS, EPOCH_COLUMNS, sum(map(settings.validates, taken))) as epochs,
+    ):
+        yield _Records(folder, steps, epochs)
+
+
+@contextlib.contextmanager
+def _records_folder(scratch: Path) -> Iterator[Path]:
     """Yields the folder for the records of this process.
 
     Workers other than the chief keep the same records in a copy of their own, so that all workers
@@ -143,17 +167,14 @@ def _run_config(settings: Settings, checkpoints: Path) -> tf.estimator.RunConfig
 def _train_on(
     settings: Settings,
     places: Places,
+    records: _Records,
     first_step: int,
-    records: Path,
-    steps: Table,
-    epochs: Table,
     config: tf.estimator.RunConfig,
     verbose: bool,
 ) -> None:
     """Trains from the last checkpoint, which is that of `first_step`, to the end."""
-    params = dataclasses.asdict(settings) | settings.spleeter()
-    place, valid_place = places.caches
-    segments = cache.Segments(settings, places.train, cache.to_train_on(settings), place)
+    train_place, valid_place = places.caches
+    segments = cache.Segments(settings, places.train, cache.to_train_on(settings), train_place)
     drawn = draws(settings, segments)
     segments.fill(np.unique(drawn[:, 0]))
     valid_segments = cache.Segments(
@@ -165,15 +186,34 @@ def _train_on(
         share = _share(settings.batch_size, input_context)
         return training_dataset(settings, segments, drawn, first_step, share)
 
-    def validation_batches() -> tf.data.Dataset:
-        return validation_dataset(settings, valid_segments)
-
-    validator = Validator(params, validation_batches, config.session_config, records / "best")
+    params = dataclasses.asdict(settings) | settings.spleeter()
+    validation_batches = partial(validation_dataset, settings, valid_segments)
+    best_folder = records.folder / "best"
+    validator = Validator(params, validation_batches, config.session_config, best_folder)
+    steps, epochs = records.steps, records.epochs
     progress = hooks.StepLog(settings, steps, first_step, verbose)
     # Workers can save only together, so that each of them has a folder to save to.
-    checkpoints = records / "checkpoints"
+    checkpoints = records.folder / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
     validation = hooks.Validation(settings, progress, steps, epochs, validator, checkpoints)
+    estimator = _estimator(params, config, [progress, validation])
+    if session.workers():
+        with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
+            tf.estimator.train_and_evaluate(
+                estimator,
+                tf.estimator.TrainSpec(batches, max_steps=settings.steps),
+                tf.estimator.EvalSpec(batches),  # is required, and used by no worker here
+            )
+    else:
+        estimator.train(batches, max_steps=settings.steps)
+
+
+def _estimator(
+    params: dict[str, Any],
+    config: tf.estimator.RunConfig,
+    training_hooks: list[tf.compat.v1.train.SessionRunHook],
+) -> tf.estimator.Estimator:
+    """Returns an Estimator of the network, which runs these hooks in every worker."""
 
     def model(
         features: dict[str, tf.Tensor],
@@ -184,21 +224,12 @@ def _train_on(
         spec = model_fn(features, labels, mode, params)
         return spec._replace(
             # The Estimator would run hooks that are not part of the model in the chief alone.
-            training_hooks=[progress, validation],
+            training_hooks=training_hooks,
             # The Estimator would stop at a loss of NaN before its row is in steps.csv.
             loss=tf.where(tf.math.is_finite(spec.loss), spec.loss, tf.zeros_like(spec.loss)),
         )
 
-    estimator = tf.estimator.Estimator(model, params=params, config=config)
-    if session.workers():
-        with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
-            tf.estimator.train_and_evaluate(
-                estimator,
-                tf.estimator.TrainSpec(batches, max_steps=settings.steps),
-                tf.estimator.EvalSpec(batches),  # is required, and used by no worker here
-            )
-    else:
-        estimator.train(batches, max_steps=settings.steps)
+    return tf.estimator.Estimator(model, params=params, config=config)
 
 
 def _share(batch_size: int, context: tf.distribute.InputContext | None) -> Share:

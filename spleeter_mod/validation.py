@@ -73,7 +73,11 @@ class Validator:
         return float(np.average(np.array(losses, np.float64), weights=sizes))
 
     def save(self, step: int) -> None:
-        """Writes the weights to `checkpoint_at(best, step)`."""
+        """Writes the weights to `checkpoint_at(best, step)`.
+
+        Args:
+            step: the number of steps that made them.
+        """
         self._saver.save(
             self._session, str(checkpoint_at(self._best, step)), write_meta_graph=False
         )

@@ -1,4 +1,4 @@
-"""The pipeline's stages: one module per stage of dvc.yaml, and what they share."""
+"""The pipeline's stages: a module for each stage of dvc.yaml, and what they share."""
 
 import sys
 from importlib.util import find_spec

@@ -21,7 +21,7 @@ from stages.datasets.musdb_folder import MIXTURE_FILE, STEM_FILES
 from stages.datasets.song_splits import split_songs
 from stages.run import run
 
-LARGEST_DIFFERENCE = -10.0  # dB
+LARGEST_DIFFERENCE = -10.0  # dB, as in `Rules`
 UNSCORED = (
     "the song will have no scores, because BSS Eval (museval) scores no stem in a frame in which "
     "one of the stems is silent"

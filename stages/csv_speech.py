@@ -23,7 +23,7 @@ from stages.datasets.lists import write_lists
 from stages.datasets.speech_splits import find_mixtures
 from stages.run import run
 
-LARGEST_DIFFERENCE = -40.0  # dB
+LARGEST_DIFFERENCE = -40.0  # dB, as in `Rules`
 
 
 def main() -> None:

@@ -19,15 +19,17 @@ from stages.runtime import engine, images, virtual_environments
 
 
 def main() -> None:
-    """Writes the environment file of each model; an image that is missing is built first."""
+    """Writes the environment files of all models, or none; missing images are built first."""
     runtime = load().runtime
+    texts = {}
     for model, description in _descriptions(runtime):
         content = {
             "runtime": runtime.name,
             "requirements_sha256": virtual_environments.requirements_hash(model),
             **description,
         }
-        files.write(MODELS[model].results / ENVIRONMENT, files.json_text(content))
+        texts[MODELS[model].results / ENVIRONMENT] = files.json_text(content)
+    files.write_together(texts)
 
 
 def _descriptions(runtime: LocalRuntime | DockerRuntime) -> Iterator[tuple[str, dict[str, Any]]]:

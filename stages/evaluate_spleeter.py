@@ -31,11 +31,15 @@ def evaluate(evaluation: Evaluation, workers: int | None = None) -> None:
     with unfinished(scratch_root() / "evaluate_spleeter") as kept:
         frames = score_music(Path(), window, hop, kept, workers)
         scores = music_by_track(frames)
-        aggregates = aggregate_music(scores)
-        with files.new_folder(SPLEETER_RESULTS / MUSEVAL) as folder:
-            write_museval(frames, folder, window, hop)
-        files.write(SPLEETER_RESULTS / SCORES, scores.to_csv(index=False))
-        files.write(SPLEETER_RESULTS / HEADLINES, files.json_text(aggregates))
+        texts = {
+            SPLEETER_RESULTS / SCORES: scores.to_csv(index=False),
+            SPLEETER_RESULTS / HEADLINES: files.json_text(aggregate_music(scores)),
+        }
+        # All of them or none, so that they always are of the same estimates.
+        with files.replacing(SPLEETER_RESULTS / MUSEVAL, *texts) as (museval, *new_files):
+            write_museval(frames, museval, window, hop)
+            for new_file, text in zip(new_files, texts.values(), strict=True):
+                files.write_new(new_file, text)
 
 
 if __name__ == "__main__":

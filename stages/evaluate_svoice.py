@@ -28,9 +28,12 @@ def evaluate(evaluation: Evaluation, workers: int | None = None) -> None:
     """
     with unfinished(scratch_root() / "evaluate_svoice") as kept:
         scores = score_speech(Path(), kept, evaluation.pesq, evaluation.stoi, workers)
-        aggregates = aggregate_speech(scores)
-        files.write(SVOICE_RESULTS / SCORES, scores.to_csv(index=False))
-        files.write(SVOICE_RESULTS / HEADLINES, files.json_text(aggregates))
+        files.write_together(
+            {
+                SVOICE_RESULTS / SCORES: scores.to_csv(index=False),
+                SVOICE_RESULTS / HEADLINES: files.json_text(aggregate_speech(scores)),
+            }
+        )
 
 
 if __name__ == "__main__":

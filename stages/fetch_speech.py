@@ -1,9 +1,9 @@
 """fetch_speech: the utterances, and the recipes from which mixtures are made.
 
 data/speech/corpus/ holds the utterances of `speech=mini`; of a large corpus, which stays where it
-is, the index of the utterances; of mixtures that are ready, {tr,cv,tt}/{mix,s1,s2,…}/<name>.wav.
+is, the index of the utterances; of ready-made mixtures, {tr,cv,tt}/{mix,s1,s2,…}/<name>.wav.
 data/speech/recipes/ holds WSJ0-mix's recipe lists, mix_<speakers>_spk_{tr,cv,tt}.txt, and the
-levels list, activlev.txt. It is empty for mixtures that are ready.
+levels list, activlev.txt. It is empty for ready-made mixtures.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def fetch(speech: Speech, corpus: Path, recipes: Path) -> None:
 
     Args:
         speech: the configuration.
-        corpus: the new folder of the utterances, their index, or ready mixtures.
+        corpus: the new folder of the utterances, their index, or ready-made mixtures.
         recipes: the new folder of the recipe and level lists.
 
     Raises:

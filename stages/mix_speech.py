@@ -1,7 +1,7 @@
 """mix_speech: makes the mixtures by their recipes, on all cores, in WSJ0-mix's layout.
 
 data/speech/mixtures/wav8k/min/{tr,cv,tt}/{mix,s1,s2,…}/<name>.wav, where other toolkits look for
-them. Mixtures that are ready are only put into this place. An interrupted run resumes.
+them. Ready-made mixtures are only put into this place. An interrupted run resumes.
 """
 
 from contract.layout import CORPUS, MIXTURES, RECIPES

@@ -7,11 +7,12 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from contract.arguments import Parser
 from contract.errors import one_line
+from contract.files import remove
 
 
 def run(main: Callable[[], None], own_arguments: bool = False) -> None:
@@ -43,12 +44,20 @@ def _previous_outputs_kept() -> Iterator[None]:
     except BaseException as error:
         failed = not isinstance(error, SystemExit) or error.code not in (None, 0)
         if failed and "DVC_STAGE" in os.environ:
-            _put_back(os.environ["DVC_STAGE"])
+            _put_back(os.environ["DVC_STAGE"], error)
         raise
 
 
-def _put_back(stage_name: str) -> None:
-    """Restores the outputs that dvc.lock lists for the stage, as far as DVC's cache has them."""
+def _put_back(stage_name: str, failure: BaseException) -> None:
+    """Restores the outputs that dvc.lock lists for the stage, as far as DVC's cache has them.
+
+    This takes DVC's private classes: `dvc checkout` restores no output that is kept in git, and
+    fails while another command of DVC has the repository's lock.
+
+    Args:
+        stage_name: the stage, as dvc.yaml names it.
+        failure: the exception with which the stage ends.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -65,11 +74,29 @@ def _put_back(stage_name: str) -> None:
                     cached = Path(repo.cache.local.oid_to_path(out.hash_info.value))
                     if cached.is_file():
                         shutil.copyfile(cached, path)
-            except (DvcException, OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            except (DvcException, OSError) as error:
+                with suppress(OSError):
+                    remove(path)  # what was put back of it
                 restore = "dvc" if out.use_cache else "git"
                 print(
-                    f"{out}: there is no room to put the previous version back; "
+                    f"{out}: the previous version cannot be put back ({_reason(error, failure)}); "
                     f"restore it with `{restore} checkout {out}`",
                     file=sys.stderr,
                 )
+
+
+def _reason(error: BaseException, failure: BaseException) -> str:
+    """Returns what the system says about an error or, if it says nothing, the error itself.
+
+    DVC's errors, such as that a link is impossible, follow from one of the system.
+
+    Args:
+        error: an error of DVC or of the system.
+        failure: the exception during whose handling the error was raised.
+    """
+    cause: BaseException | None = error
+    while cause is not None and cause is not failure:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split()).rstrip(".")

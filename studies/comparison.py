@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from contract.files import write_shared
+from contract.files import remove, write_shared
 from contract.names import name_error
 from report import images
 from report.comparison import compare
@@ -48,8 +47,27 @@ def write_comparison(names: Sequence[str], baseline: str | None, out: Path) -> N
     if images.browser() is None:
         print(f"{figures}: not written, because {images.BROWSERS[0]} is not installed")
     else:
-        shutil.rmtree(figures, ignore_errors=True)  # of an earlier page
-        print(f"{figures}: {images.write(page, figures)} figures, as PNG and SVG")
+        print(f"{figures}: {_draw(page, figures)} figures, as PNG and SVG")
+
+
+def _draw(page: str, figures: Path) -> int:
+    """Draws a page's figures into a folder: all of them or, when this fails, none.
+
+    Args:
+        page: its HTML.
+        figures: the folder; that of an earlier page is removed.
+
+    Returns:
+        How many figures there are.
+    """
+    remove(figures)
+    # Its name is short, unlike those of `new_folder`: the page's may be as long as a name can be.
+    with tempfile.TemporaryDirectory(prefix=".figures-", dir=figures.parent) as folder:
+        drawn = Path(folder) / "drawn"
+        count = images.write(page, drawn)
+        if drawn.exists():
+            drawn.rename(figures)
+    return count
 
 
 def _fetch_audio(experiment: Experiment) -> None:

@@ -12,7 +12,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
@@ -72,13 +72,13 @@ def _one_line(error: Exception) -> str:
         return str(InputError(error.full_key, problem, remedy))
     if isinstance(error.__cause__, ConfigKeyError | ConfigAttributeError):
         return str(_unknown_key(error.__cause__.full_key))
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return str(InputError.mismatch(group, repr(choice), f"one of {', '.join(error.options)}"))
     lines = [line.strip() for line in str(error).splitlines()]
     if "Config search path:" in lines:
         lines = lines[: lines.index("Config search path:")]
-    message, *rest = [line for line in lines if line and "_type=" not in line]
-    if rest and rest[0].startswith("Available options"):
-        return f"{message}; {rest[0].lower()} {', '.join(rest[1:])}"
-    return "; ".join([message, *rest])
+    return "; ".join(line for line in lines if line and "_type=" not in line)
 
 
 def _unknown_key(key: str) -> InputError:

@@ -6,8 +6,9 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
 
 from pydantic import Field, ValidationError
 
@@ -16,12 +17,12 @@ from contract.layout import CONF
 from contract.menu import GROUPS
 from contract.params import Strict, Whole, explain
 from contract.yaml_files import read_yaml
-from studies.overrides import check_setting
+from studies.overrides import Value, check_setting, plain_text, setting
 
 STUDIES = CONF / "study"
 LONGEST_NAME = 200  # bytes: Git derives longer file names from an experiment's name
 
-Choice = str | int | float
+Values = Annotated[list[Value], Field(min_length=1)]
 
 
 class Study(Strict):
@@ -29,15 +30,15 @@ class Study(Strict):
 
     Attributes:
         overrides: what all experiments have in common, in Hydra's grammar.
-        cells: the choices of each cell by key; lists of them are crossed.
-        baseline: the choices of the experiment that the report compares the others with.
-        seed: of every cell's first run; its repetitions count on from there.
+        cells: the values of each cell by key; lists of them are crossed.
+        baseline: the values of the experiment that the report compares the others with.
+        seed: the seed of every cell's first run; its repetitions count on from there.
         targets: the stages to run; all if there are none.
     """
 
     overrides: list[str]
-    cells: list[dict[str, Choice | list[Choice]]]
-    baseline: dict[str, Choice]
+    cells: list[dict[str, Value | Values]] = Field(min_length=1)
+    baseline: dict[str, Value]
     seed: Whole = 0
     targets: list[str] = Field(default_factory=list)
 
@@ -58,29 +59,48 @@ def read_study(name: str) -> Study:
     """Reads a study by its name.
 
     Raises:
-        InputError: there is no such file, or it is not a study.
+        InputError: there is no such file, it is not a study, or Hydra cannot read one of its
+            settings.
     """
-    path = STUDIES / f"{name}.yaml"
+    path = _path(name)
     if not path.is_file():
         names = ", ".join(sorted(path.stem for path in STUDIES.glob("*.yaml")))
         raise InputError("NAME", f"there is no study {name!r}", f"choose one of {names}")
     values = read_yaml(path)
     try:
-        return Study.model_validate(values)
+        study = Study.model_validate(values)
     except ValidationError as error:
         remedy = "a study has overrides, cells and a baseline, as conf/study/mini.yaml"
         raise explain(error, values, path, remedy) from None
+    for number, override in enumerate(study.overrides):
+        check_setting(override, f"{path}, overrides.{number}")
+    for number, cell in enumerate(study.cells):
+        for key, values_of_key in _crossed(cell).items():
+            for value in values_of_key:
+                setting(key, value, f"{path}, cells.{number}")
+    for key, value in study.baseline.items():
+        setting(key, value, f"{path}, baseline")
+    return study
+
+
+def _path(name: str) -> Path:
+    return STUDIES / f"{name}.yaml"
+
+
+def _crossed(cell: Mapping[str, Value | list[Value]]) -> dict[str, list[Value]]:
+    """Returns the values of each key of a cell, also if there is only one."""
+    return {key: value if isinstance(value, list) else [value] for key, value in cell.items()}
 
 
 def experiments(
     name: str, study: Study, seeds: int = 1, settings: Sequence[str] = ()
 ) -> list[Experiment]:
-    """Returns the experiments of a study: the product of each cell's choices, for each seed.
+    """Returns the experiments of a study: the product of each cell's values, for each seed.
 
     Cells that `settings` make the same are one experiment.
 
     Args:
-        name: the study's, with which the experiments' names begin.
+        name: the name of the study, with which the names of the experiments begin.
         study: its definition.
         seeds: how often each cell is repeated.
         settings: `key=value`, more overrides of all experiments.
@@ -88,31 +108,48 @@ def experiments(
     Raises:
         InputError: a setting is not one value in Hydra's grammar.
     """
-    for setting in settings:
-        check_setting(setting)
+    for text in settings:
+        check_setting(text)
     overrides_by_name: dict[str, list[str]] = {}
     for seed, cell in itertools.product(range(study.seed, study.seed + seeds), study.cells):
-        values = [choices if isinstance(choices, list) else [choices] for choices in cell.values()]
-        for chosen in itertools.product(*values):
-            cell_settings = dict(zip(cell, chosen, strict=True)) | {"seed": seed}
-            overrides = [*(f"{key}={value}" for key, value in cell_settings.items()), *settings]
-            all_settings = cell_settings | dict(setting.split("=", 1) for setting in settings)
-            overrides_by_name.setdefault(_experiment_name(name, all_settings), overrides)
+        for values in itertools.product(*_crossed(cell).values()):
+            values_by_key = dict(zip(cell, values, strict=True)) | {"seed": seed}
+            overrides = [*_overrides(name, values_by_key), *settings]
+            all_values = values_by_key | dict(text.split("=", 1) for text in settings)
+            overrides_by_name.setdefault(_experiment_name(name, all_values), overrides)
     return [Experiment(name, overrides) for name, overrides in overrides_by_name.items()]
 
 
-def baseline_name(experiments: Sequence[Experiment], study: Study) -> str:
-    """Returns the name of the first experiment with the choices of the study's baseline.
+def baseline_name(
+    name: str, study: Study, experiments: Sequence[Experiment], settings: Sequence[str] = ()
+) -> str:
+    """Returns the name of the first experiment with the values of the study's baseline.
 
     Args:
-        experiments: of the study.
+        name: the name of the study.
         study: its definition.
+        experiments: its experiments.
+        settings: `key=value`, more overrides of all experiments. The baseline has them, too.
+
+    Raises:
+        InputError: no experiment has these values.
     """
-    settings = {f"{key}={value}" for key, value in study.baseline.items()}
-    return next(each.name for each in experiments if settings <= set(each.overrides))
+    common_keys = {text.partition("=")[0] for text in settings}
+    overrides = _overrides(name, study.baseline)
+    distinctive = {text for text in overrides if text.partition("=")[0] not in common_keys}
+    for experiment in experiments:
+        if distinctive <= set(experiment.overrides):
+            return experiment.name
+    problem = f"none of the experiments has {', '.join(sorted(distinctive))}"
+    raise InputError(f"{_path(name)}, baseline", problem, "name the values of a cell")
 
 
-def _experiment_name(study: str, settings: dict[str, Choice]) -> str:
+def _overrides(name: str, values: Mapping[str, Value]) -> list[str]:
+    """Returns the values of an experiment of a study in Hydra's grammar."""
+    return [setting(key, value, str(_path(name))) for key, value in values.items()]
+
+
+def _experiment_name(study: str, values: dict[str, Value]) -> str:
     """Returns a name such as `mini-adam-step-norm-seed0`.
 
     Choices of the menu stand for themselves, other values after the last part of their key. What
@@ -120,13 +157,14 @@ def _experiment_name(study: str, settings: dict[str, Choice]) -> str:
     distinguishes the experiment from others.
     """
     parts = [study]
-    for key, value in settings.items():
-        parts.append(str(value) if key in GROUPS else f"{key.rpartition('.')[2]}{value}")
+    for key, value in values.items():
+        text = plain_text(value)
+        parts.append(text if key in GROUPS else f"{key.rpartition('.')[2]}{text}")
     name = "-".join(
         re.sub(r"[^A-Za-z0-9.]+", "-", part.replace("+", "")).strip("-.") for part in parts
     )
     accepted = all(re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", part) for part in parts)
     if accepted and len(name) <= LONGEST_NAME and not name.endswith(".lock"):
         return name
-    digest = hashlib.sha256(json.dumps([study, settings]).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([study, values]).encode()).hexdigest()[:8]
     return f"{re.sub('[.]+', '.', name)[: LONGEST_NAME - 9].rstrip('-.')}-{digest}"

@@ -11,6 +11,8 @@ import json
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,9 @@ from contract.yaml_files import flat, parse_yaml, read_yaml
 
 COMPOSED = Path(".dvc/tmp/composed")  # holds a file for each of the latest configurations
 MOST_COMPOSED = 50
-MOST_EDITS = 10  # that are reported one by one
+MOST_EDITS = 10  # how many edits are reported one by one
 
-_ABSENT = object()  # in place of the value of a key that does not exist
+_ABSENT = object()  # stands for the value of a key that does not exist
 
 _reported = False  # a sweep composes many configurations in one process
 
@@ -36,11 +38,16 @@ def report_edits(root: Path, composed: dict[str, Any]) -> None:
         composed: the experiment's configuration, which is remembered for the next call.
     """
     global _reported
+    lines = [] if _reported else _lines(root, flat(composed))
+    try:
+        _remember(root / COMPOSED, composed)
+    except OSError as error:
+        problem = f"{COMPOSED} cannot be written ({(error.strerror or str(error)).lower()})"
+        lines.append(f"{problem}; later experiments may report edits that nobody made")
     if not _reported:
-        for line in _lines(root, flat(composed)):
+        for line in lines:
             print(f"{PARAMS}: {line}", file=sys.stderr)
     _reported = True
-    _remember(root / COMPOSED, composed)
 
 
 def _lines(root: Path, composed: dict[str, Any]) -> list[str]:
@@ -81,8 +88,7 @@ def _edits(root: Path, current: dict[str, Any], composed: dict[str, Any]) -> dic
     Returns:
         The current value of each edited key; `_ABSENT` if the key was removed.
     """
-    files = (root / COMPOSED).glob("*.json")
-    bases = [flat(json.loads(file.read_text())) for file in files]
+    bases = [flat(configuration) for configuration in _remembered(root / COMPOSED)]
     committed = _git(root, "show", f"HEAD:{PARAMS}")
     if committed:
         bases.append(_flat(parse_yaml(committed, PARAMS)))
@@ -116,10 +122,10 @@ def _is_known_to_git(root: Path, path: Path) -> bool:
 
 def _git(root: Path, *arguments: str, stdin: str = "") -> str:
     """Returns the output of a Git command; an empty text if it fails."""
-    done = subprocess.run(
+    process = subprocess.run(
         ["git", "-C", str(root), *arguments], input=stdin, capture_output=True, text=True
     )
-    return done.stdout if done.returncode == 0 else ""
+    return process.stdout if process.returncode == 0 else ""
 
 
 def _remember(folder: Path, composed: dict[str, Any]) -> None:
@@ -128,9 +134,20 @@ def _remember(folder: Path, composed: dict[str, Any]) -> None:
     text = json.dumps(composed, sort_keys=True)
     path = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
     write_shared(path, text)
-    by_age = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
-    for file in by_age[:-MOST_COMPOSED]:
+    times = {}
+    for file in folder.glob("*.json"):
+        with suppress(FileNotFoundError):  # another process has removed it
+            times[file] = file.stat().st_mtime
+    for file in sorted(times, key=times.__getitem__)[:-MOST_COMPOSED]:
         file.unlink(missing_ok=True)
+
+
+def _remembered(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yields the configurations that are stored in a folder."""
+    for file in folder.glob("*.json"):
+        # Another process may have removed it, and a power cut may have cut it short.
+        with suppress(OSError, ValueError):
+            yield json.loads(file.read_text())
 
 
 def _flat(params: Any) -> dict[str, Any]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from contract.errors import InputError
+
+Value = str | int | float | bool | None  # the value of a setting, as YAML has it
 
 # A setting ends at a space that is not within quotes or brackets.
 _SETTING = re.compile(
@@ -59,14 +62,51 @@ def quoted(key: str, value: str) -> str:
     """Returns a setting for a shell: in the shell's quotation marks, its value in Hydra's.
 
     Args:
-        key: of the setting.
+        key: the key of the setting.
         value: as it is meant, or in quotation marks.
     """
-    value = value.strip("\"'").replace("${", r"\${")
+    value = _in_hydras_quotes(value.strip("\"'").replace("${", r"\${"))
+    return "'{}={}'".format(key, value.replace("'", "'\\''"))
+
+
+def _in_hydras_quotes(value: str) -> str:
     # Hydra takes a backslash as it is, except for those before a quotation mark.
     value = re.sub(r'(\\*)(")', r"\1\1\\\2", value)
     value = re.sub(r"(\\+)$", r"\1\1", value)
-    return "'{}=\"{}\"'".format(key, value.replace("'", "'\\''"))
+    return f'"{value}"'
+
+
+@lru_cache(maxsize=None, typed=True)  # otherwise, 1 would be the same as True
+def setting(key: str, value: Value, where: str) -> str:
+    """Returns a setting of one value, `key=value` in Hydra's grammar.
+
+    A text stands as it is if Hydra reads one value in it, so that `[1, 2]` is a list; any other
+    text, such as one with a comma, is put in quotation marks.
+
+    Args:
+        key: the key of the setting.
+        value: the value of the setting, as YAML has it.
+        where: what errors name.
+
+    Raises:
+        InputError: Hydra cannot read the key.
+    """
+    text = f"{key}={plain_text(value)}"
+    try:
+        check_setting(text, where)
+    except InputError:
+        if not isinstance(value, str):
+            raise
+        text = f"{key}={_in_hydras_quotes(value)}"
+        check_setting(text, where)
+    return text
+
+
+def plain_text(value: Value) -> str:
+    """Returns a value as Hydra writes it, a text without quotation marks."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "null" if value is None else str(value)
 
 
 def check_choices(overrides: Sequence[str], groups: Sequence[str]) -> None:

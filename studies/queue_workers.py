@@ -30,7 +30,7 @@ from dvc_task.proc.process import ProcessInfo
 # A worker's log: the banner that it starts with, and what it says about its tasks.
 _BANNER = re.compile(r"^ -+ dvc-exp-\S+ v")
 _TASK = re.compile(r"Task dvc\.repo\.experiments\.queue\.tasks\.run_exp\[([0-9a-f-]+)\] (\w+)(.*)")
-KILL_SECONDS = 30  # after which an interrupted process that still runs is killed
+KILL_SECONDS = 30  # seconds after which an interrupted process that still runs is killed
 
 
 class ActiveExperiment(NamedTuple):
@@ -38,7 +38,7 @@ class ActiveExperiment(NamedTuple):
 
     Attributes:
         task: the id of Celery's task.
-        entry: of DVC's queue.
+        entry: an entry of DVC's experiment queue.
     """
 
     task: str
@@ -91,8 +91,8 @@ def setup_error(queue: LocalCeleryQueue, entry: QueueEntry) -> str | None:
     If it had a process, whose own log says why it failed, this is None.
 
     Args:
-        queue: DVC's.
-        entry: of the experiment.
+        queue: DVC's experiment queue.
+        entry: the experiment's entry in that queue.
     """
     if queue.proc.get(entry.stash_rev) is not None:
         return None
@@ -112,8 +112,8 @@ def interrupt(queue: LocalCeleryQueue, entry: QueueEntry, interrupted: set[psuti
     """Sends Ctrl-C to the processes of an experiment, once to each.
 
     Args:
-        queue: DVC's.
-        entry: of the experiment.
+        queue: DVC's experiment queue.
+        entry: the experiment's entry in that queue.
         interrupted: the processes that have got it already, to which these are added.
     """
     for process in processes(queue, entry) - interrupted:
@@ -126,8 +126,8 @@ def end(queue: LocalCeleryQueue, entry: QueueEntry) -> None:
     """Ends the processes of an experiment by Ctrl-C; those that ignore it are killed.
 
     Args:
-        queue: DVC's.
-        entry: of the experiment.
+        queue: DVC's experiment queue.
+        entry: the experiment's entry in that queue.
     """
     interrupted: set[psutil.Process] = set()
     deadline = time.monotonic() + KILL_SECONDS
@@ -142,7 +142,7 @@ def mark_as_failed(queue: LocalCeleryQueue, experiment: ActiveExperiment, reason
     """Ends what a dead worker left behind of an experiment and records in DVC that it failed.
 
     Args:
-        queue: DVC's.
+        queue: DVC's experiment queue.
         experiment: the one that lost its worker.
         reason: a line that is added to the experiment's log.
     """
@@ -164,8 +164,8 @@ def log_reason(queue: LocalCeleryQueue, entry: QueueEntry, reason: str) -> None:
     """Adds a line to an experiment's log, which `dvc queue logs` shows, or starts the log.
 
     Args:
-        queue: DVC's.
-        entry: of the experiment.
+        queue: DVC's experiment queue.
+        entry: the experiment's entry in that queue.
         reason: the line.
     """
     folder = Path(queue.proc.wdir) / entry.stash_rev
@@ -185,8 +185,8 @@ def processes(queue: LocalCeleryQueue, entry: QueueEntry) -> set[psutil.Process]
     started.
 
     Args:
-        queue: DVC's.
-        entry: of the experiment.
+        queue: DVC's experiment queue.
+        entry: the experiment's entry in that queue.
     """
     infofile = queue.get_infofile_path(entry.stash_rev)
     info = _executor_info(queue, entry)
@@ -205,7 +205,7 @@ def start(queue: LocalCeleryQueue, count: int) -> None:
     stays silent.
 
     Args:
-        queue: DVC's.
+        queue: DVC's experiment queue.
         count: how many are wanted.
     """
     node = f"dvc-exp-{_repository_hash(queue)}-{{}}@localhost"

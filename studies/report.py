@@ -16,7 +16,12 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("revisions", nargs="+", help="experiments, commits, branches or tags")
     parser.add_argument("--baseline", help="one of them; the first if none is named")
-    parser.add_argument("--out", type=Path, default=Path("comparison.html"))
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("reports/comparison.html"),
+        help="the page to write; reports/comparison.html if none is named",
+    )
     options = parser.parse_args()
     check_repository(Path.cwd(), temporary=False)
     write_comparison(options.revisions, options.baseline, options.out)

@@ -48,5 +48,5 @@ def check_repository(root: Path, temporary: bool) -> None:
 def _rev_parse(root: Path, question: str) -> str:
     """Returns what `git rev-parse` answers; an empty text if it has no answer."""
     command = ["git", "rev-parse", question]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else ""
+    process = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    return process.stdout.strip() if process.returncode == 0 else ""

@@ -35,7 +35,7 @@ from studies import choices
 
 TRAINING_FILES = (TRAIN, STEPS, EPOCHS, ENVIRONMENT)
 SCORE_FILES = (HEADLINES, SCORES)
-LAST_LINES = 12  # of a failed experiment's log
+LAST_LINES = 12  # how many lines of a failed experiment's log are shown
 
 # Experiments that are in DVC's queue, or failed there, by their name and the commit that they start
 # from: the entry of the queue and `queued`, `running` or `failed`.
@@ -135,8 +135,8 @@ def states_at(repo: Repo, baseline: str) -> dict[str, str]:
     in_queue = {
         name: state for (name, commit), (_, state) in unfinished(repo).items() if commit == baseline
     }
-    done = exp_refs_by_baseline(repo.scm, {baseline})[baseline]
-    return in_queue | {ref.name: "done" for ref in done}
+    refs = exp_refs_by_baseline(repo.scm, {baseline})[baseline]
+    return in_queue | {ref.name: "done" for ref in refs}
 
 
 def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[str]:
@@ -146,7 +146,7 @@ def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[st
 
     Args:
         repo: the repository.
-        commit: the experiment's.
+        commit: the commit of the experiment.
         stages: the stages that it ran.
 
     Returns:
@@ -160,8 +160,11 @@ def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[st
         if f"{verb}_{model.key}" in stages
         for name in names
     ]
-    text = git.open(str(LOCK)).read() if git.exists(str(LOCK)) else "{}"
-    locked_outputs = outputs(parse_yaml(text, LOCK))
+    lock = {}
+    if git.exists(str(LOCK)):
+        with git.open(str(LOCK)) as file:
+            lock = parse_yaml(file.read(), LOCK)
+    locked_outputs = outputs(lock)
     cached = {output["path"] for output in locked_outputs if _is_cached(repo, output)}
     missing = [path for path in needed if not git.exists(path) and path not in cached]
     with tempfile.TemporaryDirectory() as folder:

@@ -33,12 +33,13 @@ from studies.definition import Experiment, Study
 from studies.revisions import missing_results, states_at, unfinished
 
 POLL_SECONDS = 2
-MOST_ATTEMPTS = 3  # of an experiment whose worker dies
-# An experiment that has been nowhere, or without a living worker, for so long will not come back.
+MOST_ATTEMPTS = 3  # attempts at an experiment whose workers die
+# Seconds after which an experiment that is lost, or has no living worker, is given up.
 LOST_SECONDS = 60
 DEAD_SECONDS = 10
-IDLE_SECONDS = 60  # after which a worker that takes nothing although something is queued is stopped
-STOP_SECONDS = 60  # after which workers that were asked to stop are killed
+# Seconds after which a worker is stopped that takes nothing although something is queued.
+IDLE_SECONDS = 60
+STOP_SECONDS = 60  # seconds after which workers that were asked to stop are killed
 READ_ATTEMPTS = 10
 
 # What DVC has printed about edits of params.yaml, which every experiment overwrites.
@@ -54,7 +55,7 @@ def run_experiments(
 
     Args:
         title: what the output calls the study.
-        experiments: of the study.
+        experiments: the experiments of the study.
         study: its definition.
         jobs: how many experiments run at a time.
 
@@ -334,7 +335,7 @@ def _look(head: str, names: set[str]) -> _Snapshot:
 
     Args:
         head: the commit that the experiments start from.
-        names: of the study's experiments.
+        names: the names of the study's experiments.
 
     Raises:
         InputError: DVC cannot read its queue, even after some time.
@@ -417,7 +418,7 @@ def _stop(names: set[str]) -> None:
     """Interrupts the running experiments of the study and stops the workers.
 
     Args:
-        names: of the study's experiments.
+        names: the names of the study's experiments.
     """
     # A second Ctrl-C does not interrupt this: it ends by itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -437,8 +438,8 @@ def _try_to_stop(
     """Signals the processes of the study's experiments and the workers, once to each.
 
     Args:
-        queue: DVC's.
-        names: of the study's experiments.
+        queue: DVC's experiment queue.
+        names: the names of the study's experiments.
         signalled: the processes that have got their signal, to which these are added.
         seconds: since the first call.
 
@@ -447,7 +448,8 @@ def _try_to_stop(
     """
     try:
         workers = queue_workers.living_workers(queue)
-        running = [each for each in queue_workers.active(queue) if each.entry.name in names]
+        active = queue_workers.active(queue)
+        running = [experiment for experiment in active if experiment.entry.name in names]
         orphans = queue_workers.orphans(queue)
     except (DvcException, OSError, ValueError):  # a worker was writing what was read
         return False
@@ -473,12 +475,12 @@ def _dvc(*arguments: str) -> str:
     # If DVC were killed in between, it would leave the repository without its branch and without
     # the local changes.
     with _signals_postponed(), tempfile.TemporaryFile("w+") as output:
-        done = subprocess.run(
+        process = subprocess.run(
             ["dvc", *arguments], stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
         )
         output.seek(0)
         text = output.read().strip()
-    if done.returncode:
+    if process.returncode:
         sys.exit(text)
     return text
 

@@ -1,9 +1,9 @@
 """`make study NAME=mini`: runs a study's experiments with DVC's queue, and writes their report.
 
-A study is a file in conf/study/: what all its experiments have in common (`overrides`), the choices
+A study is a file in conf/study/: what all its experiments have in common (`overrides`), the values
 that they cross (`cells`), the stages to run if not all (`targets`), and the cell that the report
 compares the others with (`baseline`). Every cell is repeated for each seed, from the study's first.
-Experiments are named after the study, their choices and their seed. An experiment that is done at
+Experiments are named after the study, their values and their seed. An experiment that is done at
 the current commit is not run again. Ctrl-C stops them; the same command resumes.
 """
 
@@ -27,15 +27,16 @@ REPORTS = Path("reports")
 def main() -> None:
     """Runs the study that the command line names; exits with 1 if an experiment failed."""
     parser = Parser(__doc__)
-    parser.add_argument("name", help="of a file in conf/study/")
-    parser.add_argument("--seeds", type=_count, default=1, help="how often each cell is run")
-    parser.add_argument("--jobs", type=_count, default=1, help="how many experiments at a time")
-    parser.add_argument(
-        *("-S", "--set"), action="append", default=[], metavar="KEY=VALUE", help="for all of them"
+    parser.add_argument("name", help="the name of a file in conf/study/, without .yaml")
+    seeds, jobs = (
+        "with how many seeds each cell is run",
+        "how many experiments run at the same time",
     )
-    parser.add_argument(
-        "--settings", default="", metavar="TEXT", help="several KEY=VALUE, with spaces between them"
-    )
+    parser.add_argument("--seeds", type=_count, default=1, help=seeds)
+    parser.add_argument("--jobs", type=_count, default=1, help=jobs)
+    setting, settings = "KEY=VALUE, for all experiments", "several of them, separated by spaces"
+    parser.add_argument(*("-S", "--set"), action="append", default=[], metavar="S", help=setting)
+    parser.add_argument("--settings", default="", metavar="TEXT", help=settings)
     options = parser.parse_args()
     check_repository(Path.cwd(), temporary=True)
     study = read_study(options.name)
@@ -44,10 +45,11 @@ def main() -> None:
         check_setting(setting, "SET")
     settings = [*options.set, *settings_of_text]
     planned = experiments(options.name, study, options.seeds, settings)
+    baseline = baseline_name(options.name, study, planned, settings)
     names = [experiment.name for experiment in planned]
     states = run_experiments(options.name, planned, study, options.jobs)
     report = REPORTS / f"{options.name}.html"
-    write_comparison(names, baseline_name(planned, study), report)
+    write_comparison(names, baseline, report)
     failed = [name for name in names if states[name] == "failed"]
     for name in failed:
         print(f"failed: {name} (see: dvc queue logs {name})", file=sys.stderr)
@@ -56,7 +58,7 @@ def main() -> None:
 
 def _count(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number from 1")
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
     return int(text)
 
 

@@ -30,7 +30,7 @@ class Buffers:
 
         Args:
             size: the number of elements that are needed.
-            dtype: of the elements.
+            dtype: the type of the elements.
 
         Returns:
             A flat tensor of at least `size` elements with arbitrary values.
@@ -61,6 +61,6 @@ def shaped(buffer: Tensor, shape: Sequence[int]) -> Tensor:
 
     Args:
         buffer: the tensor, of at least as many elements as the shape has.
-        shape: of the view.
+        shape: the shape of the view.
     """
     return buffer[: math.prod(shape)].view(shape)

@@ -20,12 +20,20 @@ from svoice.params import Params
 
 
 def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """Returns a copy of the network's weights in main memory, by name."""
+    """Returns a copy of the network's weights in main memory, by name.
+
+    Args:
+        network: the network, on any device.
+    """
     return {name: tensor.cpu().clone() for name, tensor in network.state_dict().items()}
 
 
 def to_bytes(content: Any) -> bytes:
-    """Returns the bytes of a file that `torch.load` reads."""
+    """Returns the bytes of a file that `torch.load` reads.
+
+    Args:
+        content: tensors and plain values, in dictionaries, lists and tuples.
+    """
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getvalue()
@@ -54,7 +62,7 @@ def save_checkpoint(path: Path, configuration: Mapping[str, Any], state: Mapping
 
     Args:
         path: the file.
-        configuration: all that determines the training, as `training.configuration` returns it.
+        configuration: what the checkpoint has to fit, as `training.configuration` returns it.
         state: where the training stands.
     """
     write(path, to_bytes({"configuration": configuration, **state}))
@@ -65,7 +73,7 @@ def load_checkpoint(path: Path, configuration: Mapping[str, Any]) -> dict[str, A
 
     Args:
         path: the file.
-        configuration: that of the training that is to continue from the checkpoint.
+        configuration: the configuration of the training that is to continue from the checkpoint.
 
     Returns:
         The state that was given to `save_checkpoint`.
@@ -73,7 +81,7 @@ def load_checkpoint(path: Path, configuration: Mapping[str, Any]) -> dict[str, A
     Raises:
         InputError: there is no such file, or it is not a checkpoint of this configuration.
     """
-    remedy = "remove it, or replace it by a checkpoint of svoice.train"
+    remedy = "remove it, or replace it with a checkpoint of svoice.train"
     try:
         checkpoint = _read(path, remedy)
     except FileNotFoundError:

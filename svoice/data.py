@@ -138,7 +138,7 @@ def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
             yield file
     except soundfile.LibsndfileError as error:
         problem = f"cannot be read as audio ({error.error_string.rstrip('.')})"
-        raise InputError(path, problem, "replace it by a WAV file") from None
+        raise InputError(path, problem, "replace it with a WAV file") from None
 
 
 def read_audio(path: str, start: int, length: int) -> np.ndarray:
@@ -198,7 +198,7 @@ def segments_of(item: Item, length: int, stride: int) -> list[Segment]:
 
     Args:
         item: the item.
-        length: of a segment, in samples.
+        length: the length of a segment, in samples.
         stride: from the start of one segment to the start of the next, in samples.
     """
     end = max(1, item.length - max(0, length - stride))
@@ -214,10 +214,10 @@ class TrainingBatches:
 
     Args:
         items: the mixtures.
-        length: of a segment, in samples.
+        length: the length of a segment, in samples.
         stride: from the start of one segment to the start of the next, in samples.
         batch_size: in segments, over all processes.
-        seed: of the segments' order.
+        seed: the seed of the segments' order.
         rank: the number of this process, from 0.
         world_size: the number of processes that share each batch.
         pinned: whether the batches lie in pinned memory, from which a GPU copies by itself.
@@ -250,6 +250,9 @@ class TrainingBatches:
     def order(self, epoch: int) -> np.ndarray:
         """Returns the order of the segments in an epoch, which the seed and the epoch determine.
 
+        Args:
+            epoch: the number of the epoch, from 1.
+
         Returns:
             The segments' numbers, (segments,).
         """
@@ -259,7 +262,7 @@ class TrainingBatches:
         """Returns the part of a batch's examples that this process has.
 
         Args:
-            number: of the batch in its epoch, from 0.
+            number: the number of the batch in its epoch, from 0.
         """
         size = min(self.batch_size, len(self.segments) - number * self.batch_size)
         return len(range(self.rank, size, self.world_size)) / size
@@ -268,8 +271,8 @@ class TrainingBatches:
         """Reads this process's share of a batch.
 
         Args:
-            order: of the epoch.
-            number: of the batch in the epoch, from 0.
+            order: the order of the epoch.
+            number: the number of the batch in the epoch, from 0.
 
         Returns:
             The share as `load` returns it. A process whose weight is 0 gets the batch's first
@@ -280,17 +283,17 @@ class TrainingBatches:
         share = load(batch[self.rank :: self.world_size] or batch[:1], self.length)
         return tuple(tensor.pin_memory() for tensor in share) if self.pinned else share
 
-    def epoch(self, epoch: int, done: int = 0) -> Iterator[Batch]:
+    def epoch(self, epoch: int, batches_done: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch, and reads up to `AHEAD` of them in advance.
 
         Args:
             epoch: the number of the epoch, from 1.
-            done: the number of batches to leave out at the start.
+            batches_done: the number of batches to leave out at the start.
         """
         order = self.order(epoch)
         pending: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1) as reader:
-            for number in range(done, len(self)):
+            for number in range(batches_done, len(self)):
                 pending.append(reader.submit(self.read, order, number))
                 if len(pending) > AHEAD:
                     yield pending.popleft().result()

@@ -6,7 +6,8 @@ The network computes in the chosen precision; weights, losses and updates are al
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,14 @@ from contract.errors import InputError
 from contract.hardware import processors
 from svoice.loss import separation_loss
 from svoice.lstm import exclude_from_compilation
+
+# What may not fit into the memory, and what to do: the file of a network, and a mixture that is
+# separated in one piece.
+WEIGHTS = ("its weights", "end other programs that use it")
+WHOLE_MIXTURE = (
+    "the network and the whole mixture",
+    "end other programs that use it, or leave the mixture out of the list",
+)
 
 AUTOCAST = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,12 +52,45 @@ def hardware(device: torch.device, processes: int = 1) -> str:
     """Describes the devices of a training, as in `2 x NVIDIA H100 80GB HBM3`.
 
     Args:
-        device: of this process.
+        device: the device of this process.
         processes: the number of processes that train together, each on a device like this one.
     """
     if device.type == "cuda":
         return f"{processes} x {torch.cuda.get_device_name(device)}"
     return processors()
+
+
+@contextmanager
+def memory_errors_explained(where: object, contents: str, remedy: str) -> Iterator[None]:
+    """Turns an error of the block that says that memory ran out into one for the user.
+
+    Args:
+        where: what needs the memory, for the error.
+        contents: what does not fit into it, in the plural.
+        remedy: what to do about it.
+
+    Raises:
+        InputError: the memory of the GPU or of this machine does not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        device = _full_device(error)
+        if not device:
+            raise
+        problem = f"{contents} do not fit into the memory of this {device}"
+        raise InputError(where, problem, remedy) from error
+
+
+def _full_device(error: Exception) -> str | None:
+    """Returns what has no memory left by an error: `GPU`, `machine`, or None for another error."""
+    # Only PyTorch's allocator for GPUs has an exception of its own; CUDA and its libraries do not.
+    of_cuda = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED")
+    if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in of_cuda):
+        return "GPU"
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator: " in str(error):
+        return "machine"
+    return None
 
 
 def batch_loss(
@@ -75,7 +117,7 @@ def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
 
     Args:
         precision: `fp32`, `bf16` or `fp16`.
-        device: that of the network.
+        device: the device of the network.
     """
     return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
@@ -84,6 +126,9 @@ def allow_tf32(allowed: bool) -> None:
     """Sets whether a GPU may round the factors of fp32 products to TF32.
 
     By default, PyTorch does not in matrix products, and does in cuDNN, which computes the LSTMs.
+
+    Args:
+        allowed: whether it may, in matrix products and in cuDNN alike.
     """
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed

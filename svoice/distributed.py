@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -65,7 +66,11 @@ def process_group() -> Iterator[None]:
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
-    """Replaces a tensor by its sum over the processes, in place, and returns it."""
+    """Replaces a tensor by its sum over the processes, in place, and returns it.
+
+    Args:
+        tensor: of the same shape in every process, on its device.
+    """
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
@@ -75,6 +80,30 @@ def wait_for_all() -> None:
     """Waits until every process has called this."""
     if dist.is_initialized():
         dist.barrier()
+
+
+def from_first(make: Callable[[], Any]) -> Any:
+    """Returns in every process what the first process makes.
+
+    Args:
+        make: is called in the first process only.
+
+    Raises:
+        InputError: `make` raised it; every process raises it.
+        OSError: the same.
+    """
+    if not dist.is_initialized():
+        return make()
+    answer: list[Any] = [None, None]
+    if is_first():
+        try:
+            answer[0] = make()
+        except (InputError, OSError) as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
 
 
 def check_agreement(step: int, checkpoint: Path) -> None:
@@ -103,6 +132,9 @@ def data_parallel(network: nn.Module) -> nn.Module:
 
     That is the network itself or, where there are several processes, a wrapper of it whose backward
     pass leaves the mean of the processes' gradients in each process.
+
+    Args:
+        network: the network, on its device and with the same weights in every process.
     """
     if not dist.is_initialized():
         return network

@@ -14,11 +14,12 @@ from contract.arguments import Parser
 from contract.errors import InputError, one_line
 from contract.files import new_folder
 from contract.layout import ESTIMATES, SPEECH_TEST, SVOICE_MODEL, SVOICE_RESULTS
+from contract.lists import check_distinct
 from contract.sources import speaker
 from contract.wav import FloatWav
 from svoice.checkpoint import load_model
-from svoice.data import Item, read_audio, read_list
-from svoice.devices import default_device
+from svoice.data import read_audio, read_list
+from svoice.devices import WEIGHTS, WHOLE_MIXTURE, default_device, memory_errors_explained
 from svoice.network import SVoice
 from svoice.params import Params
 
@@ -45,27 +46,6 @@ def load_fitting_model(params: Params) -> SVoice:
     return network
 
 
-def check_names(items: Sequence[Item], path: Path) -> None:
-    """Checks that no two mixtures have the same file name, after which estimates are named.
-
-    Args:
-        items: the mixtures.
-        path: their list, for the error.
-
-    Raises:
-        InputError: two mixtures in different folders have the same file name.
-    """
-    mixtures: dict[str, str] = {}
-    for item in items:
-        name = Path(item.mixture).name
-        if mixtures.setdefault(name, item.mixture) != item.mixture:
-            raise InputError(
-                path,
-                f"has two mixtures of the same file name, {mixtures[name]} and {item.mixture}",
-                "rename one of them",
-            )
-
-
 @torch.inference_mode()
 def estimate(params: Params) -> None:
     """Separates all test mixtures.
@@ -77,20 +57,24 @@ def estimate(params: Params) -> None:
         params: the parameters that the network must fit.
 
     Raises:
-        InputError: the network, the list or an audio file is missing or wrong.
+        InputError: the network, the list or an audio file is missing or wrong, or the memory does
+            not suffice.
         OSError: an estimate cannot be written.
     """
     device = default_device()
-    network = load_fitting_model(params).to(device)
+    with memory_errors_explained(SVOICE_MODEL, *WEIGHTS):
+        network = load_fitting_model(params).to(device)
     items = read_list(SPEECH_TEST, params.speakers, params.sample_rate)
-    check_names(items, SPEECH_TEST)
+    check_distinct(SPEECH_TEST, "file", [Path(item.mixture).name for item in items])
     with new_folder(SVOICE_RESULTS / ESTIMATES) as folder:
         for number in range(1, network.C + 1):
             (folder / speaker(number)).mkdir()
         for item in tqdm(items, unit="mixture", disable=not sys.stderr.isatty()):
-            mixture = torch.from_numpy(read_audio(item.mixture, 0, item.length))
-            outputs = network(mixture.unsqueeze(0).to(device))
-            for number, samples in enumerate(outputs[-1, 0].cpu().numpy(), 1):
+            with memory_errors_explained(item.mixture, *WHOLE_MIXTURE):
+                mixture = torch.from_numpy(read_audio(item.mixture, 0, item.length))
+                outputs = network(mixture.unsqueeze(0).to(device))
+                estimates = outputs[-1, 0].cpu().numpy()
+            for number, samples in enumerate(estimates, 1):
                 path = folder / speaker(number) / Path(item.mixture).name
                 with closing(FloatWav(path, params.sample_rate, 1, len(samples))) as file:
                     file.write(samples.astype("<f4").tobytes())
@@ -101,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Separates the test mixtures as the command line says.
 
     Args:
-        arguments: of the command line, by default those of this process.
+        arguments: the arguments of the command line, by default those of this process.
     """
     parser = Parser(__doc__)
     parser.add_params()

@@ -1,9 +1,15 @@
 """The network of `svoice.network` in less time and memory, from the same weights.
 
-It differs from the plain network in four ways. Time is the first axis, which is fastest for LSTMs.
-A CPU has LSTMs of its own (`svoice.lstm`). A linear layer of a concatenation is applied to its
-parts instead. The decoder averages its filters instead of their outputs. The test
-tests/svoice/test_svoice_fast.py compares the two networks.
+It differs from the plain network in five ways, of which all but one serve the CPU and GPUs alike:
+
+- Time is the first axis, which is fastest for LSTMs, and in one piece of memory, as cuDNN needs it.
+- A linear layer of a concatenation is applied to its parts, so that no concatenation is made.
+- The decoder averages its filters instead of their outputs, which saves most of its memory.
+- Activation checkpointing, if it is chosen, keeps only the inputs of the double blocks.
+- A CPU has LSTMs of its own (`svoice.lstm`), except under autocast. A GPU, and a CPU in bf16 or
+  fp16, run PyTorch's nn.LSTM, as the plain network does everywhere.
+
+The test tests/svoice/test_svoice_fast.py compares the two networks.
 
 Axes: N features, K frames of a chunk, C speakers.
 """

@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 from svoice.buffers import Buffers, shaped
 
 MAX_WORKERS = 8  # more would wait for Python's global lock
-MAX_SEQUENCES = 192  # of one piece, so that the data of a time step stays in a core's caches
+MAX_SEQUENCES = 192  # the most of a piece, so that a time step's data stays in a core's caches
 
 # The gates are most of the memory of a training step, and the next step needs as much.
 _spare = Buffers()
@@ -241,7 +241,7 @@ def _scan_back(
         outward: the linear layers' weights for each scan, (4, N, H).
         gates: as `_scan` has left them, (time, 4, sequences, 4H).
         cells: room for the cells of the LSTMs, (time + 1, 4, sequences, H).
-        gradients: of the outputs of the two linear layers, (time, sequences, N) each.
+        gradients: the gradients of the outputs of the two linear layers, (time, sequences, N) each.
         x_gradient: the gradient of `x` is added to it, (time, sequences, N).
 
     Returns:

@@ -1,5 +1,11 @@
 """The separation network of arXiv 2003.01531, section 3, as the paper describes it.
 
+Trainings and separations compute it in another way, on the CPU and on GPUs: `SVoice.forward` calls
+`svoice.fast`, which computes the same outputs from the same weights. What is written here says what
+these outputs are. It runs where a network is made with `plain=True`: in the tests, which compare
+the two (tests/svoice/test_svoice_fast.py), and in benchmarks/svoice_step.py, which measures what
+the other way gains.
+
 Axes in comments and docstrings: N features, K frames of a chunk, C speakers.
 """
 
@@ -31,7 +37,14 @@ class MulCat(nn.Module):
         self.output = nn.Linear(2 * N, N)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the output, (time, sequences, N), of an input (time, sequences, N)."""
+        """Computes the output of the block.
+
+        Args:
+            x: the input, (time, sequences, N).
+
+        Returns:
+            The output, (time, sequences, N).
+        """
         first, second = (
             projection(lstm(x)[0])
             for lstm, projection in zip(self.lstms, self.projections, strict=True)
@@ -59,7 +72,14 @@ class DoubleBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Computes the output, (batch, N, K, chunks), of an input (batch, N, K, chunks)."""
+        """Computes the output of the block.
+
+        Args:
+            x: the input, (batch, N, K, chunks).
+
+        Returns:
+            The output, (batch, N, K, chunks).
+        """
         x = x + self.norms[0](_along_third_axis(self.within, x))
         return x + self.norms[1](_along_third_axis(self.across, x.mT)).mT
 
@@ -150,7 +170,7 @@ class SVoice(nn.Module):
             The estimates, (outputs, batch, C, samples). In training there is an output after each
             of the R double blocks, in evaluation only the one after the last block.
         """
-        if not self.plain:
+        if not self.plain:  # in every training and separation, on any device
             return fast.forward(self, mixture)
         samples = mixture.shape[-1]
         mixture = F.pad(mixture, (0, max(0, self.L - samples)))

@@ -132,7 +132,7 @@ def make_optimizer(
     """Makes an optimizer.
 
     Args:
-        name: of the optimizer, as the menu has it.
+        name: the name of the optimizer, as the menu has it.
         settings: the group `svoice` of conf/optimizer/<name>.yaml. The keys are those of
             torch.optim and of the classes above, except that beta1 and beta2 are its `betas`.
         parameters: what is trained.

@@ -9,7 +9,6 @@ from typing import Any
 
 from contract import menu
 from contract.composed import Composed
-from contract.errors import InputError
 from contract.model_settings import SPEAKERS, SVoiceSettings
 
 
@@ -18,9 +17,9 @@ class Params:
     """All that determines a training, except its data.
 
     Attributes:
-        seed: of the initial weights and of the order of the segments.
+        seed: the seed of the initial weights and of the order of the segments.
         speakers: the number of speakers in a mixture.
-        sample_rate: of the mixtures, in Hz.
+        sample_rate: the sample rate of the mixtures, in Hz.
         svoice: the sizes of the network and of its training.
         optimizer: the name of the optimizer.
         optimizer_settings: its settings, by PyTorch's names.
@@ -54,12 +53,7 @@ class Params:
         speakers = composed.checked(SPEAKERS, "speech", "speakers")
         sample_rate = composed.sample_rate("speech")
         svoice = SVoiceSettings.read(composed.part("svoice"))
-        if sample_rate * svoice.segment_seconds < svoice.L:
-            raise InputError.mismatch(
-                "svoice.segment_seconds",
-                svoice.segment_seconds,
-                f"at least as long as svoice.L = {svoice.L} samples",
-            )
+        svoice.check_sample_rate(sample_rate)
         optimizer, optimizer_settings = composed.optimizer(menu.SVOICE)
         return cls(
             seed=composed.seed,
@@ -112,12 +106,6 @@ class Params:
         """Returns a duration in samples.
 
         Args:
-            key: of the duration in the group `svoice`, as `segment_seconds`.
-
-        Raises:
-            InputError: it is shorter than one sample.
+            key: the key of the duration in the group `svoice`, as `segment_seconds`.
         """
-        seconds = getattr(self.svoice, key)
-        if (samples := round(seconds * self.sample_rate)) < 1:
-            raise InputError.mismatch(f"svoice.{key}", seconds, "at least one sample")
-        return samples
+        return round(getattr(self.svoice, key) * self.sample_rate)

@@ -90,12 +90,26 @@ class Records:
             self._opened = opened.pop_all()
 
     def step(self, **row: float) -> None:
-        """Records an optimizer step: a value for each of `STEP_COLUMNS`."""
+        """Records an optimizer step.
+
+        Args:
+            row: a value for each of `STEP_COLUMNS`.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self.steps.row(**row)
         self._scalars("train", row, STEP_COLUMNS)
 
     def epoch(self, **row: float) -> None:
-        """Records a validation: a value for each of `EPOCH_COLUMNS`."""
+        """Records a validation.
+
+        Args:
+            row: a value for each of `EPOCH_COLUMNS`.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self.epochs.row(**row)
         self._scalars("validation", row, EPOCH_COLUMNS)
 
@@ -115,7 +129,11 @@ class Records:
         return len(self.steps.rows), len(self.epochs.rows), self._events.sync()
 
     def losses(self, epoch: int) -> list[float]:
-        """Returns the losses of the steps of an epoch so far."""
+        """Returns the losses of the steps of an epoch so far.
+
+        Args:
+            epoch: the number of the epoch, from 1.
+        """
         return [row["loss"] for row in self.steps.rows if row["epoch"] == epoch]
 
     def __enter__(self) -> Records:

@@ -24,7 +24,7 @@ from contract.files import temporary, write_together
 from contract.wav import float_wav
 from svoice.checkpoint import load_model
 from svoice.data import opened
-from svoice.devices import default_device
+from svoice.devices import WEIGHTS, default_device, memory_errors_explained
 from svoice.loss import best_permutation
 from svoice.network import SVoice
 
@@ -35,6 +35,12 @@ WINDOW_SECONDS = 30
 OVERLAP_SECONDS = 6
 
 BLOCK = 1 << 20  # samples that are read at a time
+
+# What does not fit into the memory, and what to do.
+RECORDING = (
+    "the network and the recording",
+    "end other programs that use it, or cut the recording into shorter parts",
+)
 
 
 def levelled(estimates: np.ndarray, mixture: np.ndarray) -> np.ndarray:
@@ -68,7 +74,7 @@ def continuation(estimates: np.ndarray, previous: np.ndarray) -> np.ndarray:
     overlap shows that they share most of their energy. Otherwise it keeps its own.
 
     Args:
-        estimates: of the window, (C, samples), float32.
+        estimates: the estimates of the window, (C, samples), float32.
         previous: estimates of the overlap from the windows before, (C, overlap), float32; the
             overlap is the beginning of the window.
 
@@ -94,7 +100,7 @@ def window_starts(samples: int, window: int, overlap: int) -> list[int]:
     ends there.
 
     Args:
-        samples: of the recording.
+        samples: the samples of the recording.
         window: the samples of a window.
         overlap: in samples.
     """
@@ -121,7 +127,7 @@ def separate(
         network: the trained network.
         mixture: (samples,), float32, at the network's sample rate.
         window: the samples of a window.
-        overlap: of two windows, in samples.
+        overlap: how many samples two windows share.
         progress: is called after each window with the number of samples that it has added.
 
     Returns:
@@ -287,7 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Separates recordings as the command line says.
 
     Args:
-        arguments: of the command line, by default those of this process.
+        arguments: the arguments of the command line, by default those of this process.
     """
     parser = Parser(__doc__)
     parser.add_argument(
@@ -306,7 +312,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="the folder for the estimates, DIR/<name>_s1.wav …, 32-bit float WAV",
     )
     options = parser.parse_args(arguments)
-    network = load_model(options.checkpoint).to(default_device())
+    with memory_errors_explained(options.checkpoint, *WEIGHTS):
+        network = load_model(options.checkpoint).to(default_device())
     check_outputs(options.files, options.out, network.C)
     durations = [duration(path) for path in options.files]
     make_folder(options.out)
@@ -316,14 +323,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         disable=not sys.stderr.isatty(),
     ) as bar:
         for path, seconds in zip(options.files, durations, strict=True):
-            estimates, rate = separate_file(network, path, bar.update)
-            outputs = outputs_of(path, options.out, network.C)
-            write_together(
-                {
-                    output: float_wav(estimate.astype("<f4").tobytes(), rate, 1)
-                    for output, estimate in zip(outputs, estimates, strict=True)
-                }
-            )
+            with memory_errors_explained(path, *RECORDING):
+                estimates, rate = separate_file(network, path, bar.update)
+                outputs = outputs_of(path, options.out, network.C)
+                write_together(
+                    {
+                        output: float_wav(output, estimate.astype("<f4").tobytes(), rate, 1)
+                        for output, estimate in zip(outputs, estimates, strict=True)
+                    }
+                )
             line = f"{path}: {seconds:.1f} s → {', '.join(map(str, outputs))}"
             tqdm.write(os.fsencode(line).decode(errors="replace"))  # a name may not be UTF-8
             sys.stdout.flush()

@@ -7,6 +7,10 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +24,17 @@ from ruamel.yaml import YAML
 from contract import layout
 from contract.arguments import Parser
 from contract.errors import InputError, one_line
-from contract.files import write, write_together
-from contract.layout import EPOCHS, PARAMS, STEPS, SVOICE_MODEL, TRAIN
+from contract.files import sha256, sources_sha256, write, write_together
+from contract.layout import EPOCHS, PARAMS, STEPS, SVOICE_MODEL, TRAIN, list_file
 from contract.yaml_files import read_yaml
 from svoice import checkpoint, distributed
+from svoice.data import Item, read_list
 from svoice.params import Params
 from svoice.records import EVENTS, FILES
-from svoice.training import Places, Training, configuration, print_line
+from svoice.training import SPLITS, Places, Training, configuration, print_line
 
-CONF = Path(__file__).resolve().parents[1] / layout.CONF
+PACKAGE = Path(__file__).resolve().parent
+CONF = PACKAGE.parent / layout.CONF
 
 
 def run() -> None:
@@ -89,17 +95,19 @@ def train(config: DictConfig) -> None:
     if lists is None:
         raise InputError.mismatch("lists", "null", "the folder of train.csv and valid.csv")
     run_configuration = configuration(params, lists)
+    # One process reads all audio for all of them.
+    identity = run_configuration | distributed.from_first(partial(_fingerprint, params, lists))
     if out is None:
-        out = Path("outputs", "svoice", _name(run_configuration))
-    if _is_completed(out, run_configuration):
-        print_line(f"{out}: trained already")
+        out = Path("outputs", "svoice", _name(identity))
+    if _is_completed(out, identity):
+        print_line(f"{out}: this training is complete; nothing to do")
         return
     places = Places(lists, out / SVOICE_MODEL.name, out, out / "unfinished")
     training = Training(params, places)
     if distributed.is_first():
         if start and not places.checkpoint.exists():
             _copy_checkpoint(start, run_configuration, places)
-        write(out / PARAMS, _yaml(run_configuration))
+        write(out / PARAMS, _yaml(identity))
         print_line(f"training in {out}")
     distributed.wait_for_all()
     training.complete()
@@ -115,10 +123,40 @@ def _path(values: dict[str, Any], key: str) -> Path | None:
     return None if value is None else Path(value)
 
 
-def _name(run_configuration: dict[str, Any]) -> str:
+def _fingerprint(params: Params, lists: Path) -> dict[str, Any]:
+    """Returns what determines a run besides its configuration: its audio, the code, the libraries.
+
+    Args:
+        params: the parameters.
+        lists: the folder of train.csv and valid.csv. All audio files in them are read.
+
+    Raises:
+        InputError: a list or an audio file is wrong.
+        OSError: an audio file cannot be read.
+    """
+    items = {
+        name: read_list(lists / list_file(name), params.speakers, params.sample_rate)
+        for name in SPLITS
+    }
+    return {
+        "audio": {name: _audio_sha256(items[name]) for name in SPLITS},
+        "code": sources_sha256(PACKAGE, PACKAGE.parent / "contract"),
+        "libraries": {name: version(name) for name in ("torch", "numpy")},
+    }
+
+
+def _audio_sha256(items: Sequence[Item]) -> str:
+    """Returns a hash of the audio files of a list, in their order."""
+    paths = [Path(path) for item in items for path in (item.mixture, *item.sources)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        hashes = "".join(pool.map(sha256, paths))
+    return hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def _name(identity: dict[str, Any]) -> str:
     """Names a training: by the choices that a reader looks for, and by a hash of all the rest."""
-    names = [run_configuration[group]["name"] for group in ("optimizer", "schedule", "clipping")]
-    text = json.dumps(run_configuration, sort_keys=True)
+    names = [identity[group]["name"] for group in ("optimizer", "schedule", "clipping")]
+    text = json.dumps(identity, sort_keys=True)
     return "-".join([*names, hashlib.sha256(text.encode()).hexdigest()[:8]])
 
 
@@ -132,8 +170,12 @@ def _yaml(values: dict[str, Any]) -> bytes:
     return text.getvalue()
 
 
-def _is_completed(out: Path, run_configuration: dict[str, Any]) -> bool:
+def _is_completed(out: Path, identity: dict[str, Any]) -> bool:
     """Returns whether the outputs of a training are in their folder.
+
+    Args:
+        out: the folder.
+        identity: all that determines the training.
 
     Raises:
         InputError: the folder belongs to another training.
@@ -145,13 +187,15 @@ def _is_completed(out: Path, run_configuration: dict[str, Any]) -> bool:
         return False
     except InputError:
         present = None
-    if present != run_configuration:
+    if present != identity:
         raise InputError(path, "belongs to another training", "choose another folder with out=…")
     return (out / TRAIN).exists()
 
 
 def _copy_checkpoint(path: Path, run_configuration: dict[str, Any], places: Places) -> None:
     """Copies a checkpoint and the records beside it, so that the training resumes from them.
+
+    It may have been saved by another version of the code or of PyTorch, as on another machine.
 
     Raises:
         InputError: the checkpoint belongs to another configuration, or the records end before it.

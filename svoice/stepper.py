@@ -89,6 +89,10 @@ class Stepper:
         return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores a state that `state_dict` has returned; other keys are ignored."""
+        """Restores a state that `state_dict` has returned.
+
+        Args:
+            state: the state, which may have other keys as well.
+        """
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Trains as the command line says.
 
     Args:
-        arguments: of the command line, by default those of this process.
+        arguments: the arguments of the command line, by default those of this process.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     with distributed.process_group():
@@ -38,7 +38,7 @@ def train_in_pipeline(arguments: Sequence[str]) -> None:
     """Trains by a params.yaml that the pipeline has composed and checked.
 
     Args:
-        arguments: of the command line.
+        arguments: the arguments of the command line.
 
     Raises:
         InputError: the configuration, a list or an audio file is wrong.

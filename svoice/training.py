@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -20,12 +20,20 @@ from contract.records import CHECKPOINT_SECONDS, divergence, summary, validation
 from contract.schedules import Length, Schedule
 from svoice import checkpoint, distributed
 from svoice.data import TrainingBatches, read_list
-from svoice.devices import allow_tf32, compile_network, default_device, hardware
+from svoice.devices import (
+    allow_tf32,
+    compile_network,
+    default_device,
+    hardware,
+    memory_errors_explained,
+)
 from svoice.network import SVoice
 from svoice.params import Params
 from svoice.records import FILES, Records
 from svoice.stepper import Stepper
 from svoice.validation import validate
+
+SPLITS = ("train", "valid")  # the splits whose lists a training reads
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,10 @@ class Places:
 
 
 def configuration(params: Params, lists: Path) -> dict[str, Any]:
-    """Returns all that determines a run: its parameters, and the hashes of its lists of mixtures.
+    """Returns what a checkpoint has to fit: its parameters, and the hashes of its lists.
+
+    The audio, the code and PyTorch determine a training as well. The pipeline and
+    `svoice.standalone`, which choose its folder, choose another one when they change.
 
     Args:
         params: the parameters.
@@ -62,15 +73,32 @@ def configuration(params: Params, lists: Path) -> dict[str, Any]:
     """
     return {
         **params.configuration(),
-        "lists": {name: sha256(lists / f"{name}.csv") for name in ("train", "valid")},
+        "lists": {name: sha256(lists / list_file(name)) for name in SPLITS},
     }
 
 
 def make_network(params: Params) -> SVoice:
-    """Returns the network with its initial weights, which the seed determines."""
+    """Returns the network with its initial weights, which the seed determines.
+
+    Args:
+        params: the sizes of the network, and the seed.
+
+    Returns:
+        The network on the CPU, in training mode.
+    """
     torch.manual_seed(params.seed)
     checkpointing = params.svoice.activation_checkpointing
     return SVoice(**params.network_sizes, activation_checkpointing=checkpointing)
+
+
+def _memory_errors_explained() -> AbstractContextManager[None]:
+    """Turns an error that says that memory ran out into one for the user who trains."""
+    return memory_errors_explained(
+        "svoice",
+        "the network and its batch",
+        "raise svoice.accumulation_steps, set svoice.activation_checkpointing to true, or lower "
+        "svoice.batch_size",
+    )
 
 
 class Training:
@@ -88,7 +116,8 @@ class Training:
         best_weights: the weights of that validation, by name; before it, the initial weights.
 
     Raises:
-        InputError: a list or an audio file is wrong, or there is no GPU for this process.
+        InputError: a list or an audio file is wrong, there is no GPU for this process, or the
+            memory does not suffice.
     """
 
     def __init__(self, params: Params, places: Places) -> None:
@@ -113,23 +142,26 @@ class Training:
         )
         self.length = Length(len(self.batches), self.epochs * len(self.batches))
         self.schedule = Schedule(params.learning_rate, params.schedule, self.length)
-        self.network = make_network(params).to(device)
-        if params.svoice.compile:
-            compile_network(self.network)
-        self.stepper = Stepper(self.network, params)
+        with _memory_errors_explained():
+            self.network = make_network(params).to(device)
+            if params.svoice.compile:
+                compile_network(self.network)
+            self.stepper = Stepper(self.network, params)
         self.configuration = configuration(params, places.lists)
         self.epoch = self.step = 0
         self.best_valid_loss = math.inf
         self.best_weights: dict[str, Tensor] = checkpoint.snapshot(self.network)
         self._saved_at = perf_counter()
 
+    @_memory_errors_explained()
     def complete(self) -> None:
         """Trains to the end, from the last checkpoint if there is one, and writes the outputs.
 
         A loss that is not finite ends the training, and is a result.
 
         Raises:
-            InputError: the checkpoint is not of this training, or another process is training.
+            InputError: the checkpoint is not of this training, another process is training, a file
+                can no longer be read, or the memory does not suffice.
             OSError: a file cannot be written.
         """
         state = self._resume() if self.places.checkpoint.exists() else None
@@ -179,10 +211,11 @@ class Training:
             this process has taken.
         """
         self.network.train()
-        done = self.step - self.epoch * len(self.batches)
-        losses = records.losses(self.epoch + 1) if records and done else []
-        started = perf_counter()
-        for number, batch in enumerate(self.batches.epoch(self.epoch + 1, done), done):
+        batches_done = self.step - self.epoch * len(self.batches)
+        losses = records.losses(self.epoch + 1) if records and batches_done else []
+        batches = self.batches.epoch(self.epoch + 1, batches_done)
+        started = perf_counter()  # the start of a step, which begins with the wait for its batch
+        for number, batch in enumerate(batches, batches_done):
             rate = self.schedule.rate(self.step)
             loss, norm = self.stepper.step(batch, self.batches.weight(number), rate)
             losses.append(loss)
@@ -197,13 +230,13 @@ class Training:
                     gradient_norm=norm,
                     seconds=finished - started,
                 )
-            started = finished
             bar.update()
             if not math.isfinite(loss):
                 break
             # Only the first process looks at its clock, as nothing but saving depends on it.
             if records and finished - self._saved_at >= CHECKPOINT_SECONDS:
                 self._save(records)
+            started = perf_counter()
         return losses
 
     def _record_epoch(self, records: Records, losses: list[float], valid_loss: float) -> None:
@@ -263,15 +296,19 @@ class Training:
 
     def _empty_scratch(self) -> None:
         # The checkpoint is removed first, so that no new start resumes without its records.
-        for name in ("checkpoint.pt", *FILES):
-            path = self.places.scratch / name
+        records = (self.places.scratch / name for name in FILES)
+        for path in (self.places.checkpoint, *records):
             path.unlink(missing_ok=True)
             if path.parent != self.places.scratch:
                 path.parent.rmdir()
 
 
 def print_line(line: str) -> None:
-    """Prints a line of progress in the first process, above the progress bar if there is one."""
+    """Prints a line of progress in the first process, above the progress bar if there is one.
+
+    Args:
+        line: the line, without its end.
+    """
     if distributed.is_first():
         tqdm.write(line)
         sys.stdout.flush()

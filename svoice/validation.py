@@ -8,7 +8,7 @@ import torch
 
 from svoice import distributed
 from svoice.data import Item, Segment, load
-from svoice.devices import batch_loss
+from svoice.devices import WHOLE_MIXTURE, batch_loss, memory_errors_explained
 from svoice.network import SVoice
 
 
@@ -26,16 +26,21 @@ def validate(network: SVoice, items: Sequence[Item], precision: str) -> float:
 
     Returns:
         The loss, in dB.
+
+    Raises:
+        InputError: a file cannot be read, or an utterance does not fit into the memory.
     """
     network.eval()
     device = next(network.parameters()).device
     losses = torch.zeros(len(items), dtype=torch.float64, device=device)
     for number in range(distributed.rank(), len(items), distributed.world_size()):
         item = items[number]
-        batch = load([Segment(item, 0, item.length)], item.length)
-        # `forward` is never compiled. The compiled network would be compiled anew for each length.
-        losses[number] = batch_loss(
-            network.forward, [tensor.to(device) for tensor in batch], precision
-        )
+        with memory_errors_explained(item.mixture, *WHOLE_MIXTURE):
+            batch = load([Segment(item, 0, item.length)], item.length)
+            # `forward` is never compiled. The compiled network would be compiled anew for each
+            # length.
+            losses[number] = batch_loss(
+                network.forward, [tensor.to(device) for tensor in batch], precision
+            )
     # The other processes' entries are zeros, so the sum is exactly the list of one process.
     return distributed.sum_over_processes(losses).cpu().mean().item()

@@ -1,18 +1,18 @@
 """The modules of a package that can be run, and a check of their command lines."""
 
 import ast
+import functools
 import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 from tests import forked
 from tests.conftest import ROOT
+from tests.project import copy_project
 
 HELP, UNKNOWN = "--help", "--no-such-option"
-# Tools and other processes write to these folders.
-IGNORED = {
-    *(".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis"),
-    *("test-data", "test-logs"),
-}
 
 
 def runnable(*packages: str) -> list[str]:
@@ -36,26 +36,35 @@ def first_line(module: str) -> str:
 def check(command: str, empty: Path, text: str) -> None:
     """Asserts that a command has a help and refuses an unknown option in one line.
 
-    Neither does any work: both run in an empty folder and in the repository, and the files of both
-    stay as they are.
+    Neither does any work: both run in an empty folder and in a copy of the repository, and the
+    files of both stay as they are. One help is that of a new Python, in which no import has printed
+    anything before, or made another one unnecessary.
 
     Args:
         command: a module, or a module and one of its commands.
         empty: an empty folder.
         text: a part of the help.
     """
-    before = files()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    project = Path(copy_of_the_project().name)
+    before = files(project)
+    environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    arguments = ["-m", *command.split()]
     processes = {
-        (folder, option): forked.Process(["-m", *command.split(), option], folder, environment)
-        for folder in (empty, ROOT)
-        for option in (HELP, UNKNOWN)
+        (folder, option): forked.Process([*arguments, option], folder, environment)
+        for folder, option in ((empty, UNKNOWN), (project, HELP), (project, UNKNOWN))
     }
-    results = {}
-    for key, process in processes.items():
+    in_new_python = subprocess.run(
+        [sys.executable, *arguments, HELP],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    results = [(HELP, in_new_python.returncode, in_new_python.stdout, in_new_python.stderr)]
+    for (_, option), process in processes.items():
         output, errors = process.communicate()
-        results[key] = process.returncode, output, errors
-    for (_, option), (exit_code, output, errors) in results.items():
+        results.append((option, process.returncode, output, errors))
+    for option, exit_code, output, errors in results:
         if option == HELP:
             assert (exit_code, errors) == (0, "")
             assert text in output
@@ -64,15 +73,17 @@ def check(command: str, empty: Path, text: str) -> None:
             assert errors.startswith("ERROR: ") and UNKNOWN in errors
             assert errors.count("\n") == 1 and errors.endswith("\n")
     assert not list(empty.iterdir())
-    assert files() == before
+    assert files(project) == before
 
 
-def files() -> dict[Path, int]:
-    """Returns the time at which each of the repository's files was written, in nanoseconds."""
-    times = {}
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in IGNORED]
-        for name in names:
-            path = Path(folder, name)
-            times[path] = path.lstat().st_mtime_ns
-    return times
+@functools.cache
+def copy_of_the_project() -> tempfile.TemporaryDirectory:
+    """Returns a folder with the project's files, in which only these tests run commands."""
+    folder = tempfile.TemporaryDirectory()
+    copy_project(Path(folder.name))
+    return folder
+
+
+def files(root: Path) -> dict[Path, int]:
+    """Returns the time at which each file below a folder was written, in nanoseconds."""
+    return {path: path.lstat().st_mtime_ns for path in root.rglob("*")}

@@ -3,6 +3,7 @@
 import copy
 import os
 import signal
+from collections.abc import Generator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,14 +20,14 @@ TEST_DATA = ROOT / "scratch" / "test-data"
 # start, unless this is undone.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# In CI no test may be skipped because a program is missing, and generated examples are many.
+# In CI no test is skipped because something is missing, and generated examples are many.
 IN_CI = os.environ.get("CI") == "true"
 
 if find_spec("hypothesis"):
     from hypothesis import settings
 
-    settings.register_profile("full", deadline=None, max_examples=100)
-    settings.register_profile("quick", deadline=None, max_examples=15)
+    settings.register_profile("full", deadline=None, max_examples=100, derandomize=True)
+    settings.register_profile("quick", deadline=None, max_examples=15, derandomize=True)
     settings.load_profile("full" if IN_CI else "quick")
 
 MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
@@ -95,10 +96,26 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, fails the tests that would be skipped because they need what is missing."""
+    report = yield
+    if IN_CI and call.excinfo and call.excinfo.errisinstance(pytest.skip.Exception):
+        reason = str(call.excinfo.value)
+        if reason.startswith("needs "):
+            report.outcome, report.longrepr = "failed", f"In CI it is missing: {reason}"
+    return report
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use a browser, and those of the whole pipeline as slow."""
+    """Marks the tests that use a browser or a Docker engine, and those of the pipeline as slow."""
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
+        fixtures = getattr(item, "fixturenames", ())
+        if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
+        if "client" in fixtures:
+            item.add_marker(pytest.mark.docker)
         if item.path.parent.name == "pipeline":
             item.add_marker(pytest.mark.slow)

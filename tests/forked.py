@@ -17,12 +17,14 @@ import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from multiprocessing import forkserver
 from pathlib import Path
 from types import TracebackType
 
+ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {"svoice": "torch", "spleeter_mod": "tensorflow"}
-# An environment has some of these. The project's own modules are imported by each command, but for
-# the two packages that set what PyTorch and TensorFlow read when they are imported.
+# An environment has some of these. Before the libraries comes the package that sets what PyTorch or
+# TensorFlow reads when it is imported. Each command imports the project's own modules itself.
 LIBRARIES = [
     *(package for package, library in PACKAGES.items() if find_spec(library)),
     "pytest",
@@ -54,6 +56,7 @@ class Process:
             path.touch()
         arguments_of_run = (self.arguments, str(folder), dict(environment), self._streams)
         self._process = _context.Process(target=_run, args=arguments_of_run)
+        _ensure_server()
         self._process.start()
         self.pid = self._process.pid
 
@@ -129,6 +132,26 @@ def run(
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
 
 
+def _ensure_server() -> None:
+    """Starts the process to fork from, unless it runs.
+
+    It starts in the repository and with the repository in PYTHONPATH, because Python leaves out
+    what it cannot import, without a word. It does not start before the first command, so that it
+    has the environment variables that a conftest.py sets for the libraries.
+    """
+    folder, path = os.getcwd(), os.environ.get("PYTHONPATH")
+    os.chdir(ROOT)
+    os.environ["PYTHONPATH"] = str(ROOT)
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.chdir(folder)
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+
+
 def _run(
     arguments: list[str], folder: str, environment: dict[str, str], streams: list[Path]
 ) -> None:
@@ -140,6 +163,8 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    for package in PACKAGES:  # to be imported again, because it sets environment variables
+        sys.modules.pop(package, None)
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     added = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]

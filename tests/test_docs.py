@@ -1,5 +1,6 @@
 """What README.md and docs/*.md name exists, and the commands that they show work."""
 
+import functools
 import itertools
 import re
 import shlex
@@ -17,6 +18,7 @@ from contract import menu
 from contract.params import check
 from tests.conftest import ROOT
 from tests.test_floors import FLOORS
+from tests.test_suites import SUITES
 from tests.yaml_files import read_yaml
 
 CONF = ROOT / "conf"
@@ -112,6 +114,70 @@ def some_experiments(overrides: Sequence[str]) -> list[list[str]]:
     return [[choices[n % len(choices)] for choices in values] for n in range(longest)]
 
 
+def relative_links(text: str) -> list[str]:
+    """The targets of the links and pictures in a page that are not on the web."""
+    return [target for target in LINK.findall(prose(text)) if not re.match(r"[a-z]+:", target)]
+
+
+def make_commands(text: str) -> list[str]:
+    """The calls of make in a page."""
+    return [code for code in codes(text) if re.match(r"make( |$)", code)]
+
+
+def studies(text: str) -> list[str]:
+    """The studies that a page has `make study` run."""
+    calls = make_commands(text)
+    return [name for code in calls for name in re.findall(r"^make study .*\bNAME=(\w+)", code)]
+
+
+def modules(text: str) -> list[tuple[str, str]]:
+    """The project's modules that a page has Python run, each after the program that runs it."""
+    pattern = r"(\S*(?:python|torchrun)[\d.]*) .*?-m ([\w.]+)"
+    calls = [call for code in codes(text) for call in re.findall(pattern, code)]
+    return [(program, module) for program, module in calls if module not in ("pytest", "MODULE")]
+
+
+def choices(text: str) -> list[tuple[str, str]]:
+    """The groups of conf/ that a page sets, each with the choices that it names."""
+    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
+    pattern = r"(?:^|[ '])([a-z_]+)=([\w,]+)"
+    return [
+        (group, names)
+        for code in codes(text)
+        for group, names in re.findall(pattern, code)
+        if group in groups and names != "adm"  # which the page shows as refused
+    ]
+
+
+def keys_of(values: object, prefix: str = "") -> set[str]:
+    """The keys of a configuration and, after a dot, those of its groups."""
+    if not isinstance(values, dict):
+        return set()
+    nested = (keys_of(value, f"{prefix}{key}.") for key, value in values.items())
+    return {f"{prefix}{key}" for key in values}.union(*nested)
+
+
+@functools.cache
+def known_keys() -> set[str]:
+    """The keys of all configurations that conf/ can make."""
+    groups = [folder for folder in CONF.iterdir() if folder.is_dir() and folder.name != "study"]
+    known = keys_of(read_yaml(CONF / "config.yaml"))
+    for path in (path for folder in groups for path in folder.glob("*.yaml")):
+        content = path.read_text(encoding="utf-8")
+        prefix = "" if "@package _global_" in content else f"{path.parent.name}."
+        known |= keys_of(read_yaml(path), prefix)
+    return known
+
+
+def keys(text: str) -> list[str]:
+    """The keys of the configuration in a page's sentences, with a dot at least."""
+    top_level = {key.partition(".")[0] for key in known_keys()}
+    # The key without `: value` or `=value`.
+    matches = [re.match(r"[a-z_]+(?:\.\w+)+(?=$|[:=])", code) for code in spans(text)]
+    named = [match.group() for match in matches if match]
+    return [key for key in named if key.partition(".")[0] in top_level]
+
+
 def is_refused(command: Command) -> bool:
     """Whether the page shows that the command fails."""
     return any(line.startswith("ERROR: ") for line in command.output)
@@ -131,12 +197,26 @@ def test_the_pages_show_enough_to_check():
     assert sum(map(is_refused, EXPERIMENTS)) == 2
 
 
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [
+        (relative_links, 65),
+        (make_commands, 60),
+        (studies, 8),
+        (modules, 20),
+        (choices, 65),
+        (keys, 65),
+    ],
+)
+def test_the_pages_show_enough_of_each_kind(kind, least):
+    """A pattern that matched nothing would let everything pass."""
+    assert sum(len(kind(text_of(name))) for name in NAMES) >= least
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_link_leads_somewhere(name):
     broken_links = []
-    for target in LINK.findall(prose(text_of(name))):
-        if re.match(r"[a-z]+:", target):
-            continue  # on the web
+    for target in relative_links(text_of(name)):
         path, _, anchor = target.partition("#")
         page = ((ROOT / name).parent / path).resolve() if path else ROOT / name
         exists = page.is_file() and page.is_relative_to(ROOT)
@@ -170,8 +250,8 @@ def test_the_table_of_groups_lists_every_choice():
         for group in SPAN.findall(groups):
             listed.setdefault(group, set(SPAN.findall(descriptions)))
     for group in ("music", "speech", "runtime", "optimizer", "schedule", "clipping", "spleeter"):
-        choices = {path.stem for path in (CONF / group).glob("*.yaml")}
-        assert choices <= listed[group], group
+        existing = {path.stem for path in (CONF / group).glob("*.yaml")}
+        assert existing <= listed[group], group
     assert listed["svoice"] == listed["spleeter"]
 
 
@@ -180,9 +260,7 @@ def test_every_target_of_make_exists(name):
     makefile = text_of("Makefile")
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
     variables = set(re.findall(r"\$\((?:value )?([A-Z]+)\)", makefile))
-    for code in codes(text_of(name)):
-        if not re.match(r"make( |$)", code):
-            continue
+    for code in make_commands(text_of(name)):
         target, *settings = shlex.split(code)[1:] or ["help"]
         assert target in targets, code
         assert {setting.partition("=")[0] for setting in settings} <= variables, code
@@ -190,35 +268,28 @@ def test_every_target_of_make_exists(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_study_exists(name):
-    for code in codes(text_of(name)):
-        for study in re.findall(r"^make study .*\bNAME=(\w+)", code):
-            assert (CONF / "study" / f"{study}.yaml").is_file(), code
+    for study in studies(text_of(name)):
+        assert (CONF / "study" / f"{study}.yaml").is_file(), study
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_module_can_be_run_in_the_environment_that_the_page_names(name):
-    for code in codes(text_of(name)):
-        for program, module in re.findall(r"(\S*(?:python|torchrun)[\d.]*) .*?-m ([\w.]+)", code):
-            if module in ("pytest", "MODULE"):
-                continue
-            path = ROOT.joinpath(*module.split("."))
-            path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
-            assert '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8"), code
-            if program.startswith(".venv/"):
-                environment = program.split("/")[1]
-                trainer = {"svoice": "svoice", "spleeter_mod": "spleeter"}.get(path.parts[-2])
-                assert environment in ENVIRONMENTS, code
-                assert trainer in (None, environment), code
+    for program, module in modules(text_of(name)):
+        path = ROOT.joinpath(*module.split("."))
+        path = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        assert '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8"), module
+        if program.startswith(".venv/"):
+            environment = program.split("/")[1]
+            trainer = {"svoice": "svoice", "spleeter_mod": "spleeter"}.get(path.parts[-2])
+            assert environment in ENVIRONMENTS, program
+            assert trainer in (None, environment), module
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_choice_of_a_group_exists(name):
-    groups = {folder.name for folder in CONF.iterdir() if folder.is_dir()}
-    for code in codes(text_of(name)):
-        for group, choices in re.findall(r"(?:^|[ '])([a-z_]+)=([\w,]+)", code):
-            if group in groups and choices != "adm":  # which the page shows as refused
-                existing = {path.stem for path in (CONF / group).glob("*.yaml")}
-                assert set(choices.split(",")) <= existing, code
+    for group, names in choices(text_of(name)):
+        existing = {path.stem for path in (CONF / group).glob("*.yaml")}
+        assert set(names.split(",")) <= existing, group
 
 
 def compose_and_check(overrides: list[str]) -> None:
@@ -289,14 +360,13 @@ def test_the_map_of_the_repository_is_right():
 
 
 def test_the_table_of_suites_is_that_of_make():
-    suites = re.findall(r"^TESTS_(\w+) := (\S+) (.+)$", text_of("Makefile"), re.MULTILINE)
     rows = re.findall(
         r"^\| `(\w+)` \| `(\.venv/\w+)` \| (.+) \|$",
         text_of("docs/contributing.md"),
         re.MULTILINE,
     )
     listed = [(suite, place, " ".join(SPAN.findall(tests))) for suite, place, tests in rows]
-    assert listed == suites
+    assert listed == SUITES
 
 
 def test_the_table_of_targets_is_that_of_make_help():
@@ -328,27 +398,8 @@ def test_the_table_in_the_readme_is_a_part_of_the_one_in_the_page_about_scores()
         assert line == "…" or line in lines, line
 
 
-def keys(values: object, prefix: str = "") -> set[str]:
-    """The keys of a configuration and, after a dot, those of its groups."""
-    if not isinstance(values, dict):
-        return set()
-    nested = (keys(value, f"{prefix}{key}.") for key, value in values.items())
-    return {f"{prefix}{key}" for key in values}.union(*nested)
-
-
-def test_every_key_of_the_configuration_exists():
-    groups = [folder for folder in CONF.iterdir() if folder.is_dir() and folder.name != "study"]
-    known = keys(read_yaml(CONF / "config.yaml"))
-    for path in (path for folder in groups for path in folder.glob("*.yaml")):
-        content = path.read_text(encoding="utf-8")
-        prefix = "" if "@package _global_" in content else f"{path.parent.name}."
-        known |= keys(read_yaml(path), prefix)
-    top_level = {key.partition(".")[0] for key in known}
-    for name in NAMES:
-        for code in spans(text_of(name)):
-            # The key without `: value` or `=value`.
-            match = re.match(r"[a-z_]+(?:\.\w+)+(?=$|[:=])", code)
-            if match and match.group().partition(".")[0] in top_level:
-                key = match.group()
-                module = ROOT.joinpath(*key.split(".")).with_suffix(".py")
-                assert key in known or module.is_file(), f"{name}: {code}"
+@pytest.mark.parametrize("name", NAMES)
+def test_every_key_of_the_configuration_exists(name):
+    for key in keys(text_of(name)):
+        module = ROOT.joinpath(*key.split(".")).with_suffix(".py")
+        assert key in known_keys() or module.is_file(), key

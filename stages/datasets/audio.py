@@ -28,6 +28,9 @@ class AudioInfo:
 def inspect(path: Path) -> AudioInfo:
     """Reads the header of an audio file.
 
+    Args:
+        path: the file.
+
     Raises:
         InputError: the file is missing, not readable as audio, cut short, or without samples.
     """
@@ -52,7 +55,7 @@ def undecodable(path: Path, error: soundfile.LibsndfileError) -> InputError:
 
     Args:
         path: the file.
-        error: libsndfile's.
+        error: the error of libsndfile.
     """
     reason = error.error_string.rstrip(".").lower()
     return InputError(path, f"cannot be read as audio ({reason})", ANOTHER_COPY)

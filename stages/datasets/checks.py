@@ -32,8 +32,8 @@ from metrics.workers import on_all_cores
 from stages.datasets.audio import ANOTHER_COPY, require
 
 BLOCK = 2**16  # samples of each file that are in memory at a time
-SILENCE = 10 ** (-90 / 20)
-STEP = 2**-15  # of 16 bits
+SILENCE = 10 ** (-90 / 20)  # the peak of a silent file, at most: -90 dBFS
+STEP = 2**-15  # the distance between two values of 16 bits
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Rules:
 
     Args:
         sample_rate: in Hz.
-        channels: of every file.
+        channels: how many every file has.
         largest_difference: the energy of a mixture minus the sum of its sources, relative to the
             energy of the mixture, in dB. What rounding to 16 bits can cause is always allowed.
         mixed_by_program: whether sources that do not add up, or that are silent, are an error.
@@ -73,7 +73,7 @@ class Rules:
 class CheckResult:
     """What the check of a mixture and its sources found."""
 
-    samples: int  # of each file
+    samples: int  # the length of each file
     peak: float  # the largest absolute sample of all files
     content: bytes  # a hash of the mixture's samples
     errors: list[InputError]
@@ -118,7 +118,7 @@ def summary(
 
     Args:
         mixtures: all mixtures of a data set.
-        results: of `check_all`.
+        results: as `check_all` returns them.
         rules: that they fulfil.
         unit: what a mixture is called.
     """
@@ -196,7 +196,7 @@ def _check_samples(
     unscored = not scan.is_audible and not is_mixture and mixture.split == "test"
     consequence = rules.unscored if unscored else ""
     if scan.not_finite is not None:
-        problem = f"has NaN or infinity at sample {scan.not_finite}"
+        problem = f"has NaN or infinite samples, the first is sample {scan.not_finite}"
         errors.append(InputError(path, problem, ANOTHER_COPY))
     elif scan.peak <= SILENCE:
         remedy = consequence or ("replace it, or remove its mixture" if serious else "")
@@ -237,7 +237,7 @@ class _Scan:
     """What the samples of files of the same length are like; the mixture is the first of them."""
 
     files: list[_FileScan]
-    energy: float  # of the mixture
+    energy: float  # the energy of the mixture
     difference: float  # the energy of the mixture minus the sum of the other files
     values: int  # samples × channels
     content: bytes  # a hash of the mixture's samples

@@ -20,7 +20,8 @@ from stages.datasets.audio import ANOTHER_COPY, inspect, require_mono, undecodab
 from stages.datasets.sphere import is_sphere, read_sphere
 
 INDEX = "index.csv"
-SUFFIXES = (".wav", ".wv1", ".sph")  # of utterances that lists call .wav; the LDC's are .wv1
+# Suffixes of the files of utterances that lists call .wav; the LDC's are .wv1.
+SUFFIXES = (".wav", ".wv1", ".sph")
 
 
 def find_utterances(root: Path, names: Iterable[PurePosixPath]) -> dict[PurePosixPath, int]:
@@ -53,7 +54,11 @@ def find_utterances(root: Path, names: Iterable[PurePosixPath]) -> dict[PurePosi
 
 
 def missing_utterance(path: str | Path) -> InputError:
-    """Returns the error of an utterance that recipes name and the corpus lacks."""
+    """Returns the error of an utterance that recipes name and the corpus lacks.
+
+    Args:
+        path: where the utterance should be.
+    """
     return InputError(path, "there is no such utterance", "complete the corpus")
 
 
@@ -71,13 +76,20 @@ def write_index(sizes: Mapping[PurePosixPath, int], folder: Path) -> None:
 
 
 def read_index(path: Path) -> dict[PurePosixPath, int]:
-    """Reads an index: the size in bytes of every utterance, by its path in the corpus."""
+    """Reads an index: the size in bytes of every utterance, by its path in the corpus.
+
+    Args:
+        path: the file index.csv.
+    """
     with path.open(newline="", encoding="utf-8") as stream:
         return {PurePosixPath(row["path"]): int(row["bytes"]) for row in csv.DictReader(stream)}
 
 
 def read_utterance(path: Path) -> tuple[np.ndarray, int]:
     """Reads a mono WAV, FLAC or SPHERE file.
+
+    Args:
+        path: the file.
 
     Returns:
         The samples, (samples,), within ±1; and the sample rate in Hz.

@@ -52,6 +52,9 @@ def fetch(speech: LibriSpeechMix, corpus: Path, recipes: Path) -> None:
 def corpus_folder(speech: LibriSpeechMix) -> Path:
     """Returns the folder that holds the subsets.
 
+    Args:
+        speech: the configuration.
+
     Raises:
         InputError: a subset is missing.
     """

@@ -22,10 +22,10 @@ def write_lists(
     """Writes the list of every split, all of them or none.
 
     Args:
-        mixtures: of all splits, in the order of the rows.
-        columns: those of the lists: of the path of the mixture, of the paths of its sources, and of
-            `numbers`.
-        numbers: of every mixture, the values of the columns that follow the paths.
+        mixtures: the mixtures of all splits, in the order of the rows.
+        columns: the names of the columns: the path of the mixture, the paths of its sources, and
+            what `numbers` holds.
+        numbers: for every mixture, the values of the columns that follow the paths.
         target: the folder of the lists.
     """
     frame = pd.DataFrame(

@@ -24,7 +24,7 @@ import soundfile
 from scipy.signal import resample_poly
 
 from contract.errors import BadFilesError, InputError
-from contract.files import adopt, new_folder, write_shared, writing
+from contract.files import adopt, new_folder, sha256, write_shared, writing
 from contract.layout import scratch_root
 from contract.locks import lock
 from contract.params import LibriSpeechMix, Speech, WSJ0Mix
@@ -64,11 +64,11 @@ class Job:
 
     recipe: Recipe
     utterances: tuple[Path, ...]
-    sizes: tuple[int | None, ...]  # of the utterances in bytes, if the corpus has an index
-    levels: tuple[float, ...]  # of the utterances' active speech, as mean squares
+    sizes: tuple[int | None, ...]  # bytes of each utterance; None if the corpus has no index
+    levels: tuple[float, ...]  # the active speech level of each utterance, as a mean square
     sample_rate: int  # Hz
     mode: str
-    folder: Path  # of the split
+    folder: Path  # the folder of the split
     decoded: Path  # the folder of decoded utterances: each is used in several mixtures
     journal_entry: JournalEntry | None
 
@@ -82,13 +82,13 @@ class Job:
 def make_mixtures(
     speech: Speech, corpus: Path, recipes: Path, target: Path, workers: int | None = None
 ) -> None:
-    """Makes every mixture of every split, or puts ready mixtures into their place.
+    """Makes every mixture of every split, or puts ready-made mixtures into their place.
 
     The files have the same bytes whatever the number of workers.
 
     Args:
         speech: the configuration.
-        corpus: the folder of the utterances, of their index, or of ready mixtures.
+        corpus: the folder of the utterances, of their index, or of ready-made mixtures.
         recipes: the folder of the recipe and level lists.
         target: the new folder of the mixtures.
         workers: the number of processes; None is one per core.
@@ -97,14 +97,14 @@ def make_mixtures(
         InputError: a list is bad, an utterance has no level, or utterances are missing, cut short,
             changed, or not mono. The next run resumes with the mixtures of the other utterances.
     """
-    if (corpus / SPLITS["train"] / MIXTURE).is_dir():  # the mixtures are ready
+    if (corpus / SPLITS["train"] / MIXTURE).is_dir():  # the mixtures are ready-made
         _place(speech, corpus, target)
     else:
         _mix_all(speech, corpus, recipes, target, workers)
 
 
 def _place(speech: Speech, ready: Path, target: Path) -> None:
-    """Links or copies ready mixtures to their place in WSJ0-mix's layout."""
+    """Links or copies ready-made mixtures to their place in WSJ0-mix's layout."""
     with new_folder(target) as root:
         for split, name in SPLITS.items():
             folder = split_folder(root, speech.sample_rate, speech.mode, split)
@@ -296,5 +296,5 @@ def _fingerprint(speech: Speech, recipes: Path) -> str:
     lists = [recipes / list_name(speech.speakers, split) for split in SPLITS]
     code = [Path(__file__).with_name(name) for name in CODE]
     for path in (*lists, recipes / LEVELS, *code):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(sha256(path).encode())
     return digest.hexdigest()[:16]

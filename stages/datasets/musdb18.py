@@ -12,7 +12,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +22,10 @@ from contract.errors import InputError
 from contract.layout import scratch_root
 from contract.locks import lock
 from contract.names import check_names
-from contract.params import Musdb18Excerpts, Musdb18HQ
+from contract.params import CHECKSUM, Musdb18Excerpts, Musdb18HQ
 from contract.yaml_files import read_yaml
 from metrics.progress import progress
-from metrics.workers import on_all_cores
+from metrics.workers import KilledWorkerError, on_all_cores
 from stages.datasets import musdb_folder
 from stages.datasets.stems import SUFFIX, decode, write_song
 from stages.fetching.checksums import wrong_checksum
@@ -121,7 +121,7 @@ def published_checksum(record: str) -> str:
         raise InputError(where, f"is not a record with the checksum of {ARCHIVE}", remedy) from None
     if ":" not in checksum:  # older records leave the algorithm out
         checksum = f"md5:{checksum}"
-    if not re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", checksum):
+    if not re.fullmatch(CHECKSUM, checksum):
         raise InputError(where, f"states {checksum!r}, which is not a checksum", remedy)
     return checksum
 
@@ -159,8 +159,8 @@ def _unpacked_copy(archive: Path, expected: str | None) -> Iterator[Path]:
 def _work_folder(*key: str | int) -> Iterator[Path]:
     """Yields a folder for unfinished work; the same key gets the same folder.
 
-    After a kill or a full disk the folder stays, so that the next call resumes. It is removed when
-    the work is done, and when the input turns out to be bad.
+    After a full disk, or a kill of this process or a worker, the folder stays, so that the next
+    call resumes. It is removed when the work is done, and when the input turns out to be bad.
     """
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     folder = scratch_root() / "music" / name
@@ -168,6 +168,8 @@ def _work_folder(*key: str | int) -> Iterator[Path]:
         folder.mkdir(exist_ok=True)
         try:
             yield folder
+        except KilledWorkerError:
+            raise
         except InputError:
             shutil.rmtree(folder)
             raise
@@ -218,13 +220,16 @@ def _decode_all(root: Path, target: Path, sample_rate: int, source: str | None =
     )
     for split in musdb_folder.SPLITS:
         if split not in {path.parts[0] for path in paths}:
-            raise InputError(root / split, f"has no files *{SUFFIX}", "a split needs some")
+            raise InputError(
+                root / split, f"has no files *{SUFFIX}", "add at least one song to each split"
+            )
     check_names(root / path for path in paths)
     with files.new_folder(target) as songs:
         decode_song = partial(_decode_song, root=root, songs=songs, sample_rate=sample_rate)
-        counted_paths = progress(paths, "fetch_music", "song")
-        for _ in zip(counted_paths, on_all_cores(decode_song, paths), strict=True):
-            pass
+        # Closed before `songs` is removed, so that no worker still writes there.
+        with closing(on_all_cores(decode_song, paths)) as results:
+            for _ in zip(progress(paths, "fetch_music", "song"), results, strict=True):
+                pass
         if source is not None:
             files.write(songs / SOURCE, source)
 

@@ -14,7 +14,7 @@ from contract.sources import STEMS
 from metrics.progress import progress
 
 SPLITS = ("train", "test")
-SCORES_SUFFIX = ".json"  # of the file with a song's scores, which is named after its folder
+SCORES_SUFFIX = ".json"  # the suffix of the file of a song's scores, named after its folder
 MIXTURE_FILE = "mixture.wav"
 STEM_FILES = tuple(f"{stem}.wav" for stem in STEMS)
 FILES = (MIXTURE_FILE, *STEM_FILES)
@@ -64,11 +64,13 @@ def find_root(folder: Path, where: str | Path) -> Path:
     Raises:
         InputError: there is no such folder.
     """
-    below = sorted(path for path in folder.iterdir() if path.name != "__MACOSX")
-    for candidate in (folder, *below):
+    entries = sorted(path for path in folder.iterdir() if path.name != "__MACOSX")
+    for candidate in (folder, *entries):
         if all((candidate / split).is_dir() for split in SPLITS):
             return candidate
-    raise InputError(where, "has no folders train/ and test/", "the songs belong in these two")
+    raise InputError(
+        where, "has no folders train/ and test/", "put the songs into train/ and test/"
+    )
 
 
 def find_songs(root: Path) -> list[Path]:
@@ -98,6 +100,9 @@ def find_songs(root: Path) -> list[Path]:
 
 def song_folders(folder: Path) -> list[Path]:
     """Returns the songs' folders in `folder`, which is train/ or test/, sorted by name.
+
+    Args:
+        folder: the folder of a split.
 
     Raises:
         InputError: there are no songs, or a song's name cannot become the name of a file of scores.

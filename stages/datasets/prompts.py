@@ -6,6 +6,7 @@ import random
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from contract.errors import InputError
@@ -30,10 +31,12 @@ def fetch(speech: MiniSpeech, corpus: Path, recipes: Path) -> None:
         recipes: the new folder of the recipe and level lists.
 
     Raises:
-        InputError: a package cannot be downloaded, a prompt is missing or differs from the chosen
-            one, or there are too few prompts for the recipes.
+        InputError: a voice has no chosen prompts, two voices have one language, a package cannot be
+            downloaded, a prompt is missing or differs from the chosen one, or there are too few
+            prompts for the recipes.
     """
     prompts = read_prompts(PROMPTS)
+    _check_voices(speech.voices, prompts)
     with new_folder(corpus) as utterances, new_folder(recipes) as lists:
         collect(speech, prompts, utterances)
         drawn = draw(speech, utterances)
@@ -42,12 +45,35 @@ def fetch(speech: MiniSpeech, corpus: Path, recipes: Path) -> None:
 
 
 def read_prompts(path: Path) -> dict[str, dict[str, str]]:
-    """Reads the SHA-256 checksum of every chosen prompt, by voice and file name."""
+    """Reads the SHA-256 checksum of every chosen prompt, by voice and file name.
+
+    Args:
+        path: a list of checksums, `sha256  voice/file` in each line.
+    """
     prompts: dict[str, dict[str, str]] = {}
     for name, sha256 in read_checksums(path.read_text()).items():
         voice, _, file = name.partition("/")
         prompts.setdefault(voice, {})[file] = sha256
     return prompts
+
+
+def _check_voices(voices: Iterable[str], prompts: dict[str, dict[str, str]]) -> None:
+    """Raises InputError for a voice without chosen prompts, or of the same language as another."""
+    by_language: dict[str, str] = {}
+    for voice in voices:
+        where = f"speech.voices.{voice}"
+        if voice not in prompts:
+            remedy = f"add the checksums of its prompts to {PROMPTS}, or remove this voice"
+            raise InputError(where, f"{PROMPTS} lists no prompts of this voice", remedy)
+        other = by_language.setdefault(_language(voice), voice)
+        if other != voice:
+            # Their prompts have the same names, by which mixtures and levels are told apart.
+            raise InputError(where, f"has the language of {other}", "remove one of the two voices")
+
+
+def _language(voice: str) -> str:
+    """Returns the language of a voice, such as `en` of en_US_f_Allison."""
+    return voice.split("_")[0]
 
 
 def collect(speech: MiniSpeech, prompts: dict[str, dict[str, str]], corpus: Path) -> None:
@@ -76,7 +102,7 @@ def collect(speech: MiniSpeech, prompts: dict[str, dict[str, str]], corpus: Path
                     raise InputError(where, "there is no such prompt", remedy)
                 check_sha256(where, source.read_bytes(), sha256)
                 # The language goes first, because the prompts of all voices have the same names.
-                name = f"{voice.split('_')[0]}-{file.replace('/', '-')}"
+                name = f"{_language(voice)}-{file.replace('/', '-')}"
                 copy = corpus / voice / name
                 copy.parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, copy)
@@ -91,20 +117,20 @@ def _download_package(package: str, folder: Path) -> Path:
                 f"cannot be downloaded: there is no {tool} on this machine",
                 f"put the package's files under {INSTALLED} (any Debian mirror has the package)",
             )
-    done = _apt_get(folder, "download", "-q", package)
-    if done.returncode:
+    finished = _apt_get(folder, "download", "-q", package)
+    if finished.returncode:
         # The system's package lists may be missing or outdated; lists of our own need no root.
         (folder / "lists").mkdir()
         own_lists = ("-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}/cache")
         _apt_get(folder, "update", "-q", *own_lists)
-        done = _apt_get(folder, "download", "-q", package, *own_lists)
+        finished = _apt_get(folder, "download", "-q", package, *own_lists)
     archives = list(folder.glob("*.deb"))
-    if done.returncode or not archives:
-        reason = (done.stderr.strip().splitlines() or ["no package"])[-1]
+    if finished.returncode or not archives:
+        reason = (finished.stderr.strip().splitlines() or ["no package"])[-1]
         raise InputError(
             package,
             f"cannot be downloaded by apt-get ({reason})",
-            "check the network, or install it",
+            "check the network, or install the package",
         )
     subprocess.run(["dpkg-deb", "-x", archives[0], folder], check=True)
     return folder

@@ -18,7 +18,7 @@ from stages.datasets.corpus import read_utterance
 from stages.datasets.wsj0mix import LEVELS, Recipe, active_level, list_name
 
 LARGEST_SNR = 2.5  # dB, as in WSJ0-mix: one source is raised, another lowered by as much
-ATTEMPTS_PER_MIXTURE = 100  # at drawing a mixture that has not been drawn before
+ATTEMPTS_PER_MIXTURE = 100  # how often to try to draw a mixture that is not drawn yet
 
 Pool = dict[str, list[PurePosixPath]]  # the utterances of each voice
 
@@ -90,7 +90,11 @@ def _draw_snrs(speakers: int, generator: random.Random) -> tuple[str, ...]:
 
 
 def utterances_of(recipes: Mapping[str, list[Recipe]]) -> list[PurePosixPath]:
-    """Returns every utterance that the recipes of all splits name, once, sorted."""
+    """Returns every utterance that the recipes of all splits name, once, sorted.
+
+    Args:
+        recipes: the recipes of each split.
+    """
     return sorted(
         {
             path

@@ -18,13 +18,20 @@ MAGIC = b"NIST_1A\n"
 
 
 def is_sphere(path: Path) -> bool:
-    """Returns whether a file's content is SPHERE, whatever its name."""
+    """Returns whether a file's content is SPHERE, whatever its name.
+
+    Args:
+        path: the file, which exists.
+    """
     with path.open("rb") as stream:
         return stream.read(len(MAGIC)) == MAGIC
 
 
 def read_sphere(path: Path) -> tuple[np.ndarray, int]:
     """Reads a mono SPHERE file of 16 bits.
+
+    Args:
+        path: the file.
 
     Returns:
         The samples, (samples,), within ±1; and the sample rate in Hz.
@@ -69,13 +76,13 @@ def _decode(path: Path) -> bytes:
     command = ["ffmpeg", "-v", "error", "-nostdin", "-threads", "1", "-f", "nistsphere"]
     command += ["-i", f"file:{path}", "-f", "s16le", "-"]
     try:
-        done = subprocess.run(command, capture_output=True)
+        finished = subprocess.run(command, capture_output=True)
     except FileNotFoundError:
         raise InputError(
-            "ffmpeg", "there is no such program", "install it: it decodes SPHERE files"
+            "ffmpeg", "is not installed", "install it, because it decodes SPHERE files"
         ) from None
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"ffmpeg ended with exit code {done.returncode}"
+    if finished.returncode:
+        lines = finished.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"ffmpeg ended with exit code {finished.returncode}"
         raise InputError(path, f"cannot be decoded ({reason})", ANOTHER_COPY)
-    return done.stdout[: len(done.stdout) // 2 * 2]
+    return finished.stdout[: len(finished.stdout) // 2 * 2]

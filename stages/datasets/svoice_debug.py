@@ -23,7 +23,7 @@ def fetch(speech: SVoiceDebug, corpus: Path, recipes: Path) -> None:
     Args:
         speech: the configuration.
         corpus: the new folder of the mixtures.
-        recipes: a new folder, which stays empty: the mixtures are ready.
+        recipes: a new folder, which stays empty: the mixtures are ready-made.
 
     Raises:
         InputError: a file is missing, cannot be downloaded, or has another checksum.

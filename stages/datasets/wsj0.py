@@ -18,7 +18,7 @@ from stages.datasets.wsj0mix import LEVELS, SPLITS, list_name, read_levels, read
 from stages.fetching import small_files
 from stages.fetching.checksums import list_sha256, read_checksums
 
-# Of the levels and of the lists for two speakers.
+# The checksums of the levels and of the lists for two speakers.
 CHECKSUMS = CONF / "speech" / "wsj0mix.sha256"
 LEVEL_LISTS = tuple(f"activlev/activlev_si_{part}.txt" for part in ("tr_s", "dt_05", "et_05"))
 
@@ -63,6 +63,9 @@ def fetch(speech: WSJ0Mix, corpus: Path, recipes: Path) -> None:
 
 def corpus_folder(speech: WSJ0Mix) -> Path:
     """Returns the folder that the recipes' paths start from.
+
+    Args:
+        speech: the configuration.
 
     Raises:
         InputError: there is no such folder, or it holds no wsj0/.

@@ -74,7 +74,11 @@ def split_folder(root: Path, sample_rate: int, mode: str, split: str) -> Path:
 
 
 def part_names(speakers: int) -> tuple[str, ...]:
-    """Returns the names of the folders in a split: `mix` and those of the sources, `s1`, `s2`, …"""
+    """Returns the names of the folders in a split: `mix` and those of the sources, `s1`, `s2`, …
+
+    Args:
+        speakers: the number of speakers in a mixture.
+    """
     return (MIXTURE, *(speaker(number) for number in range(1, speakers + 1)))
 
 
@@ -111,6 +115,9 @@ def read_recipes(path: Path, speakers: int) -> list[Recipe]:
 
 def read_levels(path: Path) -> dict[str, float]:
     """Reads a levels list.
+
+    Args:
+        path: the list.
 
     Returns:
         The active speech level of every utterance, as a mean square, by the utterance's name.

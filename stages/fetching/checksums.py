@@ -13,6 +13,9 @@ def read_checksums(text: str) -> dict[str, str]:
     """Returns the checksum of every file in a list, by file name, in the list's order.
 
     Lines that do not look like `checksum  name` are ignored.
+
+    Args:
+        text: the content of the list.
     """
     pairs = (line.split(maxsplit=1) for line in text.splitlines())
     return {pair[1].removeprefix("*"): pair[0] for pair in pairs if len(pair) == 2}

@@ -35,11 +35,11 @@ from contract.locks import lock
 from stages.fetching.checksums import wrong_checksum
 from stages.fetching.progress import ByteProgress
 
-ATTEMPTS = 5  # in a row that fetch nothing new, before the download fails
+ATTEMPTS = 5  # attempts in a row without new bytes before a download fails
 FIRST_WAIT = 1.0  # seconds before a retry; doubled at each one
-LONGEST_WAIT = 60.0  # seconds, even if the server asks for more
+LONGEST_WAIT = 60.0  # seconds before a retry, even if the server asks for more
 TIMEOUTS = (30, 60)  # seconds to connect, and to wait for more data
-BLOCK = 2**18  # bytes
+BLOCK = 2**18  # bytes that are read at a time
 REMEDY = "check the address and the network"
 
 
@@ -73,7 +73,11 @@ def download(url: str, checksum: str | None = None, remedy: str = REMEDY) -> Pat
 
 
 def discard(path: Path) -> None:
-    """Removes a downloaded file, its notes and its folder."""
+    """Removes a downloaded file, its notes and its folder.
+
+    Args:
+        path: the file, as `download` returns it.
+    """
     _File(path).remove()
     path.parent.rmdir()
 
@@ -136,13 +140,21 @@ def digest(path: Path, algorithm: str) -> str:
 
 
 def without_secrets(url: str) -> str:
-    """Returns an address without user name, password and query, which may be secret."""
+    """Returns an address without user name, password and query, which may be secret.
+
+    Args:
+        url: the address.
+    """
     parts = urlsplit(url)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def file_name(url: str) -> str:
-    """Returns a name for the file at an address: the last part of its path that has a suffix."""
+    """Returns a name for the file at an address: the last part of its path that has a suffix.
+
+    Args:
+        url: the address.
+    """
     parts = PurePosixPath(unquote(urlsplit(url).path)).parts
     name = next((part for part in reversed(parts) if "." in part.strip(".")), "file")
     return re.sub(r"[^A-Za-z0-9_.-]", "_", name)[-100:].lstrip(".")
@@ -426,7 +438,7 @@ def _reason(error: BaseException) -> str:
             return error.strerror
         if isinstance(error, (exceptions.Timeout, urllib3.exceptions.TimeoutError)):
             reason = "no answer in time"
-        inner = next((each for each in error.args if isinstance(each, BaseException)), None)
+        inner = next((cause for cause in error.args if isinstance(cause, BaseException)), None)
         error = error.__cause__ or error.__context__ or inner
     return reason
 

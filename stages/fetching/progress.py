@@ -8,7 +8,7 @@ import time
 from tqdm import tqdm
 
 SMALL = 10_000_000  # bytes; smaller files show no progress
-BYTES_PER_LINE = 1e9  # if the total is unknown
+BYTES_PER_LINE = 1e9  # bytes between two lines if the total is unknown
 
 
 class ByteProgress:
@@ -19,22 +19,22 @@ class ByteProgress:
     Args:
         description: what is done to which file.
         total: bytes; None if it is not known.
-        done: bytes that were done before.
+        bytes_before: how many of them were done before.
     """
 
-    def __init__(self, description: str, total: int | None, done: int = 0) -> None:
+    def __init__(self, description: str, total: int | None, bytes_before: int = 0) -> None:
         small = total is not None and total < SMALL
         self._prints_lines = not small and not sys.stderr.isatty()
         self._description = description
         self._total = total
-        self._done = done
-        self._done_at_start = done
+        self._bytes_done = bytes_before
+        self._bytes_before = bytes_before
         self._start_time = time.monotonic()
         self._bytes_per_line = total / 10 if total else BYTES_PER_LINE
         self._bar = tqdm(
             desc=description,
             total=total,
-            initial=done,
+            initial=bytes_before,
             unit="B",
             unit_scale=True,
             disable=small or self._prints_lines,
@@ -50,23 +50,23 @@ class ByteProgress:
     def add(self, count: int) -> None:
         """Counts `count` more bytes as done."""
         self._bar.update(count)
-        before = self._done
-        self._done += count
-        if before // self._bytes_per_line != self._done // self._bytes_per_line:
+        before = self._bytes_done
+        self._bytes_done += count
+        if before // self._bytes_per_line != self._bytes_done // self._bytes_per_line:
             self._print_line()
 
     def _print_line(self) -> None:
         if not self._prints_lines:
             return
-        line = f"{self._description}: {_size(self._done)}"
+        line = f"{self._description}: {_size(self._bytes_done)}"
         if self._total is not None:
             line += f" of {_size(self._total)}"
         seconds = time.monotonic() - self._start_time
-        if self._done > self._done_at_start and seconds > 0:
-            rate = (self._done - self._done_at_start) / seconds
+        if self._bytes_done > self._bytes_before and seconds > 0:
+            rate = (self._bytes_done - self._bytes_before) / seconds
             line += f", {_size(rate)}/s"
             if self._total is not None:
-                remaining = max(0, self._total - self._done) / rate
+                remaining = max(0, self._total - self._bytes_done) / rate
                 line += f", {tqdm.format_interval(remaining)} left"
         print(line, file=sys.stderr, flush=True)
 

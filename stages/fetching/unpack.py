@@ -26,7 +26,7 @@ from contract.errors import InputError
 from contract.files import writing
 from stages.fetching.progress import ByteProgress
 
-BLOCK = 2**20  # bytes
+BLOCK = 2**20  # bytes that are read at a time
 UNFINISHED = ".unpacking.partial"  # the member being written, in the target folder
 ANOTHER_COPY = "get another copy of it"
 ANOTHER_ARCHIVE = "use another archive: this one is not safe to unpack"

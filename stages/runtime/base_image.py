@@ -47,7 +47,11 @@ def main() -> None:
 
 
 def find(client: DockerClient) -> Image | None:
-    """Returns the base image that was made last; None if there is none."""
+    """Returns the base image that was made last; None if there is none.
+
+    Args:
+        client: a client of the Docker engine.
+    """
     try:
         return client.images.get(CPU_BASE)
     except ImageNotFound:
@@ -77,20 +81,20 @@ def _bootstrap(as_root: list[str], root: Path) -> None:
     """Installs the distribution's base and Python into a new folder.
 
     Args:
-        as_root: the command by which a command becomes root's.
+        as_root: what stands before a command to run it as root; nothing if this user is root.
         root: the folder.
 
     Raises:
         InputError: debootstrap is not installed, or failed.
     """
     if not shutil.which("debootstrap"):
-        raise InputError("debootstrap", "it is not installed", "install the package debootstrap")
+        raise InputError("debootstrap", "is not installed", "install the package debootstrap")
     suite, mirror, components = _package_source()
     command = ["debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}"]
     command += [f"--components={components}", suite, str(root), mirror]
-    done = subprocess.run([*as_root, *command], stdout=subprocess.PIPE, text=True)
-    if done.returncode:
-        for line in done.stdout.strip().splitlines()[-5:]:
+    finished = subprocess.run([*as_root, *command], stdout=subprocess.PIPE, text=True)
+    if finished.returncode:
+        for line in finished.stdout.strip().splitlines()[-5:]:
             print(f"  {line}", file=sys.stderr)
         problem = f"debootstrap could not install {suite} from there"
         raise InputError(mirror, problem, "see the last lines of its output above")
@@ -101,8 +105,8 @@ def _package_source() -> tuple[str, str, str]:
     fields = "$(CODENAME) $(REPO_URI) $(COMPONENT)"
     query = ["apt-get", "indextargets", "--format", fields, "Created-By: Packages"]
     suite = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    done = subprocess.run(query, capture_output=True, text=True)
-    targets = [line.split() for line in done.stdout.splitlines()]
+    finished = subprocess.run(query, capture_output=True, text=True)
+    targets = [line.split() for line in finished.stdout.splitlines()]
     targets = [target for target in targets if len(target) == 3 and target[0] == suite]
     if not targets:
         problem = f"it knows no packages of {suite or 'Debian'}"

@@ -24,7 +24,7 @@ from contract.layout import SCRATCH
 from contract.params import DockerRuntime
 from stages.runtime import engine
 
-STOP_SECONDS = 3  # until a trainer that got Ctrl-C is killed
+STOP_SECONDS = 3  # seconds after which a trainer that got Ctrl-C is killed
 
 # Folders of the repository that the trainers do not read.
 _NOT_SEARCHED = {".git", ".dvc", ".venv", SCRATCH}
@@ -46,7 +46,7 @@ def run(
     process or, if that is killed, by the next launch.
 
     Args:
-        client: of the Docker engine.
+        client: a client of the Docker engine.
         image: what the container is made from.
         command: the program and its arguments.
         name: what error messages call the command.
@@ -61,31 +61,12 @@ def run(
         InputError: the engine cannot start the container, somebody removed it or its image, or it
             ran out of memory.
     """
-    workspace = Path.cwd()
     terminal = sys.stdout.isatty() and sys.stderr.isatty()
     # The process's number is not enough: a launcher in another namespace may have the same one.
     container_name = f"separation-{os.getpid()}-{secrets.token_hex(8)}"
-    options: dict[str, Any] = {
-        "name": container_name,
-        "labels": {engine.LAUNCHER: engine.launcher()},
-        "user": f"{os.getuid()}:{os.getgid()}",
-        "working_dir": str(workspace),
-        "mounts": list(_mounts(workspace, writable)),
-        "environment": _environment(terminal),
-        "tty": terminal,
-        "device_requests": _device_requests(gpus),
-        "shm_size": runtime.shared_memory,
-        "mem_limit": runtime.memory,
-        "memswap_limit": runtime.memory,  # memory and swap together: no swap
-        "nano_cpus": runtime.cpus and round(runtime.cpus * 1e9),
-        "network_mode": "none",
-        "read_only": True,
-        "tmpfs": {"/tmp": "exec,mode=1777"},  # compiled kernels run from there
-        "cap_drop": ["ALL"],
-        "security_opt": ["no-new-privileges"],
-    }
+    options = _options(Path.cwd(), terminal, runtime, gpus, writable)
     try:
-        container = client.containers.create(image, list(command), **options)
+        container = client.containers.create(image, list(command), name=container_name, **options)
         _start_and_follow(container, terminal)
         code = container.wait()["StatusCode"]
         # Asked only after a failure: a container that has ended well may be gone, because somebody
@@ -105,8 +86,8 @@ def run(
     if out_of_memory:
         raise _memory_error(name, runtime)
     if code > 128:
-        killer = _signal_name(code - 128)
-        print(f"ERROR: {name}: its container was killed by {killer}", file=sys.stderr)
+        problem = f"its container was killed by {signal_name(code - 128)}"
+        print(f"ERROR: {name}: {problem}; repeat the command", file=sys.stderr)
     return code
 
 
@@ -116,6 +97,9 @@ def linked_paths(workspace: Path) -> list[Path]:
     A path within another one is left out, and DVC's cache counts as one folder. Links to what does
     not exist, or what this user may not read, are left out as well: a linked data set may change at
     any time.
+
+    Args:
+        workspace: the folder that the links are in.
     """
     targets: list[Path] = []
 
@@ -170,6 +154,42 @@ def _cache_root(path: Path) -> Path:
         if parent.parts[-2:] == ("files", "md5"):
             return parent
     return path
+
+
+def _options(
+    workspace: Path,
+    terminal: bool,
+    runtime: DockerRuntime,
+    gpus: Sequence[str],
+    writable: Path | None,
+) -> dict[str, Any]:
+    """Returns what the container may see and use, as arguments of the Docker SDK's `create`.
+
+    Args:
+        workspace: the working directory.
+        terminal: whether the command's output goes to a terminal.
+        runtime: as for `run`.
+        gpus: as for `run`.
+        writable: as for `run`.
+    """
+    return {
+        "labels": {engine.LAUNCHER: engine.launcher()},
+        "user": f"{os.getuid()}:{os.getgid()}",
+        "working_dir": str(workspace),
+        "mounts": list(_mounts(workspace, writable)),
+        "environment": _environment(terminal),
+        "tty": terminal,
+        "device_requests": _device_requests(gpus),
+        "shm_size": runtime.shared_memory,
+        "mem_limit": runtime.memory,
+        "memswap_limit": runtime.memory,  # memory and swap together: no swap
+        "nano_cpus": runtime.cpus and round(runtime.cpus * 1e9),
+        "network_mode": "none",
+        "read_only": True,
+        "tmpfs": {"/tmp": "exec,mode=1777"},  # compiled kernels run from there
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+    }
 
 
 def _mounts(workspace: Path, writable: Path | None) -> Iterator[Mount]:
@@ -288,7 +308,12 @@ def _memory_error(name: str, runtime: DockerRuntime) -> InputError:
     return InputError(name, problem, remedy)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Returns the name of a signal, such as SIGKILL; `signal 40` for one without a name.
+
+    Args:
+        number: the signal's number.
+    """
     try:
         return signal.Signals(number).name
     except ValueError:

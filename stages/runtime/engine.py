@@ -46,6 +46,9 @@ def remove(container: Container) -> None:
     """Stops a container, if it runs, and removes it.
 
     If somebody else is just removing it, waits until it has ended: until then it may write.
+
+    Args:
+        container: the container.
     """
     try:
         container.remove(force=True)
@@ -109,14 +112,22 @@ def _is_alive(identity: str, pid: int) -> bool:
 
 
 def refusal(error: APIError) -> InputError:
-    """Returns the engine's refusal of a request as an error for the user."""
+    """Returns the engine's refusal of a request as an error for the user.
+
+    Args:
+        error: what the Docker SDK raised.
+    """
     reason = (error.explanation or str(error)).strip()
     problem = f"the Docker engine refused a request ({reason})"
     return InputError("runtime=docker", problem, "see what `docker info` says about the engine")
 
 
 def disconnection(error: requests.RequestException) -> InputError:
-    """Returns the failure of an engine that no longer answers as an error for the user."""
+    """Returns the failure of an engine that no longer answers as an error for the user.
+
+    Args:
+        error: what the Docker SDK raised.
+    """
     problem = f"the Docker engine no longer answers ({error})"
     return InputError("runtime=docker", problem, "start it again and repeat the command")
 

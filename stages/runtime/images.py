@@ -34,18 +34,19 @@ from contract.menu import SPLEETER, SVOICE
 from contract.params import DockerRuntime
 from metrics.progress import progress
 from stages.runtime import engine, gpus
+from stages.runtime.virtual_environments import requirements_file, requirements_hash
 
 CPU_BASE = "separation-base"  # made by `make base-image`
 NVIDIA_BASES = {
     SPLEETER: "nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
     SVOICE: "nvidia/cuda:12.6.3-base-ubuntu22.04",
 }
-WHEELS = Path(SCRATCH, "wheels")  # within the context that Docker is sent
-LOCK = "separation-images"  # held by the one process of this machine that builds images
+WHEELS = Path(SCRATCH, "wheels")  # a folder within the context that Docker is sent
+LOCK = "separation-images"  # the lock of the process of this machine that builds images
 WAITS_FOR = "another process to finish building images"
 DESCRIPTION = "separation.environment"  # an image's label: what it holds, as JSON
-DOWNLOADS = 4  # at once
-LAST_LINES = 15  # of a failed build's output
+DOWNLOADS = 4  # wheels that are downloaded at the same time
+LAST_LINES = 15  # how many lines of a failed build's output are shown
 
 # Runs in the base: the variables of environment markers (PEP 508), and the C library's version.
 _DESCRIBE_PYTHON = """
@@ -71,7 +72,7 @@ def find_or_build(client: DockerClient, model: str, runtime: DockerRuntime) -> I
     """Returns a trainer's image, which is built if there is none of its name.
 
     Args:
-        client: of the Docker engine.
+        client: a client of the Docker engine.
         model: `spleeter` or `svoice`.
         runtime: names the base of the image.
 
@@ -90,6 +91,9 @@ def find_or_build(client: DockerClient, model: str, runtime: DockerRuntime) -> I
 
 def description(image: Image) -> dict[str, Any]:
     """Returns what a trainer's image holds.
+
+    Args:
+        image: the image, as `find_or_build` returns it.
 
     Returns:
         `python` (its version), `platform`, and `packages`: the version of each by its name.
@@ -132,9 +136,9 @@ def _dockerfile(model: str) -> Path:
 
 def _requirements(model: str) -> list[Path]:
     """Returns the pinned requirements: of every machine, and those of torch's CUDA build alone."""
-    folder = Path("docker/requirements")
-    paths = [folder / f"{model}.txt", folder / f"{model}-cuda.txt"]
-    return [path for path in paths if path.is_file()]
+    general = requirements_file(model)
+    for_cuda = general.with_stem(f"{model}-cuda")
+    return [general, for_cuda] if for_cuda.is_file() else [general]
 
 
 def _build_image(client: DockerClient, model: str, base: Image, name: str) -> Image:
@@ -155,7 +159,7 @@ def _build_image(client: DockerClient, model: str, base: Image, name: str) -> Im
     }
     labels = {
         DESCRIPTION: json.dumps(content),
-        "separation.requirements": sha256(_requirements(model)[0]),
+        "separation.requirements": requirements_hash(model),
         "org.opencontainers.image.base.name": ", ".join(base.tags) or base.id,
         "org.opencontainers.image.revision": _commit(),
     }
@@ -204,10 +208,10 @@ def _run_dockerfile(
     """Builds an image from a trainer's Dockerfile and prints each step.
 
     Args:
-        client: of the Docker engine.
+        client: a client of the Docker engine.
         model: whose Dockerfile.
         base: the image that it starts from.
-        name: of the new image.
+        name: the name of the new image.
         options: more arguments of the Docker SDK's `build`.
 
     Raises:
@@ -315,7 +319,7 @@ def _fetch_wheel(requirement: str, folder: Path, python: Mapping[str, str]) -> N
         return
     shutil.rmtree(build_folder, ignore_errors=True)
     output = (downloaded.stderr + built.stderr).strip().splitlines()
-    reason = output[-1] if output else "pip says nothing"
+    reason = output[-1] if output else "pip gives no reason"
     problem = f"pip finds no wheel for Python {version} ({reason})"
     raise InputError(requirement, problem, "check its index: `pip config list`")
 
@@ -340,8 +344,8 @@ def _needs_cuda(wheel: Path) -> bool:
 
 def _commit() -> str:
     """Returns the current commit; `unknown` outside of a Git repository."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() if done.returncode == 0 else "unknown"
+    finished = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    return finished.stdout.strip() if finished.returncode == 0 else "unknown"
 
 
 def _first_line(error: Exception) -> str:

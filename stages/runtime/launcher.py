@@ -25,7 +25,7 @@ def run_python(
 
     Args:
         model: whose environment or image it runs in.
-        arguments: of the Python interpreter.
+        arguments: the arguments of the Python interpreter.
         name: what error messages call it.
         runtime: where it runs.
         writable: a folder outside the workspace that a container may write to.
@@ -58,7 +58,7 @@ def run_locally(
         command: the program and its arguments.
         name: what error messages call it.
         runtime: whether it may see any GPU.
-        uuids: of the GPUs that it sees.
+        uuids: the UUIDs of the GPUs that it sees.
 
     Returns:
         Its exit code; 128 + the signal's number if a signal killed it.
@@ -77,7 +77,9 @@ def run_locally(
             raise
     if code >= 0:
         return code
-    signal_name = signal.Signals(-code).name
-    hint = " (out of memory?)" if signal_name == "SIGKILL" else ""
-    print(f"ERROR: {name}: was killed by {signal_name}{hint}", file=sys.stderr)
+    killer = containers.signal_name(-code)
+    remedy = "repeat the command"
+    if killer == "SIGKILL":
+        remedy = "if memory ran out, reduce the batch size; otherwise repeat the command"
+    print(f"ERROR: {name}: was killed by {killer}; {remedy}", file=sys.stderr)
     return 128 - code

@@ -39,8 +39,8 @@ def description(model: str) -> dict[str, Any]:
         InputError: the environment is missing, or was installed from other requirements.
     """
     command = [interpreter(model), "-c", _DESCRIBE]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(finished.stdout)
 
 
 def interpreter(model: str) -> Path:
@@ -67,10 +67,18 @@ def interpreter(model: str) -> Path:
 
 
 def requirements_hash(model: str) -> str:
-    """Returns the SHA-256 of a trainer's pinned requirements."""
+    """Returns the SHA-256 of a trainer's pinned requirements.
+
+    Args:
+        model: a key of `contract.models.MODELS`.
+    """
     return sha256(requirements_file(model))
 
 
 def requirements_file(model: str) -> Path:
-    """Returns the path of a trainer's pinned requirements, relative to the repository."""
+    """Returns the path of a trainer's pinned requirements, relative to the repository.
+
+    Args:
+        model: a key of `contract.models.MODELS`.
+    """
     return Path(f"docker/requirements/{model}.txt")

@@ -2,10 +2,15 @@
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+from unittest.mock import Mock
 
 import pytest
 
 from contract.errors import InputError, one_line
+from tests.conftest import ROOT
 
 
 def end_of(error: BaseException) -> object:
@@ -50,6 +55,23 @@ def system_error(number: int, path: str | None = None) -> OSError:
 )
 def test_bad_input_ends_a_command_with_one_line(error, line):
     assert end_of(error) == f"ERROR: {line}"
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])  # written at the end, and before
+def test_a_command_ends_quietly_when_nobody_reads_its_output(lines):
+    program = f"from contract.errors import one_line; one_line(print)('line\\n' * {lines})"
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_another_broken_pipe_is_a_fault():
+    with pytest.raises(BrokenPipeError):
+        one_line(Mock(side_effect=BrokenPipeError))()
 
 
 def test_ctrl_c_ends_a_command_with_its_own_exit_code():

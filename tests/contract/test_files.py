@@ -2,6 +2,8 @@
 
 import errno
 import hashlib
+import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,22 @@ def test_all_targets_are_replaced_together(folder):
     assert contents(folder) == {"file": "new", "folder/new": "new", "deep/file": "new"}
 
 
+def test_the_hash_of_code_is_that_of_all_its_modules(tmp_path):
+    def hashed(changes):
+        names = {"first/a.py": "1", "first/b.py": "2", "second/a.py": "3"} | changes
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, text in names.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+        return files.sources_sha256(root / "first", root / "second")
+
+    same = hashed({})
+    assert hashed({"first/notes.txt": "4", "first/__pycache__/a.pyc": "5"}) == same
+    changes = [{"first/b.py": "4"}, {"second/a.py": "4"}, {"first/c.py": ""}]
+    changes.append({"first/a.py": "2", "first/b.py": "1"})
+    assert len({same, *map(hashed, changes)}) == 1 + len(changes)
+
+
 def test_nothing_is_replaced_when_the_block_fails(folder):
     with (
         pytest.raises(ZeroDivisionError),
@@ -74,6 +92,69 @@ def test_the_leftovers_of_a_killed_process_do_no_harm(folder):
         assert not new_file.exists()
         make(new_file, new_folder)
     assert contents(folder) == {"file": "new", "folder/new": "new"}
+
+
+def test_a_folder_that_a_process_set_aside_before_it_died_is_put_back(folder):
+    if not (pid := os.fork()):
+        rename = Path.rename
+
+        def rename_and_die(path, target):
+            rename(path, target)
+            os._exit(7)
+
+        try:
+            Path.rename = rename_and_die
+            with files.new_folder(folder / "folder"):
+                pass
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    assert contents(folder) == {"file": "old", ".folder.old/old": "old"}
+    with pytest.raises(ZeroDivisionError), files.new_folder(folder / "folder"):
+        1 / 0  # noqa: B018
+    assert contents(folder) == OLD
+
+
+def interrupt_after_renaming(monkeypatch, count: int) -> None:
+    """Lets a signal arrive directly after a number of renamings."""
+    rename, calls = Path.rename, itertools.count(1)
+
+    def rename_and_interrupt(path, target):
+        rename(path, target)
+        if next(calls) == count:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rename", rename_and_interrupt)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_a_signal_between_renamings_loses_nothing(folder, monkeypatch, count):
+    interrupt_after_renaming(monkeypatch, count)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        replacing(folder / "file", folder / "folder") as (new_file, new_folder),
+    ):
+        make(new_file, new_folder)
+    assert contents(folder) == OLD
+
+
+def test_a_finished_folder_is_moved_to_its_place(folder):
+    (folder / "finished").mkdir()
+    (folder / "finished" / "new").write_text("new")
+    files.adopt(folder / "finished", folder / "folder")
+    assert contents(folder) == {"file": "old", "folder/new": "new"}
+    files.adopt(folder / "folder", folder / "deep" / "folder")
+    assert contents(folder) == {"file": "old", "deep/folder/new": "new"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_folder_that_cannot_be_moved_is_kept_and_so_is_the_older_one(folder, monkeypatch, count):
+    (folder / "finished").mkdir()
+    (folder / "finished" / "new").write_text("new")
+    interrupt_after_renaming(monkeypatch, count)
+    with pytest.raises(KeyboardInterrupt):
+        files.adopt(folder / "finished", folder / "folder")
+    assert contents(folder) == {**OLD, "finished/new": "new"}
 
 
 def test_all_of_several_files_are_written_or_none(folder):
@@ -123,6 +204,30 @@ def test_an_error_of_a_full_disk_names_the_file():
     ):
         stream.write(bytes(2**20))
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
+@pytest.mark.parametrize("write", [files.write, files.write_shared])
+def test_an_error_names_the_file_and_not_its_temporary_name(folder, write):
+    with pytest.raises(FileNotFoundError) as caught:
+        write(Path("/proc/train.json"), "{}")
+    assert caught.value.filename == "/proc/train.json"
+    with pytest.raises(IsADirectoryError) as caught:
+        write(folder / "folder", "{}")
+    assert caught.value.filename == str(folder / "folder")
+    assert contents(folder) == OLD
+
+
+def test_an_error_names_a_file_by_its_place_in_the_new_folder(folder):
+    with pytest.raises(FileNotFoundError) as caught, files.new_folder(folder / "folder") as new:
+        (new / "missing" / "file").write_text("new")
+    assert caught.value.filename == str(folder / "folder" / "missing" / "file")
+
+
+def test_an_error_names_a_temporary_name_that_is_too_long(folder):
+    path = folder / ("n" * 253)
+    with pytest.raises(OSError, match="File name too long") as caught:
+        files.write(path, "new")
+    assert caught.value.filename == str(files.temporary(path))
 
 
 def test_the_checksum_of_a_file(tmp_path):

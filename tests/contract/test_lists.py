@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InputError
-from contract.lists import MAKE_LIST, read_rows
+from contract.lists import MAKE_LIST, check_distinct, read_rows
 
 COLUMNS = ("mix_path", "length")
 
@@ -59,4 +59,13 @@ def test_a_missing_list_is_refused():
         read_rows(Path("no.csv"), COLUMNS)
     assert str(refused.value) == (
         "no.csv: there is no such file; make the lists with `dvc repro`, or correct the path"
+    )
+
+
+def test_a_name_that_occurs_twice_is_refused():
+    check_distinct(Path("list.csv"), "track", ["a", "b", "A"])
+    with pytest.raises(InputError) as refused:
+        check_distinct(Path("list.csv"), "track", ["a", "b", "c", "b"])
+    assert str(refused.value) == (
+        "list.csv: lists the track b twice; remove one of the two, or rename it"
     )

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from contract.errors import InputError
 from contract.menu import GROUPS as MENU
 from contract.params import check, load
+from contract.ranges import SAMPLES
 from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,6 +129,16 @@ COUNT = "a whole number from 1 to 2147483647"
         ("clipping.max_norm", 0, ABOVE_0),
         ("spleeter.T", 100, "a multiple of 64, at most 2147483647"),
         ("spleeter.F", 2112, "at most frame_length / 2 + 1 = 2049 frequency bins"),
+        ("spleeter.frame_step", 4097, "at most frame_length = 4096 samples"),
+        ("spleeter.chunk_seconds", 0.1, "at least 1.579 s, to hold T = 64 frames"),
+        ("svoice.segment_seconds", 1e-4, "at least as long as svoice.L = 8 samples"),
+        ("svoice.stride_seconds", 1e-5, SAMPLES),
+        ("evaluation.window_seconds", 1e-6, SAMPLES),
+        ("evaluation.hop_seconds", 1e-6, SAMPLES),
+        ("svoice.segment_seconds", 1e305, SAMPLES),
+        ("svoice.stride_seconds", 1e305, SAMPLES),
+        ("evaluation.window_seconds", 1e305, SAMPLES),
+        ("evaluation.hop_seconds", 1e6, SAMPLES),
         ("svoice.L", 7, "a multiple of 2, at most 2147483647"),
         ("svoice.N", 60, "a multiple of svoice.L = 8"),
         ("svoice.N", 24, "at least L²/2 = 32, else the decoder leaves gaps"),
@@ -239,10 +250,10 @@ def test_numbers_written_by_hand_are_read_as_dvc_reads_them(tmp_path, written):
             "a: [1",
             'is not valid YAML (while parsing a flow sequence in "<unicode string>", line 1, '
             "column 4: a: [1 ^ (line: 1) expected ',' or ']', but got '<stream end>' in "
-            '"<unicode string>", line 1, column 6: a: [1 ^ (line: 1))',
+            '"<unicode string>", line 1, column 6: a: [1 ^ (line: 1)); correct it',
         ),
-        ("a: 2026-13-01", "is not valid YAML (month must be in 1..12)"),
-        ("- a", "holds a list instead of the groups of conf/; run `dvc exp run` to compose it"),
+        ("a: 2026-13-01", "is not valid YAML (month must be in 1..12); correct it"),
+        ("- a", "does not hold the groups of conf/; run `dvc exp run` to compose it"),
         (None, "there is no such file; run `dvc exp run` to compose it"),
     ],
     ids=["syntax", "date", "list", "none"],
@@ -269,7 +280,7 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
     [
         (
             "optimizer=adm",
-            "In 'config': Could not find 'optimizer/adm'; available options in 'optimizer': "
+            "optimizer: found 'adm', expected one of "
             "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
         ),
         ("optimiser=sgd", "optimiser: there is no such key; see the keys in params.yaml"),

@@ -9,22 +9,30 @@ from contract.schedules import Length, Plateau, Schedule
 
 BASE, LENGTH = 0.01, Length(epoch=7, total=70)
 
+# By the step k and the length of the training.
 FORMULAS = [
-    ({"name": "constant"}, lambda k: 1),
-    ({"name": "step", "epochs": 2, "factor": 0.98}, lambda k: 0.98 ** math.floor(k / 14)),
-    ({"name": "exponential", "factor": 0.95}, lambda k: 0.95 ** (k / 7)),
-    ({"name": "cosine", "floor": 0.1}, lambda k: 0.55 + 0.45 * math.cos(math.pi * k / 70)),
-    ({"name": "plateau", "patience": 5, "factor": 0.5}, lambda k: 1),
+    ({"name": "constant"}, lambda k, length: 1),
+    (
+        {"name": "step", "epochs": 2, "factor": 0.98},
+        lambda k, length: 0.98 ** math.floor(k / (2 * length.epoch)),
+    ),
+    ({"name": "exponential", "factor": 0.95}, lambda k, length: 0.95 ** (k / length.epoch)),
+    (
+        {"name": "cosine", "floor": 0.1},
+        lambda k, length: 0.55 + 0.45 * math.cos(math.pi * k / length.total),
+    ),
+    ({"name": "plateau", "patience": 5, "factor": 0.5}, lambda k, length: 1),
 ]
 
 
+@pytest.mark.parametrize("length", [LENGTH, Length(epoch=7, total=40)], ids=str)
 @pytest.mark.parametrize("warmup_steps", [0, 1, 20])
 @pytest.mark.parametrize(("settings", "factor"), FORMULAS, ids=lambda value: str(value)[:20])
-def test_every_rate_follows_the_formula(settings, factor, warmup_steps):
-    schedule = Schedule(BASE, {**settings, "warmup_steps": warmup_steps}, LENGTH)
-    for k in range(LENGTH.total):
+def test_every_rate_follows_the_formula(settings, factor, warmup_steps, length):
+    schedule = Schedule(BASE, {**settings, "warmup_steps": warmup_steps}, length)
+    for k in reversed(range(length.total)):  # the rate depends on the step, not on the past
         warmup = (k + 1) / warmup_steps if k + 1 < warmup_steps else 1
-        assert schedule.rate(k) == pytest.approx(BASE * warmup * factor(k), rel=1e-12)
+        assert schedule.rate(k) == pytest.approx(BASE * warmup * factor(k, length), rel=1e-12)
 
 
 def test_every_schedule_of_the_menu_is_tested():
@@ -37,14 +45,24 @@ def test_only_plateau_has_a_state():
         assert (schedule.state() is not None) == (settings["name"] == "plateau")
 
 
-def test_plateau_reduces_the_rate_after_more_than_patience_validations():
+@pytest.mark.parametrize(
+    ("losses", "expected"),  # worked out by hand
+    [
+        ([5, 4, 4, 4, 4, 3, 3, 3, 3], [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]),
+        # A loss must fall by more than a ten thousandth of the best one to count.
+        (
+            [5.0, 4.0, 4.5, 3.9999, 4.0] + [3.0] * 7,
+            [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125],
+        ),
+    ],
+)
+def test_plateau_reduces_the_rate_after_more_than_patience_validations(losses, expected):
     plateau = Plateau(BASE, patience=2, factor=0.5)
     scales = []
-    for loss in [5, 4, 4, 4, 4, 3, 3, 3, 3]:
+    for loss in losses:
         plateau.validated(loss)
         scales.append(plateau.scale)
-    # Worked out by hand.
-    assert scales == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
+    assert scales == expected
 
 
 def test_plateau_makes_no_reduction_of_less_than_1e_8():

@@ -1,7 +1,9 @@
 """Float WAV files hold their samples and nothing else, and none may be shorter than its header."""
 
+import errno
 import time
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +24,8 @@ def noise(channels: int, frames: int = 1000) -> np.ndarray:
 def test_the_samples_are_those_that_libsndfile_would_write(tmp_path, channels):
     samples = noise(channels)
     soundfile.write(tmp_path / "reference.wav", samples, 44100, subtype="FLOAT")
-    (tmp_path / "ours.wav").write_bytes(float_wav(samples.tobytes(), 44100, channels))
+    path = tmp_path / "ours.wav"
+    path.write_bytes(float_wav(path, samples.tobytes(), 44100, channels))
     read = [
         soundfile.read(tmp_path / name, dtype="float32", always_2d=True)
         for name in ("ours.wav", "reference.wav")
@@ -36,7 +39,7 @@ def test_the_samples_are_those_that_libsndfile_would_write(tmp_path, channels):
 
 def test_a_file_written_in_pieces_at_another_time_has_the_same_bytes(tmp_path):
     samples = noise(2)
-    whole = float_wav(samples.tobytes(), 8000, 2)
+    whole = float_wav(tmp_path / "a.wav", samples.tobytes(), 8000, 2)
     time.sleep(1.1)  # libsndfile would now write another second
     with closing(FloatWav(tmp_path / "a.wav", 8000, 2, len(samples))) as file:
         for piece in np.array_split(samples, 3):
@@ -44,12 +47,19 @@ def test_a_file_written_in_pieces_at_another_time_has_the_same_bytes(tmp_path):
     assert (tmp_path / "a.wav").read_bytes() == whole
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_error_of_a_full_disk_names_the_file():
+    with pytest.raises(OSError) as caught:
+        FloatWav(Path("/dev/full"), 44100, 2, 10)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, "/dev/full")
+
+
 def test_more_samples_than_the_format_can_hold_are_refused(tmp_path):
     path = tmp_path / "a.wav"
     with pytest.raises(InputError) as refused:
         FloatWav(path, 44100, 2, 2**29)
     assert str(refused.value) == (
-        "WAV: an estimate of 4294967296 bytes exceeds the 4 GiB that the format can hold; "
+        f"{path}: an estimate of 4294967296 bytes exceeds the 4 GiB that a WAV file can hold; "
         "cut the recording into parts"
     )
     assert not path.exists()
@@ -61,7 +71,7 @@ def test_more_samples_than_the_format_can_hold_are_refused(tmp_path):
 
 def test_a_file_that_was_cut_short_is_refused(tmp_path):
     path = tmp_path / "a.wav"
-    content = float_wav(noise(1).tobytes(), 8000, 1)
+    content = float_wav(path, noise(1).tobytes(), 8000, 1)
     path.write_bytes(content)
     check_complete(path, "copy it again")
     path.write_bytes(content[:-1])

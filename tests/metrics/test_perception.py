@@ -38,7 +38,7 @@ def test_stoi_falls_with_noise_and_is_nan_for_silence(voice):
 
 
 def test_pesq_falls_with_noise_and_is_nan_for_silence(voice):
-    pytest.importorskip("pesq", reason="docker/requirements/pipeline-speech.txt is optional")
+    pytest.importorskip("pesq", reason="needs docker/requirements/pipeline-speech.txt")
     scores = [perception.pesq(voice, noisy(voice, level), 8000) for level in (0, 0.1, 1)]
     assert 4.6 > scores[0] > scores[1] > scores[2] >= 1
     assert np.isnan(perception.pesq(0 * voice, voice, 8000))

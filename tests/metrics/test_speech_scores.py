@@ -143,7 +143,7 @@ def unreadable_mixture(root):
     (root / path).parent.mkdir()
     (root / path).write_bytes(b"RIFF....")
     rewrite_list(root, "speech", mix_path=str(path))
-    return path, f"is not readable audio (Format not recognised); {REMEDY}"
+    return path, f"cannot be read as audio (Format not recognised); {REMEDY}"
 
 
 def list_without_sources(root):

@@ -1,7 +1,7 @@
 """A repository for each module of tests, in which the pipeline has run at the smallest size.
 
-It holds the files of this repository, committed. The pipeline runs once, and each module has a copy
-of the result, with DVC's cache.
+It holds the files of this repository, committed. The pipeline runs once for all suites, and each
+module has a copy of the result, with DVC's cache.
 """
 
 import os
@@ -15,7 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from contract.files import new_folder
+from contract.locks import lock
 from tests.conftest import ROOT, TINY, shell_environment
+from tests.project import copy_project, project_hash
+
+FIRST_RUNS = ROOT / "scratch" / "test-runs"
 
 # The tiny configuration as overrides, which every experiment has besides its own.
 TINY_MODELS = [
@@ -102,25 +107,6 @@ class Repository:
         self("git", "commit", "-q", "-m", message)
 
 
-def copy_project(root: Path) -> None:
-    """Copies the files of this repository, without the results of earlier runs of the pipeline.
-
-    Args:
-        root: the folder that receives them.
-    """
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if name != "dvc.lock" and not name.startswith("results/") and (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, root / name)
-
-
 def make_repository(root: Path) -> Repository:
     """Makes a Git repository of the project's files, in which nothing has run.
 
@@ -138,10 +124,25 @@ def make_repository(root: Path) -> Repository:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Repository:
-    """A repository in which the pipeline has run once, to be copied."""
-    repository = make_repository(tmp_path_factory.mktemp("first_run") / "repository")
-    repository.experiment(name="base")
-    repository.commit("A first run")
+    """A repository in which the pipeline has run once, to be copied.
+
+    The suites share the run: the first that needs it makes it while the others wait. It is kept
+    until a file of the project or an environment has changed.
+    """
+    root = tmp_path_factory.mktemp("first_run") / "repository"
+    with lock(FIRST_RUNS / "lock", "the first run of the pipeline"):
+        kept = FIRST_RUNS / project_hash()
+        if kept.exists():
+            shutil.copytree(kept, root, symlinks=True)
+            return Repository(root)
+        repository = make_repository(root)
+        repository.experiment(name="base")
+        repository.commit("A first run")
+        for older in FIRST_RUNS.iterdir():
+            if older.is_dir():
+                shutil.rmtree(older)
+        with new_folder(kept) as folder:
+            shutil.copytree(root, folder, symlinks=True, dirs_exist_ok=True)
     return repository
 
 

@@ -20,8 +20,6 @@ from stages.runtime.engine import LAUNCHER
 from tests import docker_engine
 from tests.pipeline.conftest import OVERRIDES, Repository
 
-pytestmark = pytest.mark.docker
-
 MODELS = ["spleeter", "svoice"]
 CONTAINERS = [*OVERRIDES, "runtime=docker"]
 TRAIN = "results/svoice/train.json"

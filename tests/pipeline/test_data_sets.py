@@ -96,8 +96,7 @@ def test_mixtures_as_in_the_study_reach_their_scores(repository):
         ),
         (
             ["music=musdb18"],
-            "In 'config': Could not find 'music/musdb18'; available options in 'music': "
-            "folder, mini, musdb18_7s, musdb18hq",
+            "music: found 'musdb18', expected one of folder, mini, musdb18_7s, musdb18hq",
         ),
     ],
 )

@@ -141,7 +141,7 @@ def test_a_wrong_override_changes_nothing(repository):
     for override, message in (
         (
             "optimizer=adm",
-            "In 'config': Could not find 'optimizer/adm'; available options in 'optimizer': "
+            "optimizer: found 'adm', expected one of "
             "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
         ),
         ("optimizer.svoice.lr=-1", "optimizer.svoice.lr: found -1, expected a number above 0"),
@@ -197,6 +197,8 @@ def test_queued_experiments_run_side_by_side_in_temporary_workspaces(repository)
         if "Queued" not in status and "Running" not in status:
             break
         time.sleep(1)
+    else:
+        pytest.fail(status)
     assert status.count("Success") == 2, status
 
 

@@ -1,7 +1,9 @@
 """A study comes to its end although much goes wrong with its queue.
 
-Workers are killed, Ctrl-C comes at a bad moment, the commit changes, and many workers run at once.
-DVC is the real one. The experiments, which are called cells here, run a stage that trains nothing.
+Workers are killed, Ctrl-C comes at a bad moment, the commit changes, and several workers run at
+once: 5 for 12 experiments. MANY_CELLS=100 MANY_WORKERS=20 is the full size, which takes a quarter
+of an hour on two cores. DVC is the real one. The experiments, which are called cells here, run a
+stage that trains nothing.
 """
 
 import os
@@ -21,12 +23,11 @@ from dvc.repo import Repo
 
 from studies import queue_workers
 from studies.revisions import read, states, unfinished
-from tests.conftest import IN_CI, ROOT
+from tests.conftest import ROOT
 from tests.yaml_files import write_yaml
 
-# MANY_CELLS=100 MANY_WORKERS=20 is the full size, which takes a quarter of an hour on two cores.
-CELLS = int(os.environ.get("MANY_CELLS", 12 if IN_CI else 6))
-WORKERS = int(os.environ.get("MANY_WORKERS", 5 if IN_CI else 3))
+CELLS = int(os.environ.get("MANY_CELLS", 12))
+WORKERS = int(os.environ.get("MANY_WORKERS", 5))
 SECONDS = 240 + 10 * CELLS  # for anything that is waited for
 
 Result = TypeVar("Result")
@@ -51,7 +52,7 @@ from studies.definition import Experiment, Study
 runner.DEAD_SECONDS = 4
 count, jobs = map(int, sys.argv[1:])
 cells = [Experiment(f"cell-{{x}}", [f"x={{x}}"]) for x in range(count)]
-study = Study(overrides=[], cells=[], baseline={{}})
+study = Study(overrides=[], cells=[{{}}], baseline={{}})
 run(lambda: runner.run_experiments("cells", cells, study, jobs) and None, own_arguments=True)
 """
 
@@ -395,7 +396,7 @@ def test_a_commit_while_a_study_runs_loses_nothing(cells):
     assert cells.started() == {"0": 1, "1": 1}
 
 
-def test_many_cells_in_the_queue_of_dvc_with_many_workers_one_of_which_is_killed(cells):
+def test_cells_in_the_queue_of_dvc_with_several_workers_one_of_which_is_killed(cells):
     cells.open_gate()
     cells("dvc", "exp", "run", "--queue", "-n", "cell", "-S", f"x=range(0,{CELLS})")
     cells("dvc", "queue", "start", "-j", str(WORKERS))
@@ -429,7 +430,7 @@ def test_many_cells_in_the_queue_of_dvc_with_many_workers_one_of_which_is_killed
     assert unexplained_failures == []
 
 
-def test_a_study_of_many_cells_with_many_workers_one_of_which_is_killed(cells):
+def test_a_study_with_several_workers_one_of_which_is_killed(cells):
     cells.open_gate()
     with cells.study(CELLS, WORKERS) as study:
         name, worker = wait(cells.busy_workers, study.output).popitem()

@@ -20,6 +20,7 @@ from dvc.repo.experiments.refs import ExpRefInfo
 from report.experiments import summary
 from studies.revisions import read, states
 from tests.pipeline.conftest import OVERRIDES, Repository
+from tests.stages.patience import SECONDS
 from tests.yaml_files import parse_yaml, write_yaml
 
 STUDY = {
@@ -62,7 +63,7 @@ def started(
             stderr=subprocess.STDOUT,
         )
     try:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + SECONDS
         while text not in path.read_text():
             assert process.poll() is None and time.monotonic() < deadline, path.read_text()
             time.sleep(0.2)
@@ -80,7 +81,7 @@ def interrupted(repository, tmp_path_factory):
     path = tmp_path_factory.mktemp("study") / "output"
     with started(repository, path, f"running  {STOPPED}") as process:
         process.send_signal(signal.SIGINT)
-        assert process.wait(120) == 128 + signal.SIGINT
+        assert process.wait(SECONDS) == 128 + signal.SIGINT
     return path.read_text()
 
 
@@ -193,7 +194,7 @@ def test_a_training_whose_worker_is_killed_resumes_under_another(repository, res
             time.sleep(0.1)
         orphans = executor.children(recursive=True)
         worker.kill()
-        assert process.wait(300) == 0
+        assert process.wait(SECONDS) == 0
     assert not any(orphan.is_running() for orphan in (executor, *orphans))
     assert f"retry    {name}: its worker died\n" in output.read_text()
     assert states(repository.root)[name] == "done"

@@ -360,7 +360,7 @@ REMEDY = "run the stage that writes it again"
         (
             "params.yaml",
             "- 1",
-            "holds a list instead of the groups of conf/; run `dvc exp run` to compose it",
+            "does not hold the groups of conf/; run `dvc exp run` to compose it",
         ),
         (
             "results/svoice/train.json",

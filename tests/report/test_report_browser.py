@@ -136,7 +136,9 @@ def test_a_comparison_hides_a_variant_in_every_figure(tmp_path, browse, width, s
     against = [title for title in lost if "step against plateau" in title]
     assert len(against) == 6 and lost[against[0]] == [2, 2]
     assert all(lost[title] == [0, 0] for title in [by_optimizer[1], *against[1:]])
-    assert all(lost[title] == [1, 1] for title in lost if title.startswith("Targets"))
+    profiles = [title for title in lost if title.startswith("Targets")]
+    assert profiles == ["Targets reached, by steps", "Targets reached, by seconds of training"]
+    assert all(lost[title] == [1, 1] for title in profiles)
     first.press("Space")
     assert of_figures(page, "plot.data.length") == before
     assert not too_wide(page)

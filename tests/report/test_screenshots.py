@@ -52,7 +52,7 @@ def test_without_a_chromium_it_says_so(tmp_path, monkeypatch):
 
 def test_without_a_page_it_asks_for_one(tmp_path):
     done = run(tmp_path, "report.html", "report.png")
-    line = "ERROR: report.html: there is no such page; name a report\n"
+    line = "ERROR: report.html: there is no such file; name a report\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", line)
     assert list(tmp_path.iterdir()) == []
 

@@ -39,7 +39,7 @@ class Command:
         """
         start = ["-m", self._module]
         if before:
-            start = ["-c", f"{before}; from {self._module} import main; main()"]
+            start = ["-c", f"{before}\nfrom {self._module} import main\nmain()"]
         return forked.Process([*start, *self._options], self._folder, self._environment)
 
     def run(self) -> subprocess.CompletedProcess[str]:

@@ -136,6 +136,10 @@ BAD_TRAINING = {
         row(duration="17"),
         f"{TRAIN_LIST}, line 2, duration: found 17, expected 2.500 s as in *mixture.wav",
     ),
+    "another duration": (
+        row(duration="2.56"),
+        f"{TRAIN_LIST}, line 2, duration: found 2.56, expected 2.500 s as in *mixture.wav",
+    ),
     "no number as duration": (
         row(duration="long"),
         f"{TRAIN_LIST}, line 2, duration: found long, expected 2.500 s as in *mixture.wav",
@@ -149,7 +153,7 @@ BAD_TRAINING = {
             text("changed.wav", b"no audio")(place),
             change_row(bass_path="changed.wav"),
         ),
-        "changed.wav: cannot be read as audio (Format not recognised); replace it by a WAV file",
+        "changed.wav: cannot be read as audio (Format not recognised); replace it with a WAV file",
     ),
     "mono mixture": (
         row(mix_path=resaved(lambda x, rate: (x[:, 0], rate))),
@@ -192,6 +196,10 @@ BAD_TRAINING = {
         params(spleeter={"F": 2112}),
         "spleeter.F: found 2112, expected at most frame_length / 2 + 1 = 2049 frequency bins",
     ),
+    "frames with gaps between them": (
+        params(spleeter={"frame_step": 4097}),
+        "spleeter.frame_step: found 4097, expected at most frame_length = 4096 samples",
+    ),
     "few filters": (
         params(spleeter={"filters": [16, 32]}),
         "spleeter.filters: found [[]16, 32], expected a list of 6, each a whole number "
@@ -207,7 +215,7 @@ BAD_TRAINING = {
     ),
     "no YAML": (
         text("params.yaml", b"a: [1,"),
-        "params.yaml: is not valid YAML (*)",
+        "params.yaml: is not valid YAML (*); correct it",
     ),
     "no params.yaml": (
         lambda place: Path("params.yaml").unlink(),
@@ -233,7 +241,7 @@ BAD_ESTIMATION = {
     ),
     "two songs of one name": (
         lambda place: repeat_row("test"),
-        "data/csv/music/test.csv: has two songs named *; rename the folder of one of them",
+        "data/csv/music/test.csv: lists the track * twice; remove one of the two, or rename it",
     ),
 }
 

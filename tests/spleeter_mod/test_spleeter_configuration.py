@@ -1,6 +1,7 @@
 """Spleeter's JSON configuration: the settings that it becomes, and what is refused."""
 
 import json
+import math
 from dataclasses import fields
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -104,6 +105,15 @@ BAD = {
         "RMSProp, Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, "
         "adamax, nadam",
     ),
+    "list as the name of an optimizer": (
+        {"optimizer": {"name": []}},
+        "config.json: optimizer: found [], expected one of Adadelta, SGD, Adam, Adagrad, RMSProp, "
+        "Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, nadam",
+    ),
+    "number as an optimizer": (
+        {"optimizer": 5},
+        "config.json: optimizer: found 5, expected a name or an object",
+    ),
     "unknown setting of an optimizer": (
         {"optimizer": {"name": "adam", "rho": 0.9}},
         "config.json: optimizer.rho: there is no such setting (its value is 0.9); the settings of "
@@ -142,11 +152,11 @@ BAD = {
     ),
     "missing key": (
         {"train_max_steps": "missing"},
-        "config.json: has no key train_max_steps; set it to a positive whole number",
+        "config.json: has no key train_max_steps; set it to a whole number from 1 to 2147483647",
     ),
     "not a whole number": (
         {"batch_size": 4.0},
-        "config.json: batch_size: found 4.0, expected a positive whole number",
+        "config.json: batch_size: found 4.0, expected a whole number from 1 to 2147483647",
     ),
     "T": ({"T": 100}, "config.json: T: found 100, expected a multiple of 64, at most 2147483647"),
     "T in another form": (
@@ -157,6 +167,10 @@ BAD = {
         {"F": 2112},
         "config.json: F: found 2112, expected at most frame_length / 2 + 1 = 2049 frequency bins",
     ),
+    "frames with gaps between them": (
+        {"frame_step": 4097},
+        "config.json: frame_step: found 4097, expected at most frame_length = 4096 samples",
+    ),
     "chunks too short": (
         {"chunk_duration": 3},
         "config.json: chunk_duration: found 3, expected at least 11.981 s, to hold T = 512 frames",
@@ -165,6 +179,49 @@ BAD = {
     "another network": (
         {"model": {"type": "blstm.blstm", "params": {}}},
         'config.json: model.type: found "blstm.blstm", expected unet.unet or unet.softmax_unet',
+    ),
+    "no model": ({"model": None}, "config.json: model: found None, expected an object"),
+    "number as the parameters of the network": (
+        {"model": {"params": 5}},
+        "config.json: model.params: found 5, expected an object",
+    ),
+    "no parameters of the network": (
+        {"model": {"params": None}},
+        "config.json: model.params: found None, expected an object",
+    ),
+    "unknown extension of the masks": (
+        {"mask_extension": "foo"},
+        "config.json: mask_extension: found 'foo', expected one of zeros, average",
+    ),
+    "unknown loss": (
+        {"loss_type": "foo"},
+        "config.json: loss_type: found 'foo', expected L1_mask",
+    ),
+    "no number as the exponent of the masks": (
+        {"separation_exponent": math.nan},
+        "config.json: separation_exponent: found nan, expected a number above 0",
+    ),
+    "no list of stems": (
+        {"instrument_list": "vocals"},
+        "config.json: instrument_list: found 'vocals', expected a list of names",
+    ),
+    "no stems": (
+        {"instrument_list": []},
+        "config.json: instrument_list: found [], expected at least one name",
+    ),
+    "number as a stem": (
+        {"instrument_list": ["vocals", 5]},
+        "config.json: instrument_list[1]: found 5, expected a name",
+    ),
+    "two stems of one name": (
+        {"instrument_list": ["vocals", "vocals"]},
+        "config.json: instrument_list[1]: found 'vocals', expected a name that neither the mixture "
+        "nor another stem has",
+    ),
+    "mixture as a stem": (
+        {"instrument_list": ["vocals", "mix"]},
+        "config.json: instrument_list[1]: found 'mix', expected a name that neither the mixture "
+        "nor another stem has",
     ),
     "filters": (
         {"model": {"type": "unet.unet", "params": {"conv_n_filters": [4, 4]}}},

@@ -76,6 +76,19 @@ def test_ten_steps_lower_the_loss(train, optimizer, schedule, clipping):
     assert losses[-1] < 0.999 * losses[0]
 
 
+def test_the_rate_falls_on_a_plateau(train, monkeypatch):
+    monkeypatch.setattr("spleeter_mod.validation.Validator.loss", lambda validator: 1.0)
+    train(
+        optimizer={"name": "sgd", "spleeter": {"learning_rate": 0.01}},
+        schedule={"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 0},
+        spleeter={"steps": 6, "validate_every": 2},
+    )
+    with open("results/spleeter/steps.csv", newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # The first validation is the best so far, and the second one no better.
+    assert rates == [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]
+
+
 def test_a_validation_loss_that_is_not_finite_is_a_result(train, capsys):
     train(
         optimizer={"name": "sgd", "spleeter": {"learning_rate": 1e30}},

@@ -1,6 +1,8 @@
 """Waiting for other processes, but not for ever."""
 
 import select
+import time
+from collections.abc import Callable
 from typing import TextIO
 
 SECONDS = 300  # for what takes a moment, on a busy machine
@@ -13,3 +15,11 @@ def line(stream: TextIO) -> str:
     """
     assert select.select([stream], [], [], SECONDS)[0], "the process wrote nothing"
     return stream.readline()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Waits until a condition holds. Fails if it does not within `SECONDS`."""
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.005)

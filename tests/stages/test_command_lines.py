@@ -9,7 +9,7 @@ import pytest
 from tests.command_lines import check, first_line, runnable
 from tests.stages.workspaces import environment
 
-PACKAGES = ("stages", "metrics", "report", "studies", "benchmarks", "tests")
+PACKAGES = ("contract", "stages", "metrics", "report", "studies", "benchmarks", "tests")
 
 
 @pytest.mark.parametrize("module", runnable(*PACKAGES))
@@ -18,11 +18,17 @@ def test_every_module_helps_and_refuses(module, tmp_path):
 
 
 def test_the_stages_of_the_pipeline_are_among_them():
-    expected = {"stages.evaluate_spleeter", "stages.launch", "report.table", "studies.report"}
+    expected = {
+        "contract.menu",
+        "stages.evaluate_spleeter",
+        "stages.launch",
+        "report.table",
+        "studies.report",
+    }
     assert expected <= {*runnable(*PACKAGES)}
 
 
-@pytest.mark.parametrize("module", ["stages.report", "report.table"])
+@pytest.mark.parametrize("module", ["contract.menu", "stages.report", "report.table"])
 def test_a_module_without_arguments_takes_none(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module, "now"],
@@ -32,7 +38,7 @@ def test_a_module_without_arguments_takes_none(module, tmp_path):
         text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    line = f"ERROR: python -m {module}: unrecognized arguments: now; --help tells what it takes\n"
+    line = f"ERROR: python -m {module}: unrecognized arguments: now; --help lists the options\n"
     assert done.stderr == line
 
 

@@ -171,7 +171,7 @@ DAMAGES = [
     (no_audio, rf"cannot be read as audio \(.+\); {ANOTHER_COPY}"),
     (empty, f"has no samples; {ANOTHER_COPY}"),
     (Path.unlink, "there is no such file; fetch its data set again"),
-    (not_a_number, f"has NaN or infinity at sample 1000; {ANOTHER_COPY}"),
+    (not_a_number, f"has NaN or infinite samples, the first is sample 1000; {ANOTHER_COPY}"),
 ]
 
 

@@ -42,6 +42,8 @@ LEFT_OUT = {
     "contract/ranges.py": "checks settings; the settings themselves are parameters of the stages",
     "svoice/standalone.py": "the command line without DVC",
 }
+# Where such a module can change an output after all, and what it then determines.
+EXCEPTIONS = {"report": {"contract/menu.py": "the colours of the optimizers"}}
 # Folders of code that a stage depends on as a whole.
 WHOLE = {
     "report": "its style sheet, its script and the published numbers count, too",
@@ -69,8 +71,18 @@ def holds_code(path: Path) -> bool:
     return len(body) > 1
 
 
-def reached(names: list[str]) -> set[str]:
-    """The files of this project that are loaded when the modules `names` run."""
+def left_out(stage: str) -> set[str]:
+    """The modules on which a stage does not depend, although it runs them."""
+    return LEFT_OUT.keys() - EXCEPTIONS.get(stage, {}).keys()
+
+
+def reached(names: list[str], left_out: set[str]) -> set[str]:
+    """The files of this project that are loaded when the modules `names` run.
+
+    Args:
+        names: of modules.
+        left_out: files that are passed over, with what they import.
+    """
     files, waiting = set(), list(names)
     while waiting:
         parts = waiting.pop().split(".")
@@ -80,7 +92,7 @@ def reached(names: list[str]) -> set[str]:
         path = ROOT.joinpath(*parts)
         path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
         name = str(path.relative_to(ROOT))
-        if not path.is_file() or name in files or name in LEFT_OUT:
+        if not path.is_file() or name in files or name in left_out:
             continue
         files.add(name)
         waiting += imports(path)
@@ -94,7 +106,7 @@ def inside(name: str, folders) -> bool:
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_code_that_it_runs(stage):
     dependencies = STAGES[stage]["deps"]
-    runs = reached(modules(stage))
+    runs = reached(modules(stage), left_out(stage))
     listed = {name for name in dependencies if name.endswith(".py")}
     folders = [name for name in dependencies if list((ROOT / name).glob("*.py"))]
     assert {name for name in runs - listed if not inside(name, folders)} == set()
@@ -122,6 +134,9 @@ def test_yaml_is_read_by_one_library():
 
 def test_what_is_left_out_is_there():
     assert [name for name in LEFT_OUT if not (ROOT / name).is_file()] == []
+    for stage, exceptions in EXCEPTIONS.items():
+        assert exceptions.keys() <= LEFT_OUT.keys()
+        assert exceptions.keys() <= reached(modules(stage), left_out(stage))
 
 
 def test_no_stage_depends_on_a_part_of_an_output():

@@ -19,6 +19,8 @@ from contract.errors import InputError
 from contract.params import Evaluation
 from contract.sources import STEMS
 from stages import evaluate_spleeter, evaluate_svoice
+from tests.stages import patience
+from tests.stages.disks import fail_to_rename
 from tests.stages.workspaces import command, environment, run_stage
 
 TRACKS, SECONDS, RATE = 6, 3, 8000
@@ -106,7 +108,7 @@ def test_bad_tracks_are_named_and_the_others_kept(tracks):
     assert done.returncode == 1
     first, second = [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     remedy = "run the stage that writes it again"
-    reason = "is not readable audio (Format not recognised)"
+    reason = "cannot be read as audio (Format not recognised)"
     assert first == f"ERROR: results/spleeter/estimates/Song 2/drums.wav: {reason}; {remedy}"
     assert second == f"ERROR: songs/Song 4/bass.wav: there is no such file; {remedy}"
     assert "scoring music: 4 of 6 tracks are kept for the next run" in done.stderr
@@ -143,11 +145,7 @@ def test_after_a_kill_no_track_is_scored_twice(tracks):
     process = subprocess.Popen(  # tracks are finished one by one
         on_one_core("evaluate_spleeter"), cwd=tracks, env=environment(), stderr=subprocess.PIPE
     )
-    for _ in range(3000):
-        finished = list((tracks / KEPT).glob("*.json"))
-        if len(finished) >= 2:
-            break
-        time.sleep(0.02)
+    patience.until(lambda: len(list((tracks / KEPT).glob("*.json"))) >= 2)
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
@@ -205,20 +203,25 @@ def test_kept_scores_are_used_for_the_same_audio_and_settings_alone(tracks, caps
     assert len(list((tracks / KEPT).iterdir())) == 5 + 1
 
 
-def test_speech_is_scored_in_the_same_way(tracks):
-    item = pd.read_csv(tracks / "data/csv/speech/test.csv").iloc[0]
-    sources = [soundfile.read(tracks / item[f"s{n}_path"])[0] for n in (1, 2)]
+def write_mixtures(root: Path, count: int) -> None:
+    """Writes the test list of `count` mixtures of two speakers, and estimates of these."""
+    item = pd.read_csv(root / "data/csv/speech/test.csv").iloc[0]
+    sources = [soundfile.read(root / item[f"s{n}_path"])[0] for n in (1, 2)]
     rows = []
-    for number in range(20):
+    for number in range(count):
         shifted = [np.roll(sources[0], 100 * number), sources[1]]
         mixture = sum(shifted)
-        row = {"mix_path": _write(tracks, f"speech/mix/{number}.wav", mixture)}
+        row = {"mix_path": _write(root, f"speech/mix/{number}.wav", mixture)}
         for speaker, samples in enumerate(shifted, 1):
             name = f"s{speaker}/{number}.wav"
-            row[f"s{speaker}_path"] = _write(tracks, f"speech/{name}", samples)
-            _write(tracks, f"results/svoice/estimates/{name}", samples + 0.2 * mixture)
+            row[f"s{speaker}_path"] = _write(root, f"speech/{name}", samples)
+            _write(root, f"results/svoice/estimates/{name}", samples + 0.2 * mixture)
         rows.append({**row, "length": len(mixture), "sample_rate": RATE})
-    pd.DataFrame(rows).to_csv(tracks / "data/csv/speech/test.csv", index=False)
+    pd.DataFrame(rows).to_csv(root / "data/csv/speech/test.csv", index=False)
+
+
+def test_speech_is_scored_in_the_same_way(tracks):
+    write_mixtures(tracks, 20)
     evaluate_svoice.evaluate(EVALUATION, workers=1)
     by_one_worker = written(tracks, "svoice")
     assert sorted(by_one_worker) == ["scores.csv", "scores.json"]
@@ -234,3 +237,26 @@ def test_speech_is_scored_in_the_same_way(tracks):
         "run the stage that writes it again"
     )
     assert "scoring speech: 19 of 20 mixtures are kept for the next run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("model", "stage"), [("spleeter", evaluate_spleeter), ("svoice", evaluate_svoice)]
+)
+def test_when_one_result_cannot_be_written_all_older_ones_stay(tracks, monkeypatch, model, stage):
+    """The files would otherwise be of different estimates."""
+    write_mixtures(tracks, 2)
+    stage.evaluate(EVALUATION)
+    older = written(tracks, model)
+    for path in (tracks / "results" / model / "estimates").rglob("*.wav"):
+        samples, _ = soundfile.read(path)
+        _write(tracks, str(path.relative_to(tracks)), np.roll(samples, 1))
+    with monkeypatch.context() as full_disk:
+        fail_to_rename(full_disk, "scores.json")
+        with pytest.raises(OSError, match=r"scores\.json"):
+            stage.evaluate(EVALUATION)
+    assert written(tracks, model) == older
+    assert list((tracks / "results" / model).glob(".*")) == []
+    stage.evaluate(EVALUATION)
+    newer = written(tracks, model)
+    assert newer.keys() == older.keys()
+    assert [name for name in newer if newer[name] == older[name]] == []

@@ -30,6 +30,7 @@ from stages.datasets.audio import ANOTHER_COPY
 from stages.datasets.stems import STREAMS
 from stages.fetching.unpack import ANOTHER_ARCHIVE
 from tests.conftest import ROOT, TEST_DATA
+from tests.stages import patience
 from tests.stages.disks import grow, small_disk
 from tests.stages.server import Served, Server
 from tests.stages.workspaces import command, environment, run_stage, workspace
@@ -293,7 +294,7 @@ def test_an_archive_that_would_write_elsewhere_is_refused(server, tmp_path, name
 
 
 FIVE_FILES = "a song needs mixture.wav, vocals.wav, drums.wav, bass.wav, other.wav"
-TWO_FOLDERS = "has no folders train/ and test/; the songs belong in these two"
+TWO_FOLDERS = "has no folders train/ and test/; put the songs into train/ and test/"
 
 
 def test_an_archive_without_songs_is_refused(server, tmp_path):
@@ -343,7 +344,7 @@ def start_and_kill(root: Path, condition: Callable[[], bool]) -> None:
     process = subprocess.Popen(
         command("fetch_music"), cwd=root, env=environment(), stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience.SECONDS
     while not condition():
         assert process.poll() is None
         assert time.monotonic() < deadline
@@ -562,7 +563,7 @@ NOT_STEMS = f"is not a STEMS file of 5 stereo streams of equal length; {ANOTHER_
         ),
         (
             {"train/a.stem.mp4": b"", "test/b.wav": b""},
-            "test: has no files *.stem.mp4; a split needs some",
+            "test: has no files *.stem.mp4; add at least one song to each split",
         ),
     ],
     ids=["other content", "cut short", "none"],
@@ -573,6 +574,21 @@ def test_bad_excerpts_are_refused(server, tmp_path, members, message):
     line = fail(root)
     assert line.startswith(f"ERROR: {root}/scratch/music/")
     assert line.endswith(f"/{message}")
+
+
+def test_after_a_kill_of_a_worker_the_next_run_fetches_nothing_twice(server, tmp_path):
+    server.files["7s.zip"] = Served(excerpts_archive())
+    root = workspace(tmp_path, "music", "musdb18_7s", url=server.url("7s.zip"))
+    script = KILLED_STAGE.format(
+        package="stages.datasets", module="musdb18", function="decode", call=1
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=root, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "ERROR: worker processes: one of them was killed" in done.stderr
+    check_excerpts(fetch(root))
+    assert server.sent("7s.zip") == len(excerpts_archive())
 
 
 def test_the_address_of_the_excerpts_is_that_of_the_musdb_package():

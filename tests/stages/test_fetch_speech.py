@@ -134,6 +134,34 @@ def test_every_utterance_is_used_once_before_any_twice():
         assert {used.count(path) for path in pool["a"]} <= times
 
 
+VOICE = {"package": "asterisk-core-sounds-en-wav", "speaker": "Somebody else"}
+
+
+@pytest.mark.parametrize(
+    ("voice", "listed", "problem"),
+    [
+        (
+            "de_DE_f_Anna",
+            False,
+            "conf/speech/prompts.sha256 lists no prompts of this voice; add the checksums of its "
+            "prompts to conf/speech/prompts.sha256, or remove this voice",
+        ),
+        (
+            "en_US_m_John",
+            True,
+            "has the language of en_US_f_Allison; remove one of the two voices",
+        ),
+    ],
+)
+def test_a_voice_that_cannot_be_used_is_refused(prepare, voice, listed, problem):
+    voices = {name: details.model_dump() for name, details in MINI.voices.items()}
+    prepare("mini", voices={**voices, voice: VOICE})
+    if listed:
+        with prompts.PROMPTS.open("a") as checksums:
+            checksums.write(f"{'0' * 64}  {voice}/agent-user.wav\n")
+    assert error_of_fetch() == f"speech.voices.{voice}: {problem}"
+
+
 def test_another_prompt_than_the_chosen_one_is_refused(tmp_path, monkeypatch):
     """It comes from another release of the package."""
     name = "en_US_f_Allison"
@@ -176,7 +204,7 @@ def test_without_apt_the_error_says_what_to_do(prepare, tmp_path, monkeypatch):
     )
 
 
-@pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt on this machine")
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
 def test_a_package_is_downloaded_without_the_systems_lists(tmp_path, monkeypatch):
     """On a new machine nobody has run `apt-get update`."""
     (tmp_path / "none").mkdir()
@@ -190,7 +218,7 @@ def test_a_package_is_downloaded_without_the_systems_lists(tmp_path, monkeypatch
         prompts._download_package("no-such-package", tmp_path / "other")
     assert re.fullmatch(
         r"no-such-package: cannot be downloaded by apt-get \(.+\); "
-        "check the network, or install it",
+        "check the network, or install the package",
         str(caught.value),
     )
 
@@ -524,7 +552,7 @@ def test_a_missing_subset_is_named(prepare, librispeech, tmp_path, subset):
     )
 
 
-# --- mixtures that are ready --------------------------------------------------------------
+# --- ready-made mixtures --------------------------------------------------------------
 
 
 def copy_mixtures(folder):

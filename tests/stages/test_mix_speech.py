@@ -5,7 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
-import time
+import sys
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -33,8 +33,8 @@ from stages.datasets.wsj0mix import (
 from tests.conftest import TEST_DATA
 from tests.stages import standin
 from tests.stages.disks import grow, small_disk
+from tests.stages.patience import until
 from tests.stages.workspaces import (
-    command,
     environment,
     processes_in,
     run_stage,
@@ -322,20 +322,39 @@ def test_mixtures_of_three_speakers_follow_the_formula(make):
         check_mixture(recipe, sources, levels, folder)
 
 
+HELD_AT = 20  # mixtures in the journal
+# Mixing on two cores. Once so many mixtures are in the journal, the workers begin no other before
+# there is a file `proceed`.
+HELD = f"""
+import functools, os
+from pathlib import Path
+from stages import mix_speech
+from stages.datasets import mixing
+from stages.run import run
+from tests.stages.patience import until
+
+make = mixing._make
+
+@functools.wraps(make)
+def make_if_not_held(job):
+    journal = job.decoded.parent / "journal.txt"
+    until(lambda: journal.read_text().count("\\n") < {HELD_AT} or Path("proceed").exists())
+    return make(job)
+
+mixing._make = make_if_not_held
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+run(mix_speech.main)
+"""
+
+
 def start(root):
-    """Starts mixing on two cores and at the lowest priority, so that a test can watch it."""
-
-    def slow_down():
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
-        os.nice(19)
-
+    """Starts mixing, which is held when `HELD_AT` mixtures are in the journal."""
     return subprocess.Popen(
-        command("mix_speech"),
+        [sys.executable, "-c", HELD],
         cwd=root,
         env=environment(),
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=slow_down,
         start_new_session=True,
     )
 
@@ -351,31 +370,25 @@ def finished_files(root):
     return []
 
 
-def wait_until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-def interrupt(root, end, files=60):
-    """Starts mixing and ends it.
+def interrupt(root, end):
+    """Starts mixing, and ends it when `HELD_AT` mixtures are finished.
 
     Args:
         root: the workspace.
         end: a function that ends the process.
-        files: the number of files that must be finished before.
 
     Returns:
         The exit code, and what was printed on stderr.
     """
     process = start(root)
-    wait_until(lambda: len(finished_files(root)) >= files)
+    until(lambda: len(finished_files(root)) >= HELD_AT * len(FOLDERS))
     end(process)
+    (root / "proceed").touch()
     code = process.wait()
     error = process.stderr.read()
     assert not (root / MIXTURES).exists()
-    wait_until(lambda: not processes_in(root), seconds=10)
+    until(lambda: not processes_in(root))
+    (root / "proceed").unlink()
     return code, error
 
 
@@ -392,7 +405,7 @@ def test_after_a_kill_finished_mixtures_stay_and_the_others_are_made(make):
     code, _ = interrupt(root, kill)
     assert code == -signal.SIGKILL
     finished = finished_files(root)
-    assert 60 <= len(finished) < 3 * MADE
+    assert len(FOLDERS) * HELD_AT <= len(finished) < 3 * MADE
     cut_short, changed, missing = finished[0], finished[4], finished[8]
     content = cut_short.read_bytes()
     cut_short.write_bytes(content[:1000])
@@ -667,11 +680,11 @@ def test_without_ffmpeg_the_error_asks_for_it(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         read_utterance(path)
     assert str(caught.value) == (
-        "ffmpeg: there is no such program; install it: it decodes SPHERE files"
+        "ffmpeg: is not installed; install it, because it decodes SPHERE files"
     )
 
 
-# --- the embedded data, and mixtures that are ready ----------------------------------------
+# --- the embedded data, and ready-made mixtures ----------------------------------------
 
 
 def test_the_embedded_mixtures_follow_the_formula():

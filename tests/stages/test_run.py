@@ -72,7 +72,7 @@ with files.new_folder(Path("made")) as folder:
 def full_disk(tmp_path):
     """A file system of 64 KiB."""
     if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
+        pytest.skip("needs root, to mount a small tmpfs")
     folder = tmp_path / "small"
     folder.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], check=True)
@@ -113,6 +113,8 @@ def main():
     made = Path("dependency").read_text()
     if made.startswith("bad"):
         raise InputError("dependency", "is bad", "write something good")
+    if made.startswith("lost"):
+        Path("elsewhere").read_text()
     with files.new_folder(Path("results/folder")) as folder:
         (folder / "file").write_text(made)
     files.write(Path("results/metrics.json"), "{}")
@@ -160,29 +162,44 @@ def test_after_a_failure_the_outputs_that_dvc_removed_are_restored(dvc_repositor
     assert set(before) == {".gitignore", "file", "metrics.json"}
     (root / "dependency").write_text("bad")
     done = run("dvc", "repro")
-    assert done.returncode != 0
+    assert done.returncode == 255  # DVC's own
     assert "ERROR: dependency: is bad; write something good\n" in done.stderr
     assert results(root) == before
 
 
-def test_without_room_the_error_says_how_to_restore_the_outputs(dvc_repository):
+@pytest.mark.parametrize("failure", ["bad", "lost"])  # an error of the stage, or of the system
+@pytest.mark.parametrize(
+    ("size", "link", "reason"),
+    [
+        ("64k", "copy", "no space left on device"),
+        (
+            "1m",
+            "hardlink",
+            "No possible cache link types for 'ROOT/results/folder'. "
+            "See <https://dvc.org/doc/user-guide/troubleshooting#cache-types> for more information",
+        ),
+    ],
+)
+def test_an_output_that_cannot_be_restored_is_one_line(dvc_repository, size, link, reason, failure):
     if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
+        pytest.skip("needs root, to mount a small tmpfs")
     root, run = dvc_repository
     before = results(root)
-    (root / "dependency").write_text("bad" + "x" * 100_000)
+    (root / "dependency").write_text(failure + "x" * 100_000)
+    run("dvc", "config", "cache.type", link)
     subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", root / "results"], check=True
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", root / "results"], check=True
     )
     try:
         done = run("dvc", "repro")
         assert set(results(root)) <= {"metrics.json"}
     finally:
         subprocess.run(["umount", root / "results"], check=True)
-    assert done.returncode != 0
+    assert done.returncode == 255  # DVC's own
     assert "Traceback" not in done.stderr
+    reason = reason.replace("ROOT", str(root))
     assert (
-        "results/folder: there is no room to put the previous version back; "
+        f"results/folder: the previous version cannot be put back ({reason}); "
         "restore it with `dvc checkout results/folder`\n"
     ) in done.stderr
     assert results(root) == before

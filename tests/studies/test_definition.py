@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from contract.errors import InputError
 from contract.params import check
-from studies.definition import baseline_name, experiments, read_study
+from studies.definition import Study, baseline_name, experiments, read_study
+from studies.study import main
 from tests.conftest import ROOT
 from tests.contract.test_params import composed
-from tests.yaml_files import read_yaml
+from tests.yaml_files import read_yaml, write_yaml
 
 STUDIES = sorted(path.stem for path in (ROOT / "conf" / "study").glob("*.yaml"))
 OPTIMIZERS = ["adadelta", "adagrad", "adam", "rmsprop", "sgd"]
@@ -84,9 +86,72 @@ def test_every_experiment_is_a_valid_configuration(name):
 def test_the_baseline_is_one_of_the_experiments(name):
     study = read_study(name)
     planned = {experiment.name: experiment for experiment in experiments(name, study)}
-    baseline = planned[baseline_name(list(planned.values()), study)]
+    baseline = planned[baseline_name(name, study, list(planned.values()))]
     choices = {f"{key}={value}" for key, value in study.baseline.items()}
     assert choices <= set(baseline.overrides)
+
+
+CELLS = [{"optimizer": "adam", "clipping": ["norm", "none"]}, {"optimizer": "sgd"}]
+
+
+def test_the_baseline_has_the_settings_that_all_experiments_have():
+    study = Study(overrides=[], cells=CELLS, baseline={"optimizer": "adam", "clipping": "none"})
+    for settings, expected in (
+        ([], "own-adam-none-seed0"),
+        (["clipping=value"], "own-adam-value-seed0"),
+        (["optimizer=sgd"], "own-sgd-none-seed0"),
+    ):
+        planned = experiments("own", study, 1, settings)
+        assert baseline_name("own", study, planned, settings) == expected
+
+
+def test_a_baseline_that_is_no_experiment_is_refused_before_any_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_study(tmp_path, {"overrides": [], "cells": CELLS, "baseline": {"optimizer": "adm"}})
+    monkeypatch.setattr("sys.argv", ["study", "own"])
+    monkeypatch.setattr("studies.study.check_repository", lambda *_, **__: None)
+    monkeypatch.setattr("studies.study.run_experiments", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(InputError) as caught:
+        main()
+    assert str(caught.value) == (
+        "conf/study/own.yaml, baseline: none of the experiments has optimizer=adm; "
+        "name the values of a cell"
+    )
+
+
+def write_study(root: Path, content: dict) -> None:
+    """Writes the study `own`."""
+    folder = root / "conf" / "study"
+    folder.mkdir(parents=True)
+    write_yaml(folder / "own.yaml", content)
+
+
+def test_the_values_of_a_cell_reach_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = '/data/my "live" songs, 2024'
+    cell = {
+        "music": "folder",
+        "music.path": path,
+        "music.validation_tracks": None,
+        "svoice.group_norm": [True, False],
+        "optimizer.svoice.lr": [1, 1e-5],
+    }
+    baseline = {"svoice.group_norm": False, "optimizer.svoice.lr": 1, "music.path": path}
+    write_study(tmp_path, {"overrides": [], "cells": [cell], "baseline": baseline})
+    study = read_study("own")
+    planned = experiments("own", study)
+    assert [experiment.overrides[-3:] for experiment in planned] == [
+        ["optimizer.svoice.lr=1", "svoice.group_norm=true", "seed=0"],
+        ["optimizer.svoice.lr=1", "svoice.group_norm=false", "seed=0"],
+        ["optimizer.svoice.lr=1e-05", "svoice.group_norm=true", "seed=0"],
+        ["optimizer.svoice.lr=1e-05", "svoice.group_norm=false", "seed=0"],
+    ]
+    values = [composed(*experiment.overrides) for experiment in planned]
+    assert {value["music"]["path"] for value in values} == {path}
+    assert {value["music"]["validation_tracks"] for value in values} == {None}
+    assert [value["svoice"]["group_norm"] for value in values] == [True, False, True, False]
+    assert [value["optimizer"]["svoice"]["lr"] for value in values] == [1, 1, 1e-5, 1e-5]
+    assert baseline_name("own", study, planned) == planned[1].name
 
 
 def test_targets_are_stages():
@@ -103,7 +168,7 @@ def test_an_unknown_study_is_one_line():
     )
 
 
-COMPLETE = "overrides: []\ncells: []\nbaseline: {}\n"
+COMPLETE = "overrides: []\ncells: [{}]\nbaseline: {}\n"
 
 
 @pytest.mark.parametrize(
@@ -128,11 +193,36 @@ COMPLETE = "overrides: []\ncells: []\nbaseline: {}\n"
         (
             "overrides: []\ncells: [{optimizer: adam}, {optimizer: {name: sgd}}]\nbaseline: {}\n",
             ", cells.1.optimizer: found {'name': 'sgd'}, "
-            "expected text, a whole number, a number or a list",
+            "expected text, a whole number, a number, true or false or a list",
         ),
         (
             "overrides: []\ncells: [{optimizer: [adam, [sgd]]}]\nbaseline: {}\n",
-            ", cells.0.optimizer.1: found ['sgd'], expected text, a whole number or a number",
+            ", cells.0.optimizer.1: found ['sgd'], "
+            "expected text, a whole number, a number or true or false",
+        ),
+        (
+            "overrides: []\ncells: []\nbaseline: {}\n",
+            ", cells: found [], expected a list that is not empty",
+        ),
+        (
+            "overrides: []\ncells: [{optimizer: []}]\nbaseline: {}\n",
+            ", cells.0.optimizer: found [], expected text, a whole number, a number, true or false "
+            "or a list that is not empty",
+        ),
+        (
+            "overrides: [seed=1, 'optimizer=adam,sgd']\ncells: [{}]\nbaseline: {}\n",
+            ", overrides.1: optimizer=adam,sgd gives several values; give one; "
+            "if a comma is part of it, put it in quotes: 'optimizer=\"adam,sgd\"'",
+        ),
+        (
+            "overrides: []\ncells: [{}, {music path: /songs}]\nbaseline: {}\n",
+            ', cells.1: Hydra cannot read music path="/songs"; '
+            "put its value in quotes: 'music path=\"/songs\"'",
+        ),
+        (
+            "overrides: []\ncells: [{}]\nbaseline: {'': adam}\n",
+            ", baseline: '=\"adam\"' is not a setting; "
+            "write KEY=VALUE, a value with spaces in quotes: 'KEY=\"a b\"'",
         ),
         ("cells: [", ": is not valid YAML ("),
     ],

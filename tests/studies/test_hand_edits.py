@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from studies import hand_edits
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml, write_yaml
 
@@ -137,3 +138,37 @@ def test_a_file_that_is_not_yaml_is_reported(project):
         "params.yaml: the file is not valid YAML and is overwritten",
         "params.yaml: experiments are composed from conf/",
     ]
+
+
+@pytest.fixture
+def workspace(tmp_path, monkeypatch):
+    """A folder that is no repository, with a params.yaml and the note of a configuration."""
+    monkeypatch.setattr(hand_edits, "_reported", False)
+    write_yaml(tmp_path / "params.yaml", {"seed": 1, "steps": 3})
+    (tmp_path / hand_edits.COMPOSED).mkdir(parents=True)
+    (tmp_path / hand_edits.COMPOSED / "known.json").write_text('{"seed": 2, "steps": 3}')
+    return tmp_path
+
+
+def test_notes_that_another_process_removes_are_left_out(workspace, capsys):
+    notes = workspace / hand_edits.COMPOSED
+    (notes / "removed.json").symlink_to("nowhere")
+    (notes / "cut-short.json").write_text('{"seed"')
+    hand_edits.report_edits(workspace, {"seed": 2, "steps": 3})
+    assert capsys.readouterr().err.splitlines() == [
+        "params.yaml: seed is 1 here, but 2 in the experiment",
+        f"{HINT}use `-S seed=1` or change conf/",
+    ]
+    assert len(list(notes.glob("*.json"))) == 4
+
+
+def test_an_experiment_whose_configuration_cannot_be_noted_runs(workspace, capsys):
+    notes = workspace / hand_edits.COMPOSED
+    shutil.rmtree(notes)
+    notes.write_text("a file in the place of the folder")
+    for _ in range(2):
+        hand_edits.report_edits(workspace, {"seed": 1, "steps": 3})
+    assert capsys.readouterr().err == (
+        "params.yaml: .dvc/tmp/composed cannot be written (file exists); "
+        "later experiments may report edits that nobody made\n"
+    )

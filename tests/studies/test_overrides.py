@@ -8,7 +8,7 @@ from dvc.utils.hydra import compose_and_dump
 from dvc.utils.serialize import load_yaml
 
 from contract.errors import InputError
-from studies.overrides import check_choices, check_setting, quoted, split_settings
+from studies.overrides import check_choices, check_setting, quoted, setting, split_settings
 from tests.conftest import ROOT, shell_environment
 
 VALUES = [
@@ -26,6 +26,22 @@ def test_the_quoting_that_errors_advise_works(tmp_path, value):
     output, conf = tmp_path / "params.yaml", str(ROOT / "conf")
     compose_and_dump(output, conf, None, "config", str(tmp_path), ["music=folder", setting])
     assert load_yaml(output)["music"]["path"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *[(value, str(value)) for value in ("adam", "/my songs", "[a,b]", 3, 1e-5, "", "true")],
+        *[(True, "true"), (False, "false"), (None, "null"), ('"a, b"', '"a, b"')],
+        *[("a, b", '"a, b"'), ("/a=b", '"/a=b"'), ("/ä", '"/ä"'), ('a", b', r'"a\", b"')],
+        *[("a,\\", r'"a,\\"'), ("choice(a,b)", '"choice(a,b)"')],
+    ],
+)
+def test_a_value_is_quoted_only_if_hydra_reads_no_single_value_in_it(value, text):
+    assert setting("music.path", value, "FILE") == f"music.path={text}"
+    read = check_setting(f"music.path={text}").value()
+    if text == f'"{value!s}"' or not isinstance(value, str):
+        assert read == value and type(read) is type(value)
 
 
 @pytest.mark.parametrize("value", VALUES)

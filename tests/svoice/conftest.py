@@ -83,21 +83,26 @@ class Command:
 
     def start(self, *name_and_arguments):
         """Starts a command and does not wait for it."""
-        python, *arguments = self.arguments(*name_and_arguments)
+        _, *arguments = self.arguments(*name_and_arguments)
         # What PyTorch reads from the environment, it reads when it is imported.
         if "torch.distributed.run" in arguments or self.environment != self._usual_environment:
-            return subprocess.Popen(
-                [python, *arguments],
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+            return self.start_new_python(*name_and_arguments)
         return forked.Process(arguments, Path.cwd(), self.environment)
 
-    def run(self, *name_and_arguments):
-        """Runs a command to its end."""
-        with self.start(*name_and_arguments) as process:
+    def start_new_python(self, *name_and_arguments):
+        """Starts a command as `start` does, in a Python that has not imported any library yet."""
+        return subprocess.Popen(
+            self.arguments(*name_and_arguments),
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *name_and_arguments, new_python=False):
+        """Runs a command to its end, as `start` starts it, or in a new Python."""
+        start = self.start_new_python if new_python else self.start
+        with start(*name_and_arguments) as process:
             output, errors = process.communicate(timeout=300)
         return subprocess.CompletedProcess((), process.returncode, output, errors)
 

@@ -128,7 +128,7 @@ CASES = {
     ),
     "truncated in the header": (
         lambda name: replace_file(name, 2, cut_to(30)),
-        "changed.wav: cannot be read as audio (*); replace it by a WAV file",
+        "changed.wav: cannot be read as audio (*); replace it with a WAV file",
     ),
     "truncated in the samples": (
         lambda name: replace_file(name, 2, cut_to(6044)),
@@ -140,7 +140,7 @@ CASES = {
     ),
     "not audio": (
         lambda name: replace_file(name, 0, lambda path: path.write_text("speech")),
-        "changed.wav: cannot be read as audio (Format not recognised); replace it by a WAV file",
+        "changed.wav: cannot be read as audio (Format not recognised); replace it with a WAV file",
     ),
     "stereo": (
         lambda name: replace_file(
@@ -247,7 +247,13 @@ def test_the_command_prints_one_line(earlier, command):
         (
             "svoice",
             {"stride_seconds": 1e-5},
-            "svoice.stride_seconds: found 1e-05, expected at least one sample",
+            "svoice.stride_seconds: found 1e-05, expected at least one sample, at most 2147483647",
+        ),
+        (
+            "svoice",
+            {"segment_seconds": 0.0005},
+            "svoice.segment_seconds: found 0.0005, expected at least as long as svoice.L = 8 "
+            "samples",
         ),
         ("svoice", {"L": 7}, "svoice.L: found 7, expected a multiple of 2, at most 2147483647"),
         ("svoice", {"N": 36}, "svoice.N: found 36, expected a multiple of svoice.L = 8"),
@@ -278,8 +284,8 @@ def test_bad_configuration(earlier, group, values, expected):
     ("content", "expected"),
     [
         (None, "params.yaml: there is no such file; compose it from conf/"),
-        ("seed: [", "params.yaml: is not valid YAML (*)"),
-        ("seed: 2026-13-01", "params.yaml: is not valid YAML (*)"),
+        ("seed: [", "params.yaml: is not valid YAML (*); correct it"),
+        ("seed: 2026-13-01", "params.yaml: is not valid YAML (*); correct it"),
         ("", "params.yaml: has no key speech.speakers; compose it from conf/"),
         (
             "seed: 0\nspeech: {speakers: 2}",
@@ -352,16 +358,21 @@ def test_the_model_must_fit_the_data(tiny, key, value, expected):
     assert not Path("results").exists()
 
 
-def test_estimate_needs_a_name_for_each_mixture(tiny):
+@pytest.mark.parametrize("folder", ["another", "the same"])
+def test_estimate_needs_a_name_for_each_mixture(tiny, folder):
     path = Path("models/svoice/model.pt")
     path.parent.mkdir(parents=True)
     path.write_bytes(trained(tiny.params))
     row = first_row("test")
-    shutil.copy(row[0], Path(row[0]).name)
-    write_list("test", row, [Path(row[0]).name, *row[1:]])
+    name = Path(row[0]).name
+    if folder == "another":
+        shutil.copy(row[0], name)
+        write_list("test", row, [name, *row[1:]])
+    else:
+        write_list("test", row, row)
     assert refusal(estimate.main) == (
-        "ERROR: data/csv/speech/test.csv: has two mixtures of the same file name, "
-        f"{row[0]} and {Path(row[0]).name}; rename one of them"
+        f"ERROR: data/csv/speech/test.csv: lists the file {name} twice; "
+        "remove one of the two, or rename it"
     )
     assert not Path("results").exists()
 
@@ -374,7 +385,7 @@ def test_a_checkpoint_must_be_readable(tmp_path):
             checkpoint.load_checkpoint(path, {})
         assert str(refused.value) == (
             f"{path}: is not a file of PyTorch, or is damaged; "
-            "remove it, or replace it by a checkpoint of svoice.train"
+            "remove it, or replace it with a checkpoint of svoice.train"
         )
 
 

@@ -24,7 +24,7 @@ def params(tiny):
 
 
 # Without a compiler, the test below checks the error that a user gets. CI installs one.
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler, g++")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 def test_the_compiled_network_takes_the_same_steps(params):
     """Also with a smaller last batch. Validation is not compiled, as every utterance has its own
     length."""

@@ -15,7 +15,7 @@ from svoice.data import read_list
 from svoice.params import Params
 from svoice.training import make_network
 from svoice.validation import validate
-from tests.svoice.conftest import ADAM
+from tests.svoice.conftest import ADAM, EVERY_STEP, HOLD
 
 MODEL = Path("models/svoice/model.pt")
 RESULTS = Path("results/svoice")
@@ -120,20 +120,18 @@ def test_a_killed_training_resumes_in_another_number_of_processes(published, com
     train_once(command)
     expected = outcome()
     total = len(expected[0]["loss"])
-    every_step_trainer = command.every_step
-    for trainer, rows in (
-        (command.torchrun(2, every_step_trainer), total // 4),
-        (every_step_trainer, 2 * total // 3),
-    ):
-        command.trainer = trainer
+    for processes, rows in ((2, total // 4), (1, 2 * total // 3)):
+        # The training waits for its death a few steps later.
+        program = [sys.executable, "-c", HOLD.format(step=rows + 3) + EVERY_STEP]
+        command.trainer = command.torchrun(2, program) if processes == 2 else program
         with command.start("train") as process:
             steps = SCRATCH / "steps.csv"
             while not (steps.exists() and steps.read_bytes().count(b"\n") > rows):
-                assert process.poll() is None
+                assert process.poll() is None, process.communicate()
                 time.sleep(0.001)
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
             os.kill(int((children.split() or [process.pid])[-1]), signal.SIGKILL)
-            assert process.wait(60) != 0
+            assert process.wait(300) != 0
     command.trainer = command.torchrun(2)
     assert train_once(command).stdout.startswith("resuming after step ")
     assert_close(outcome(), expected)
@@ -159,7 +157,10 @@ def test_an_error_in_all_processes_is_printed_once(published, command):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_an_error_in_one_process_ends_all(published, command, rank):
-    """A file disappears for one process, as it does when the disk of one machine fails."""
+    """A file disappears for one process, as it does when the disk of one machine fails.
+
+    The other process would wait for it for half an hour, and the test waits for five minutes.
+    """
     listed = Path("data/csv/speech/train.csv")
     header, *rows = listed.read_text().splitlines()
     row = rows[0].split(",")
@@ -172,8 +173,6 @@ def test_an_error_in_one_process_ends_all(published, command, rank):
         "read('gone.wav' if hide and path == 'copy.wav' else path, start, length); train.main()"
     )
     command.trainer = command.torchrun(2, [sys.executable, "-c", program])
-    started = time.monotonic()
     line = refusal(command)
     assert line.startswith("ERROR: gone.wav: cannot be read as audio (")
-    assert line.endswith("); replace it by a WAV file")
-    assert time.monotonic() - started < 60
+    assert line.endswith("); replace it with a WAV file")

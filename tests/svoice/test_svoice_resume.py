@@ -1,8 +1,8 @@
 """A training that was killed and resumed ends like an uninterrupted one."""
 
 import random
+import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -32,8 +32,8 @@ def weights():
     return torch.load(MODEL, weights_only=True)["state_dict"]
 
 
-def train(command):
-    finished = command.run("train")
+def train(command, **how):
+    finished = command.run("train", **how)
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ""
     return finished.stdout
@@ -48,7 +48,7 @@ def train_under_fire(command, set_params, tiny, **groups):
     svoice = {**tiny.params["svoice"], "epochs": 3, "batch_size": 2}
     set_params(tiny, svoice=svoice, **groups)
     started = time.monotonic()
-    train(command)
+    train(command, new_python=True)
     duration = time.monotonic() - started
     expected, expected_weights = outcome(), weights()
     total = len(expected[0]) - 1
@@ -56,10 +56,10 @@ def train_under_fire(command, set_params, tiny, **groups):
     seed = random.randrange(1 << 32)
     print(f"the moments are drawn with the seed {seed}")
     moments = random.Random(seed)
-    # Two kills are at any time, mostly while the process starts. The others are later and later in
-    # the training.
+    # Two kills are at any time, mostly while Python starts. The others are later and later in the
+    # training.
     for _ in range(2):
-        with command.start("train") as process:
+        with command.start_new_python("train") as process:
             time.sleep(moments.uniform(0, duration / 3))
             process.kill()
         assert process.returncode == -9
@@ -88,17 +88,60 @@ def test_checkpoints_at_every_step(tiny, command, set_params):
     train_under_fire(command, set_params, tiny, optimizer=ADAM, schedule=COSINE)
 
 
+# A training with a clock of its own: a step takes 1 s, a row of steps.csv 10 s, and a checkpoint
+# 100 s. It prints after which steps it has saved a checkpoint.
+TIMED = """
+from svoice import checkpoint, records, stepper, train, training
+
+seconds = 0
+
+def lasting(function, duration):
+    def timed(*arguments, **values):
+        global seconds
+        seconds += duration
+        return function(*arguments, **values)
+    return timed
+
+def save(path, configuration, state):
+    print("saved after step", state["step"])
+
+training.perf_counter = lambda: seconds
+training.CHECKPOINT_SECONDS = 40
+stepper.Stepper.step = lasting(stepper.Stepper.step, 1)
+records.Records.step = lasting(records.Records.step, 10)
+checkpoint.save_checkpoint = lasting(save, 100)
+train.main()
+"""
+
+
 def test_checkpoints_by_time(tiny, command, set_params):
     """A checkpoint is saved within an epoch when it is time, and not before."""
-    command.trainer = [part.replace("= 0", "= 0.3") for part in command.every_step]
+    command.trainer = [sys.executable, "-c", TIMED]
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 2, "batch_size": 1})
-    saved = set()
-    with command.start("train") as process:
-        while process.poll() is None:
-            with suppress(FileNotFoundError):
-                saved.add((SCRATCH / "checkpoint.pt").stat().st_mtime_ns)
-            time.sleep(0.001)
-    assert 2 < len(saved) < len(outcome()[0]) - 1
+    lines = train(command).splitlines()
+    steps = len(outcome()[0]) - 1
+    expected, last = [], 0
+    for step in range(1, steps + 1):
+        # The clock is read before the row is written, so 40 s have passed at the fifth step.
+        if step - last == 5:
+            expected.append(step)
+            last = step
+        if step in (steps // 2, steps):  # the end of an epoch
+            expected.append(step)
+            last = step
+    assert len(expected) > 6
+    saved = [line for line in lines if line.startswith("saved after step ")]
+    assert saved == [f"saved after step {step}" for step in expected]
+
+
+def test_the_seconds_of_a_step_are_its_own(tiny, command, set_params):
+    """Neither its row in the records nor a checkpoint counts in the step that follows."""
+    command.trainer = [sys.executable, "-c", TIMED]
+    set_params(tiny, svoice={**tiny.params["svoice"], "batch_size": 1})
+    train(command)
+    steps = (RESULTS / "steps.csv").read_text().splitlines()[1:]
+    assert len(steps) > 10
+    assert {line.rsplit(",", 1)[1] for line in steps} == {"1"}
 
 
 def test_a_training_that_was_killed_in_a_validation_resumes_with_it(tiny, command, set_params):

@@ -322,15 +322,15 @@ BAD = {
     ),
     "text": (
         lambda: Path("bad.wav").write_text("speech"),
-        "bad.wav: cannot be read as audio (Format not recognised); replace it by a WAV file",
+        "bad.wav: cannot be read as audio (Format not recognised); replace it with a WAV file",
     ),
     "cut in the header": (
         lambda: cut("bad.wav"),
-        "bad.wav: cannot be read as audio (*); replace it by a WAV file",
+        "bad.wav: cannot be read as audio (*); replace it with a WAV file",
     ),
     "cut in the samples": (
         lambda: cut("bad.flac"),
-        "bad.flac: cannot be read as audio (*); replace it by a WAV file",
+        "bad.flac: cannot be read as audio (*); replace it with a WAV file",
     ),
     "no samples": (
         lambda: recording("bad.wav", np.zeros(0)),

@@ -119,6 +119,15 @@ def test_a_training_writes_its_files(tiny, command, steps_per_epoch):
     assert re.fullmatch(r"[1-9]\d* x \S.*", summary["hardware"])
 
 
+def test_a_new_python_trains_without_a_word_on_stderr(tiny, command, set_params):
+    """It imports all libraries by itself; any of them may warn of something when it does."""
+    set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
+    finished = command.run("train", new_python=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert len(finished.stdout.splitlines()) == 1
+    assert files() == OUTPUTS
+
+
 def test_the_seed_determines_the_training(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
     train(command)
@@ -210,7 +219,7 @@ def small_disk(tmp_path):
             ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", folder], capture_output=True
         )
         if finished.returncode:
-            pytest.skip("mounting a small file system needs the privileges of root")
+            pytest.skip("needs root, to mount a small file system")
         mounted.append(folder)
 
     def unmount(folder):

@@ -105,7 +105,9 @@ def test_the_first_sample_that_is_not_finite_is_reported(song, value):
         return samples
 
     change(song.sources[2], spoil, "FLOAT")
-    line = f"bass.wav: has NaN or infinity at sample {BLOCK + 10}; {ANOTHER_COPY}"
+    line = (
+        f"bass.wav: has NaN or infinite samples, the first is sample {BLOCK + 10}; {ANOTHER_COPY}"
+    )
     assert faults(song, MUSIC) == ([line], [])
 
 
@@ -255,7 +257,7 @@ def test_every_bad_file_of_a_mixture_is_reported_once(song):
             "drums.wav: is cut short: it has 351844 bytes and its header says 352844; "
             f"{ANOTHER_COPY}",
             "bass.wav: found a sample rate of 22050 Hz, expected 44100 Hz",
-            f"other.wav: has NaN or infinity at sample 0; {ANOTHER_COPY}",
+            f"other.wav: has NaN or infinite samples, the first is sample 0; {ANOTHER_COPY}",
         ],
         [],
     )

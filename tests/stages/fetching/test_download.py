@@ -18,6 +18,7 @@ import pytest
 from contract.errors import InputError
 from stages.fetching import download, progress
 from tests.conftest import ROOT
+from tests.stages import patience
 from tests.stages.disks import grow, small_disk
 from tests.stages.server import Served, Server
 
@@ -77,13 +78,6 @@ def start(folder, command, **options):
         text=True,
         **options,
     )
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def interrupt(server, path, after):
@@ -402,7 +396,7 @@ def test_a_download_resumes_after_a_kill(server, tmp_path):
     command = download_command(server.url("f.zip"), md5(CONTENT))
     killed = start(tmp_path, command)
     parts = tmp_path.glob
-    wait_until(
+    patience.until(
         lambda: [p for p in parts("scratch/downloads/*/f.zip.part") if p.stat().st_size > 2e5]
     )
     killed.kill()
@@ -424,9 +418,9 @@ def test_of_two_downloads_at_once_one_fetches(server, tmp_path):
     server.files["f.zip"] = Served(CONTENT, before_gate=1000, gate=gate)
     command = download_command(server.url("f.zip"), md5(CONTENT))
     first = start(tmp_path, command)
-    wait_until(lambda: server.requests)
+    patience.until(lambda: server.requests)
     second = start(tmp_path, command)
-    message = second.stderr.readline()
+    message = patience.line(second.stderr)
     assert message == f"waiting for {server.url('f.zip')} in another process\n"
     gate.set()
     for done in (first, second):

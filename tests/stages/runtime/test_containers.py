@@ -31,8 +31,6 @@ from tests.stages.disks import small_disk
 from tests.stages.patience import SECONDS
 from tests.stages.workspaces import environment
 
-pytestmark = pytest.mark.docker
-
 
 @pytest.fixture(scope="module")
 def client():
@@ -156,7 +154,7 @@ def as_user(
 def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monkeypatch):
     """The caller is an ordinary user who may use the engine."""
     if os.geteuid() != 0:
-        pytest.skip("becoming another user needs root")
+        pytest.skip("needs root, to become another user")
     user, group = 12345, 23456
     (root.parent / "neighbour").write_text("secret")
     for folder in (root, *list(root.parents)[:3]):
@@ -194,7 +192,7 @@ def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monk
 
 def test_a_user_who_may_not_use_the_engine_gets_one_line(client):
     if os.geteuid() != 0:
-        pytest.skip("becoming another user needs root")
+        pytest.skip("needs root, to become another user")
 
     def connect() -> int:
         with engine.connected():
@@ -339,7 +337,7 @@ def test_a_container_that_somebody_kills_is_reported(root, client):
     container.kill()
     code, _, error = finish(process)
     assert code == 137
-    assert error == "ERROR: the test: its container was killed by SIGKILL\n"
+    assert error == "ERROR: the test: its container was killed by SIGKILL; repeat the command\n"
     assert containers_of(client, process) == []
 
 
@@ -352,7 +350,7 @@ def test_a_container_that_somebody_removes_is_reported(root, client):
     code, _, error = finish(process)
     assert (code, error) in [
         (1, "ERROR: the test: somebody removed its container; repeat the command\n"),
-        (137, "ERROR: the test: its container was killed by SIGKILL\n"),
+        (137, "ERROR: the test: its container was killed by SIGKILL; repeat the command\n"),
     ]
 
 
@@ -425,7 +423,7 @@ def run(
     return containers.run(client, image, command, "the test", DockerRuntime(**DEFAULT), gpus=[])
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace of processes")
 def test_launchers_of_the_same_number_leave_each_other_alone(root, client):
     """Each is the first process of a namespace of its own, where it does not see the other."""
     unshared = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -18,8 +18,6 @@ from stages.runtime.images import CPU_BASE
 from tests import docker_engine
 from tests.stages.workspaces import environment
 
-pytestmark = pytest.mark.docker
-
 
 @pytest.fixture(scope="module")
 def client():
@@ -136,7 +134,7 @@ HIDDEN = """
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounting /proc needs root")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount /proc")
 def test_a_launcher_that_cannot_be_seen_is_not_dead(client, make_container):
     """It belongs to another user, and /proc hides the processes of others."""
     container = make_container(engine.launcher())

@@ -31,8 +31,6 @@ from tests.stages.contained import DEFAULT
 from tests.stages.patience import SECONDS, line
 from tests.stages.workspaces import environment
 
-pytestmark = pytest.mark.docker
-
 RUNTIME = DockerRuntime(**DEFAULT)
 SMALL = "six==1.17.0  # via nothing\ntomli==2.5.0 ; python_full_version < '3.0'\n"
 

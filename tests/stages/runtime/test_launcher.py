@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.conftest import ROOT
+from tests.stages.patience import SECONDS
 
 
 def run_locally(
@@ -20,7 +21,7 @@ def run_locally(
         f"sys.exit(run_locally({list(command)}, 'trainer', runtime, {list(uuids)}))"
     )
     return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
     )
 
 
@@ -37,4 +38,11 @@ def test_a_trainer_sees_the_gpus_that_were_reserved_for_it():
 def test_a_killed_trainer_is_reported():
     done = run_locally(["sh", "-c", "kill -9 $$"])
     assert done.returncode == 128 + 9
-    assert done.stderr == "ERROR: trainer: was killed by SIGKILL (out of memory?)\n"
+    remedy = "if memory ran out, reduce the batch size; otherwise repeat the command"
+    assert done.stderr == f"ERROR: trainer: was killed by SIGKILL; {remedy}\n"
+
+
+def test_a_signal_without_a_name_is_reported_by_its_number():
+    done = run_locally(["sh", "-c", "kill -40 $$"])
+    assert done.returncode == 128 + 40
+    assert done.stderr == "ERROR: trainer: was killed by signal 40; repeat the command\n"
