@@ -1,4 +1,4 @@
-# `make repro` runs everything on the embedded data; `make test` tests every environment.
+# `make repro` runs the pipeline on the default data; `make test` tests every environment.
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
@@ -6,61 +6,82 @@ SHELL := bash
 
 VENVS := pipeline spleeter svoice
 BIN := $(CURDIR)/.venv/pipeline/bin
-# Stage commands say `python`: inside a target it is the pipeline's.
+# The stages' commands say `python`. In a target that is the pipeline's.
 export PATH := $(BIN):$(PATH)
 TEST_DATA := scratch/test-data
 RUNTIME ?= local
 NAME ?= mini
 SEEDS ?= 1
 JOBS ?= 1
-OUT ?= reports/comparison.html
+PAGE ?= results/report.html
+
+ifeq ($(filter local docker,$(RUNTIME)),)
+$(error RUNTIME: found $(RUNTIME), expected local or docker)
+endif
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro study report test test-data setup installed system git base-image lint format lock clean
+.PHONY: help repro study report screenshots test test-data setup installed system git base-image lint format lock clean
 
-# One process at a time in what follows it on the line, and in what make starts there. The kernel
-# lets go of the lock when the shell ends, however it does.
+# Lets one process at a time run what follows on the line. The kernel releases the lock when the shell
+# and what it started have ended, however they end.
 LOCKED = mkdir -p .venv; exec 9>.venv/setup.lock; \
 	flock --nonblock 9 || { echo "Waiting for the set-up in another process"; flock 9; }
 
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: setup ## set up, run the pipeline, print the scores (RUNTIME=docker: train in containers)
 	$(REPRO_$(RUNTIME))
-	python -m metrics.table
+	python -m report.table
 
 REPRO_local := dvc repro
 define REPRO_docker
-python -m stages.base_image --is-there || $(MAKE) base-image
+python -m stages.runtime.base_image --is-there || $(MAKE) base-image
 	dvc exp run -S runtime=docker
 endef
 
-# A text as it stands, for the shell.
+# Quotes a text for the shell.
 quoted = '$(subst ','\'',$(1))'
 
-study: setup ## run a study of conf/study (NAME=mini, SEEDS=3, JOBS=2) and write its report
-	python -m stages.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
+study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 SET='svoice.epochs=8 svoice.N=32')
+	python -m studies.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
-report: setup ## a page about any experiments or commits (REVS='adam sgd', BASELINE=adam)
-	python -m metrics.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) --out $(call quoted,$(value OUT))
+report: setup ## write a page about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
+	python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT)))
 
-TESTS_pipeline := tests/stages tests/metrics tests/pipeline
-TESTS_svoice := tests/svoice
-TESTS_spleeter := tests/spleeter_mod
-test: test-data ## set up, run every environment's tests
-	@failed=""; \
-	$(foreach name,$(VENVS),.venv/$(name)/bin/python -m pytest $(TESTS_$(name)) || failed="$$failed $(name)";) \
-	if [ -n "$$failed" ]; then echo "ERROR: tests failed in:$$failed" >&2; exit 1; fi
+screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/mini.html); needs a Chromium
+	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
-test-data: setup ## make the data the tests share
+# The suites run side by side, each in its environment. Those of tests/pipeline mostly wait for DVC's
+# workers, and leave cores free. All that needs Docker is one suite: its tests remove containers. The
+# contract is tested in all environments, except what needs libraries that only the pipeline has.
+SUITES := pipeline queue containers spleeter svoice units
+TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
+TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
+TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
+TESTS_pipeline := .venv/pipeline tests/pipeline --ignore-glob *_contained_pipeline.py --ignore-glob *_queue.py --ignore-glob *_clones.py --ignore-glob *_menu.py
+TESTS_svoice := .venv/svoice tests/svoice tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
+TESTS_spleeter := .venv/spleeter tests/spleeter_mod tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
+LOGS := scratch/test-logs
+test: test-data ## set up, run every suite of tests, say what was skipped
+	@rm -rf $(LOGS); mkdir -p $(LOGS); code=0; \
+	$(MAKE) --no-print-directory --keep-going --jobs=$(words $(SUITES)) $(SUITES:%=test-%) || code=$$?; \
+	echo; grep -hE '^=+ .*(passed|failed|error).* =+$$' $(LOGS)/*.log || true; \
+	echo "Skipped:"; grep -hE '^SKIPPED' $(LOGS)/*.log || echo "nothing"; \
+	exit $$code
+
+# Prints a suite's output as it comes, each line after the suite's name.
+$(SUITES:%=test-%): test-%:
+	@set -- $(TESTS_$*); $$1/bin/python -m pytest -o cache_dir=.pytest_cache/$* "$${@:2}" 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$* | /'
+
+test-data: setup ## make the data that the tests share
 	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
 
-# By the pipeline's own stages.
-$(TEST_DATA)/.made: $(wildcard stages/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
+# Made by the pipeline's own stages.
+$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 
@@ -69,13 +90,13 @@ setup: ## install what is missing
 
 installed: system $(VENVS:%=.venv/%/requirements.sha256) git
 
-# DVC asks for a Git repository, which an archive of the files is not.
+# DVC expects a Git repository, which an unpacked archive of the files is not.
 git:
 	@if [ -e .git ]; then \
 		! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm; \
 	else \
 		grep -qs no_scm .dvc/config.local || dvc config --local core.no_scm true; \
-		echo "This folder is not a Git repository: the pipeline runs, experiments and studies need one."; \
+		echo "This folder is not a Git repository: the pipeline runs, but experiments and studies need one."; \
 		echo "To make it one: git init && git add --all && git commit -m 'The start' && make setup"; \
 	fi
 
@@ -86,10 +107,10 @@ git:
 	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
 	sha256sum < $< | cut -d' ' -f1 > $@
 
-# Installs the system's packages named in $$missing.
+# Installs the system packages that $$missing names.
 INSTALL = [ -n "$$missing" ] || exit 0; \
 	if ! command -v apt-get >/dev/null; then \
-		echo "ERROR: not installed:$$missing; install with your system's package manager" >&2; exit 1; fi; \
+		echo "ERROR: not installed:$$missing; install them with your system's package manager" >&2; exit 1; fi; \
 	if [ "$$(id -u)" = 0 ]; then sudo=""; elif sudo -n true 2>/dev/null; then sudo="sudo"; else \
 		echo "ERROR: not installed:$$missing; run: sudo apt-get install$$missing" >&2; exit 1; fi; \
 	echo "Installing$$missing"; \
@@ -97,28 +118,28 @@ INSTALL = [ -n "$$missing" ] || exit 0; \
 	DEBIAN_FRONTEND=noninteractive $$sudo apt-get -o DPkg::Lock::Timeout=600 install -y -qq \
 		--no-install-recommends $$missing >/dev/null
 
-# Python is checked before anything else, then the system's packages.
+# Checks Python before anything else, then the system's packages.
 system:
 	@if [ -z "$(PYTHON)" ]; then \
-		echo "ERROR: Python: found $$(python3 --version 2>&1 || true), expected 3.10 or 3.11 (name one with PYTHON=...)" >&2; exit 1; fi; \
+		echo "ERROR: Python: found $$(python3 --version 2>&1 || true), expected 3.10 or 3.11; name one with PYTHON=..." >&2; exit 1; fi; \
 	missing=""; \
 	command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null || missing="$$missing ffmpeg"; \
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	$(INSTALL)
 
-base-image: setup ## make the images' base for machines without GPUs
+base-image: setup ## make the base of the images for machines without GPUs, on Debian 12 or Ubuntu 22.04
 	@missing=""; command -v debootstrap >/dev/null || missing=" debootstrap"; $(INSTALL)
-	python -m stages.base_image
+	python -m stages.runtime.base_image
 
 lint: setup ## check style
 	ruff check .
 	ruff format --check .
 
-format: setup ## mend style
+format: setup ## correct style
 	ruff check --fix .
 	ruff format .
 
-# torch's wheel pins its CUDA libraries itself: see svoice.in. Images that hold its CUDA build take
+# torch's wheel pins its CUDA libraries itself (see svoice.in). Images with its CUDA build install
 # them from svoice-cuda.txt.
 CUDA := ^(nvidia-|cuda-|triton)
 lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and 3.11
@@ -132,6 +153,6 @@ lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and
 		rm docker/requirements/$$name.new; \
 	done
 
-clean: ## remove unfinished training and caches of the tools (results and data stay)
-	rm -rf scratch .pytest_cache .ruff_cache
+clean: ## remove scratch/ (unfinished trainings, partial downloads, a fetched LibriSpeech, spectrograms, the tests' data and output) and the tools' caches
+	rm -rf scratch .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

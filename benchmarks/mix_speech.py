@@ -1,34 +1,39 @@
-"""Mixtures per second of mix_speech, against a plain loop over the same operations.
+"""Mixtures per second of mix_speech, compared with a plain loop over the same operations.
 
     .venv/pipeline/bin/python -m benchmarks.mix_speech
 
-Recipes like WSJ0-2mix's over a stand-in corpus, both made for it: noise and tones of 2 to 8 s as
-16 kHz WAV. `loop` reads, resamples, mixes and writes one mixture after the other in one process;
-`loops` is as many such processes as there are cores, with a share of the mixtures each: what this
-machine can give at the moment. `mix_speech` is the stage as DVC runs it, with all its checks and
-what it notes for a resume, after Python has started. `ratio` is against `loop` over as many
-mixtures. They take turns, and the fastest of each counts; the files of all three are compared.
+The recipes are like those of WSJ0-2mix, over a stand-in corpus of noise and tones: WAV of 16 kHz,
+2 to 8 s long. `loop` reads, resamples, mixes and writes one mixture after the other in one process.
+`loops` is one such process per core, each with a share of the mixtures, and shows what this machine
+can do at the moment. `mix_speech` is the stage as DVC runs it, with all its checks and its journal,
+without the start of Python. `ratio` is the speed relative to `loop` over the same number of
+mixtures. The three take turns, and the fastest time of each counts. Their files are compared.
 """
+
+from __future__ import annotations
 
 import multiprocessing
 import os
 import random
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from time import perf_counter
+from typing import Any
 
 import soundfile
 from scipy.signal import resample_poly
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
+from contract.params import Mixtures, WSJ0Mix
+from contract.sources import MIXTURE, speaker
 from metrics.workers import cores
-from stages import mix_speech
-from stages.audio import write_pcm16
-from stages.corpus import find, write_index
-from stages.params import Mixtures, WSJ0Mix
-from stages.recipes import draw_recipes, utterances_of, write_levels, write_recipes
-from stages.wsj0mix import SPLITS, list_name, mix, read_levels, read_recipes, split_folder
+from stages.datasets.audio import write_pcm16
+from stages.datasets.corpus import find_utterances, write_index
+from stages.datasets.mixing import make_mixtures
+from stages.datasets.recipes import draw_recipes, utterances_of, write_levels, write_recipes
+from stages.datasets.wsj0mix import SPLITS, list_name, mix, read_levels, read_recipes, split_folder
 from tests.stages import standin
 
 SPEAKERS, UTTERANCES = 20, 10  # of the corpus, and of each speaker
@@ -36,8 +41,15 @@ SAMPLE_RATE = 8000
 TURNS = 3
 
 
-def prepare(mixtures):
-    """Fills the working directory. → the settings of speech"""
+def prepare(mixtures: int) -> WSJ0Mix:
+    """Makes the corpus and the recipes in the working directory.
+
+    Args:
+        mixtures: the number of mixtures.
+
+    Returns:
+        The settings of the data set.
+    """
     pool = {
         f"{speaker:03d}": [
             PurePosixPath(f"wsj0/si_tr_s/{speaker:03d}/{speaker:03d}{n:05d}.wav")
@@ -57,12 +69,18 @@ def prepare(mixtures):
     Path("index").mkdir(exist_ok=True)
     write_recipes(drawn, 2, lists)
     write_levels(Path("corpus"), utterances_of(drawn), lists)
-    write_index(find(Path("corpus"), utterances_of(drawn)), Path("index"))
+    write_index(find_utterances(Path("corpus"), utterances_of(drawn)), Path("index"))
     settings = {"name": "wsj0_2mix", "speakers": 2, "sample_rate": SAMPLE_RATE, "mode": "min"}
     return WSJ0Mix(**settings, corpus=str(Path("corpus").absolute()), lists=None, url="")
 
 
-def loop(target, share=slice(None)):
+def loop(target: Path, share: slice = slice(None)) -> None:
+    """Makes mixtures one after the other.
+
+    Args:
+        target: the folder for the mixtures.
+        share: the part of each recipe list to mix.
+    """
     levels = read_levels(Path("recipes/activlev.txt"))
     for split in SPLITS:
         folder = split_folder(target, SAMPLE_RATE, "min", split)
@@ -73,12 +91,17 @@ def loop(target, share=slice(None)):
                 sources.append(resample_poly(samples, SAMPLE_RATE, rate))
             level = [levels[name.stem] for name in recipe.sources]
             mixture, scaled = mix(sources, level, [float(snr) for snr in recipe.snrs], "min")
-            write_pcm16(folder / "mix" / recipe.name, mixture, SAMPLE_RATE)
+            write_pcm16(folder / MIXTURE / recipe.name, mixture, SAMPLE_RATE)
             for number, source in enumerate(scaled, 1):
-                write_pcm16(folder / f"s{number}" / recipe.name, source, SAMPLE_RATE)
+                write_pcm16(folder / speaker(number) / recipe.name, source, SAMPLE_RATE)
 
 
-def loops(target):
+def loops(target: Path) -> None:
+    """Makes all mixtures in one process per core.
+
+    Args:
+        target: the folder for the mixtures.
+    """
     fork = multiprocessing.get_context("fork")
     shares = [slice(number, None, cores()) for number in range(cores())]
     processes = [fork.Process(target=loop, args=(target, share)) for share in shares]
@@ -88,32 +111,42 @@ def loops(target):
         process.join()
 
 
-def content(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.wav")}
+def content(folder: Path) -> dict[Path, bytes]:
+    """Returns all WAV files in a folder, by their paths in it."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.wav")}
 
 
-def timed(function, *arguments):
+def timed(function: Callable[..., object], *arguments: Any) -> float:
+    """Calls a function, and returns the seconds that it takes."""
     started = perf_counter()
     function(*arguments)
     return perf_counter() - started
 
 
-def measure(speech):
-    """→ seconds of each, the least of some that take turns"""
-    seconds = {name: [] for name in ("loop", "loops", "mix_speech")}
+def measure(speech: WSJ0Mix) -> dict[str, float]:
+    """Measures the three ways in turns.
+
+    Args:
+        speech: the settings of the data set.
+
+    Returns:
+        The fewest seconds of each.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in ("loop", "loops", "mix_speech")}
     for _ in range(TURNS):
         seconds["loop"].append(timed(loop, Path("loop")))
         seconds["loops"].append(timed(loops, Path("loops")))
         arguments = speech, Path("index"), Path("recipes"), Path("mix_speech")
-        seconds["mix_speech"].append(timed(mix_speech.make, *arguments))
-        made = [content(Path(name)) for name in seconds]
-        assert made[0] == made[1] == made[2]
+        seconds["mix_speech"].append(timed(make_mixtures, *arguments))
+        contents = [content(Path(name)) for name in seconds]
+        assert contents[0] == contents[1] == contents[2]
         for name in seconds:
             shutil.rmtree(name)
-    return {name: min(some) for name, some in seconds.items()}
+    return {name: min(turns) for name, turns in seconds.items()}
 
 
-def main():
+def main() -> None:
+    """Prints a line for each way, for N and 2 N mixtures."""
     parser = Parser(__doc__)
     parser.add_argument("--mixtures", type=int, default=1000, help="N; 2 N are measured as well")
     options = parser.parse_args()

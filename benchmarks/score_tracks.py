@@ -2,11 +2,14 @@
 
     .venv/pipeline/bin/python -m benchmarks.score_tracks
 
-The tracks are made for it from the embedded song: four stereo stems, each second of each stem from
-another place and with another gain, and estimates that leak and hiss. The stage runs as DVC runs
-it, its start included; `one worker` is the stage on one core. Then it is killed halfway and started
-again, and one track is spoilt. All files are compared byte by byte.
+The tracks are made from the embedded song: four stereo stems, each second of each stem from another
+place and with another gain, and estimates with leakage and noise. The stage is started as DVC
+starts it, which is part of the time; `one worker` is the stage on one core. Then the stage is
+killed halfway and started again, and at last one track is damaged. All files are compared byte by
+byte.
 """
+
+from __future__ import annotations
 
 import os
 import shutil
@@ -20,120 +23,138 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
+from contract.layout import ESTIMATES, MUSEVAL, MUSIC, MUSIC_TEST, PARAMS, SCRATCH, SPLEETER_RESULTS
+from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
 from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-EMBEDDED = ROOT / "scratch" / "test-data" / "data" / "music" / "test"
-TARGETS = ("vocals", "drums", "bass", "other")
-RESULTS = Path("results/spleeter")
-KEPT = Path("scratch/evaluate_spleeter")
+EMBEDDED = ROOT / SCRATCH / "test-data" / MUSIC / "test"
+KEPT_SCORES = Path(SCRATCH, "evaluate_spleeter")
 
 
-def make(tracks: int, seconds: int) -> None:
-    """Fills the working directory."""
+def make_tracks(tracks: int, seconds: int) -> None:
+    """Fills the working directory with tracks and estimates, their list, and params.yaml.
+
+    Args:
+        tracks: how many.
+        seconds: the length of each.
+    """
     (song,) = EMBEDDED.iterdir()
-    stems = {target: soundfile.read(song / f"{target}.wav") for target in TARGETS}
+    stems = {target: soundfile.read(song / f"{target}.wav") for target in STEMS}
     rate = stems["vocals"][1]
     rng = np.random.default_rng(0)
     rows = []
     for number in range(tracks):
         name = f"Track {number:02d}"
-        references = np.stack([_spread(stems[t][0], rate, seconds, rng) for t in TARGETS])
+        references = np.stack([_shuffled(stems[target][0], rate, seconds, rng) for target in STEMS])
         mixture = references.sum(axis=0)
-        row = {"mix_path": _write(Path("songs", name, "mixture.wav"), mixture, rate)}
-        for target, reference in zip(TARGETS, references, strict=True):
-            row[f"{target}_path"] = _write(Path("songs", name, f"{target}.wav"), reference, rate)
-            hiss = 0.003 * rng.normal(size=mixture.shape)
-            path = RESULTS / "estimates" / name / f"{target}.wav"
-            _write(path, 0.9 * reference + 0.1 * mixture + hiss, rate)
-        rows.append({**row, "duration": seconds})
-    Path("data/csv/music").mkdir(parents=True)
-    pd.DataFrame(rows).to_csv("data/csv/music/test.csv", index=False)
-    shutil.copyfile(ROOT / "params.yaml", "params.yaml")
+        row = {MIXTURE_PATH: _write(Path("songs", name, "mixture.wav"), mixture, rate)}
+        for target, reference in zip(STEMS, references, strict=True):
+            path = Path("songs", name, f"{target}.wav")
+            row[path_column(target)] = _write(path, reference, rate)
+            noise = 0.003 * rng.normal(size=mixture.shape)
+            path = SPLEETER_RESULTS / ESTIMATES / name / f"{target}.wav"
+            _write(path, 0.9 * reference + 0.1 * mixture + noise, rate)
+        rows.append({**row, DURATION: seconds})
+    MUSIC_TEST.parent.mkdir(parents=True)
+    pd.DataFrame(rows).to_csv(MUSIC_TEST, index=False)
+    shutil.copyfile(ROOT / PARAMS, PARAMS)
 
 
-def _spread(stem, rate, seconds, rng):
-    """Seconds of a stem (samples, 2), each from another place and with another gain."""
+def _shuffled(stem: np.ndarray, rate: int, seconds: int, rng: np.random.Generator) -> np.ndarray:
+    """Returns seconds of a stem, `(samples, channels)`, each from another place and with another
+    gain."""
     starts = rng.integers(0, len(stem) - rate, seconds)
-    return np.concatenate([rng.uniform(0.1, 0.4) * stem[s : s + rate] for s in starts])
+    return np.concatenate([rng.uniform(0.1, 0.4) * stem[start : start + rate] for start in starts])
 
 
-def _write(path: Path, samples, rate) -> str:
+def _write(path: Path, samples: np.ndarray, rate: int) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, subtype="PCM_16")
     return str(path)
 
 
-def stage(cores: int | None = None) -> list[str]:
-    limited = ["taskset", "--cpu-list", _first(cores)] if cores else []
-    return [*limited, sys.executable, "-m", "stages.evaluate_spleeter"]
+def stage_command(cores: int | None = None) -> list[str]:
+    """Returns the command of the stage, on the first `cores` cores or, if that is None, on all."""
+    stage = [sys.executable, "-m", "stages.evaluate_spleeter"]
+    if cores is None:
+        return stage
+    first_cores = sorted(os.sched_getaffinity(0))[:cores]
+    return ["taskset", "--cpu-list", ",".join(map(str, first_cores)), *stage]
 
 
-def _first(cores: int) -> str:
-    return ",".join(map(str, sorted(os.sched_getaffinity(0))[:cores]))
-
-
-def run(cores: int | None = None) -> tuple[subprocess.CompletedProcess, float]:
+def run_stage(cores: int | None = None) -> tuple[subprocess.CompletedProcess[str], float]:
+    """Runs the stage. Returns its process and the seconds that it took."""
     started = time.perf_counter()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(stage(cores), env=environment, capture_output=True, text=True)
-    return done, time.perf_counter() - started
+    process = subprocess.run(stage_command(cores), env=environment, capture_output=True, text=True)
+    return process, time.perf_counter() - started
 
 
-def written() -> dict[str, bytes]:
-    files = [*RESULTS.glob("scores.*"), *RESULTS.glob("museval/**/*.json")]
+def written_files() -> dict[str, bytes]:
+    """Returns the files that the stage has written, by path."""
+    files = [*SPLEETER_RESULTS.glob("scores.*"), *SPLEETER_RESULTS.glob(f"{MUSEVAL}/**/*.json")]
     return {str(path): path.read_bytes() for path in files}
 
 
-def killed_halfway(tracks: int) -> int:
-    """→ how many tracks were finished."""
+def kill_halfway(tracks: int) -> int:
+    """Starts the stage and kills it when half of the tracks are scored.
+
+    Returns:
+        How many tracks were scored.
+    """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(stage(), env=environment, stderr=subprocess.DEVNULL)
-    while len(list(KEPT.glob("*.json"))) < tracks // 2 and process.poll() is None:
+    process = subprocess.Popen(stage_command(), env=environment, stderr=subprocess.DEVNULL)
+    while len(list(KEPT_SCORES.glob("*.json"))) < tracks // 2 and process.poll() is None:
         time.sleep(0.05)
     process.kill()
     process.wait()
     time.sleep(2)  # until its workers have ended too
-    return len(list(KEPT.glob("*.json")))
+    return len(list(KEPT_SCORES.glob("*.json")))
 
 
-def said(done: subprocess.CompletedProcess) -> str:
+def messages(process: subprocess.CompletedProcess[str]) -> str:
+    """Returns the stage's errors, and its lines about scores that are kept."""
     words = ("ERROR: ", "scored before", "kept for the next run")
-    lines = done.stderr.splitlines()
+    lines = process.stderr.splitlines()
     return "; ".join(line for line in lines if any(word in line for word in words))
 
 
 def main() -> None:
+    """Prints a line for each run of the stage."""
     parser = Parser(__doc__)
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=30)
     options = parser.parse_args()
-    rules = read_yaml(ROOT / "params.yaml")["evaluation"]
-    print(f"{options.tracks} tracks of {options.seconds} s, frames of {rules['window_seconds']} s")
+    evaluation = read_yaml(ROOT / PARAMS)["evaluation"]
+    frame = f"frames of {evaluation['window_seconds']} s"
+    print(f"{options.tracks} tracks of {options.seconds} s, {frame}")
     with tempfile.TemporaryDirectory(prefix="score_tracks") as folder:
         os.chdir(folder)
-        make(options.tracks, options.seconds)
+        make_tracks(options.tracks, options.seconds)
 
-        _, one = run(cores=1)
-        expected = written()
-        print(f"one worker              {one:7.1f} s  {len(expected)} files")
-        shutil.rmtree(RESULTS / "museval")
-        _, all_cores = run()
-        print(f"{len(os.sched_getaffinity(0))} workers               {all_cores:7.1f} s", end="  ")
-        print(f"{one / all_cores:.2f} times as fast, same bytes: {written() == expected}")
+        _, one_worker = run_stage(cores=1)
+        expected = written_files()
+        print(f"one worker              {one_worker:7.1f} s  {len(expected)} files")
+        shutil.rmtree(SPLEETER_RESULTS / MUSEVAL)
+        _, all_workers = run_stage()
+        workers = len(os.sched_getaffinity(0))
+        print(f"{workers} workers               {all_workers:7.1f} s", end="  ")
+        same = written_files() == expected
+        print(f"{one_worker / all_workers:.2f} times as fast, same bytes: {same}")
 
-        shutil.rmtree(RESULTS / "museval")
-        finished = killed_halfway(options.tracks)
-        done, rest = run()
-        print(f"killed after {finished:<3} tracks  {rest:7.1f} s", end="  ")
-        print(f"same bytes: {written() == expected}; {said(done)}")
+        shutil.rmtree(SPLEETER_RESULTS / MUSEVAL)
+        scored = kill_halfway(options.tracks)
+        process, rest = run_stage()
+        print(f"killed after {scored:<3} tracks  {rest:7.1f} s", end="  ")
+        print(f"same bytes: {written_files() == expected}; {messages(process)}")
 
-        shutil.rmtree(RESULTS / "museval")
-        spoilt = RESULTS / "estimates" / "Track 01" / "drums.wav"
-        spoilt.write_bytes(spoilt.read_bytes()[:100_000])
-        done, _ = run()
-        print(f"one spoilt              exit code {done.returncode}: {said(done)}")
+        shutil.rmtree(SPLEETER_RESULTS / MUSEVAL)
+        damaged = SPLEETER_RESULTS / ESTIMATES / "Track 01" / "drums.wav"
+        damaged.write_bytes(damaged.read_bytes()[:100_000])
+        process, _ = run_stage()
+        print(f"one damaged             exit code {process.returncode}: {messages(process)}")
 
 
 if __name__ == "__main__":

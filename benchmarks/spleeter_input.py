@@ -2,12 +2,15 @@
 
     .venv/spleeter/bin/python -m benchmarks.spleeter_input
 
-The songs are generated in MUSDB18-HQ's layout and removed at the end. Each pipeline runs in a
-process of its own, TensorFlow's start not counted, at the sizes of Spleeter's musdb.json: one chunk
-of 20 s of every song, five files each. Stock reads them through ffmpeg; ours hashes all songs, too,
-to find the cache again by their content. `difference` is the largest one between the two's
-magnitude spectrograms before they are reduced to 8 bits, relative to the largest magnitude.
+The songs are generated in the layout of MUSDB18-HQ, and removed at the end. Each pipeline runs in a
+process of its own, with the sizes of Spleeter's musdb.json: one chunk of 20 s of every song, and
+five files for each song. The start of TensorFlow is not counted. Stock Spleeter reads the files
+through ffmpeg. Ours also hashes all songs, because it finds a cache by their content. `difference`
+is the largest difference between the magnitude spectrograms of the two before they are reduced to
+8 bits, relative to the largest magnitude.
 """
+
+from __future__ import annotations
 
 import argparse
 import csv
@@ -16,22 +19,38 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soundfile
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
+from contract.layout import list_file
+from contract.sources import MIXTURE, MIXTURE_PATH, STEMS, music_list_columns
+
+if TYPE_CHECKING:
+    from spleeter_mod.cache import Segments
+    from spleeter_mod.settings import Settings
+    from spleeter_mod.tracks import SongList
 
 SAMPLE_RATE = 44100
-STEMS = ("vocals", "drums", "bass", "other")
 CHUNK_SECONDS = 20.0
 LARGEST_DIFFERENCE = 1e-4
 
 
-def generate(root, names, seconds):
-    """Songs of two tones and noise per stem, the same ones every time, in `root`/train, 16 bits."""
+def generate(root: Path, names: Sequence[str], seconds: float) -> None:
+    """Generates songs with two tones and noise in each stem, the same ones every time.
+
+    They are written to `root`/train, as WAV of 16 bits.
+
+    Args:
+        root: the folder.
+        names: the names of the songs.
+        seconds: the length of each song.
+    """
     times = np.arange(round(seconds * SAMPLE_RATE), dtype=np.float32)[:, None] / SAMPLE_RATE
     for number, name in enumerate(names):
         rng = np.random.default_rng(number)
@@ -47,18 +66,32 @@ def generate(root, names, seconds):
         soundfile.write(song / "mixture.wav", mixture, SAMPLE_RATE, subtype="PCM_16")
 
 
-def write_list(path, names, seconds):
-    """The CSV list of generated songs; its paths are relative to their root."""
+def write_list(path: Path, names: Sequence[str], seconds: float) -> None:
+    """Writes a CSV list of generated songs, with paths relative to their root.
+
+    Args:
+        path: the list.
+        names: the names of the songs.
+        seconds: the length of each song.
+    """
     with path.open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow([*(f"{name}_path" for name in ("mix", *STEMS)), "duration"])
+        rows.writerow(music_list_columns())
         for name in names:
             files = [f"train/{name}/{part}.wav" for part in ("mixture", *STEMS)]
             rows.writerow([*files, float(seconds)])
 
 
-def apart(module, *options):
-    """Run a part of a benchmark in a process of its own. → what it printed last, from JSON"""
+def run_in_new_process(module: str, *options: str) -> Any:
+    """Runs a part of a benchmark in a process of its own.
+
+    Args:
+        module: the module of the benchmark.
+        options: the options of its command line.
+
+    Returns:
+        The last line that it prints, which is JSON.
+    """
     finished = subprocess.run(
         [sys.executable, "-m", module, *options], capture_output=True, text=True
     )
@@ -67,17 +100,18 @@ def apart(module, *options):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def ours(folder):
-    """→ our run's settings and its songs"""
+def our_run(folder: Path) -> tuple[Settings, SongList]:
+    """Returns the settings of our run, and its songs."""
     from benchmarks import stock_spleeter
+    from contract.model_settings import UNET_LEVELS
     from spleeter_mod import tracks
-    from spleeter_mod.settings import LEVELS, Settings
+    from spleeter_mod.settings import Settings
 
     stock = stock_spleeter.configuration(folder, folder)
     settings = Settings(
         **{key: stock[key] for key in ("sample_rate", "T", "F", "frame_length", "frame_step")},
         seed=0,
-        filters=[16 << level for level in range(LEVELS)],
+        filters=[16 << level for level in range(UNET_LEVELS)],
         batch_size=stock["batch_size"],
         chunk_seconds=CHUNK_SECONDS,
         chunks_per_song=stock["n_chunks_per_song"],
@@ -88,11 +122,11 @@ def ours(folder):
         schedule={},
         clipping={},
     )
-    return settings, tracks.read(folder / "train.csv", settings.sample_rate, root=folder)
+    return settings, tracks.read(folder / list_file("train"), settings.sample_rate, root=folder)
 
 
-def fill_stock(folder):
-    """→ seconds"""
+def fill_stock(folder: Path) -> float:
+    """Fills the cache of stock Spleeter, and returns the seconds that it takes."""
     import tensorflow as tf
     from spleeter.utils.logging import configure_logger
 
@@ -106,17 +140,18 @@ def fill_stock(folder):
     return perf_counter() - started
 
 
-def fill_ours(folder):
-    """→ seconds"""
-    import spleeter_mod.cache  # noqa: F401, not to be counted
+def fill_ours(folder: Path) -> float:
+    """Fills our cache, and returns the seconds that it takes."""
+    import spleeter_mod.cache  # noqa: F401, the time of the import is not counted
 
-    settings, songs = ours(folder)
+    settings, songs = our_run(folder)
     started = perf_counter()
     our_segments(settings, songs, folder)
     return perf_counter() - started
 
 
-def our_segments(settings, songs, folder):
+def our_segments(settings: Settings, songs: SongList, folder: Path) -> Segments:
+    """Returns our segments, of which all are in the cache."""
     from spleeter_mod import cache
 
     chunks = cache.to_train_on(settings)
@@ -126,8 +161,13 @@ def our_segments(settings, songs, folder):
     return segments
 
 
-def compare(folder):
-    """→ largest difference of spectrograms, and of the codes from 0 to 255 in the two caches"""
+def compare(folder: Path) -> dict[str, float]:
+    """Compares the spectrograms and the caches of the two.
+
+    Returns:
+        The largest difference of the `spectrograms`, relative to the largest magnitude, and of the
+        `codes` in the caches, which are from 0 to 255.
+    """
     import tensorflow as tf
     from spleeter.audio.ffmpeg import FFMPEGProcessAudioAdapter
     from spleeter.audio.spectrogram import compute_spectrogram_tf
@@ -136,7 +176,7 @@ def compare(folder):
     from spleeter_mod.adapter import SoundfileAudioAdapter
     from spleeter_mod.spectrogram import magnitudes
 
-    settings, songs = ours(folder)
+    settings, songs = our_run(folder)
     stock_adapter, our_adapter = FFMPEGProcessAudioAdapter(), SoundfileAudioAdapter()
     sizes = settings.frame_length, settings.frame_step
 
@@ -146,31 +186,33 @@ def compare(folder):
         for path in (track.mixture, *track.stems.values()):
             part = (str(path), offset, CHUNK_SECONDS, SAMPLE_RATE)
             waveform, _ = stock_adapter.load(*part)
-            theirs = compute_spectrogram_tf(tf.constant(waveform), *sizes).numpy()
+            expected = compute_spectrogram_tf(tf.constant(waveform), *sizes).numpy()
             waveform, _ = our_adapter.load(*part)
-            found = magnitudes(waveform, *sizes, settings.F, settings.T)
-            difference = abs(found - theirs[:, : settings.F]).max() / theirs.max()
+            computed = magnitudes(waveform, *sizes, settings.F, settings.T)
+            difference = abs(computed - expected[:, : settings.F]).max() / expected.max()
             spectrograms = max(spectrograms, float(difference))
 
     stock = stock_spleeter.stored_segments(stock_spleeter.configuration(folder, folder), folder)
-    mine = our_segments(settings, songs, folder)
-    keys = [f"{name}_spectrogram" for name in ("mix", *STEMS)]
-    by_path = {sample["mix_path"].numpy(): sample for sample in stock}
+    segments = our_segments(settings, songs, folder)
+    keys = [f"{name}_spectrogram" for name in (MIXTURE, *STEMS)]
+    by_path = {sample[MIXTURE_PATH].numpy(): sample for sample in stock}
     codes = 0
     for number, track in enumerate(songs.tracks):
-        other = by_path.pop(str(track.mixture).encode())
-        _, ours_codes = mine.stored(number)
-        for found, key in zip(ours_codes, keys, strict=True):
-            codes = max(codes, int(abs(found.astype(int) - other[key].numpy()).max()))
+        sample = by_path.pop(str(track.mixture).encode())
+        _, our_codes = segments.stored(number)
+        for instrument_codes, key in zip(our_codes, keys, strict=True):
+            difference = abs(instrument_codes.astype(int) - sample[key].numpy()).max()
+            codes = max(codes, int(difference))
     if by_path:
-        sys.exit(f"{len(by_path)} songs are in stock Spleeter's cache alone")
+        sys.exit(f"{len(by_path)} songs are in the cache of stock Spleeter but not in ours")
     return {"spectrograms": spectrograms, "codes": codes}
 
 
 PARTS = {"stock": fill_stock, "ours": fill_ours, "compare": compare}
 
 
-def main():
+def main() -> None:
+    """Prints a line for each pipeline."""
     parser = Parser(__doc__)
     parser.add_argument("--songs", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each song")
@@ -186,10 +228,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         names = [f"song {number:02}" for number in range(options.songs)]
         generate(Path(folder), names, options.seconds)
-        write_list(Path(folder, "train.csv"), names, options.seconds)
-        os.sync()  # else the first one measured pays for writing the songs to the disk
+        write_list(Path(folder, list_file("train")), names, options.seconds)
+        os.sync()  # so that writing the songs to the disk does not slow the first measurement
         stock, our, difference = (
-            apart("benchmarks.spleeter_input", "--part", part, "--folder", folder) for part in PARTS
+            run_in_new_process("benchmarks.spleeter_input", "--part", part, "--folder", folder)
+            for part in PARTS
         )
     print(f"{'variant':9}{'seconds':>9}{'ratio':>7}{'difference':>12}")
     print(f"{'stock':9}{stock:9.2f}{1:7.2f}")

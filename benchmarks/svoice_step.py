@@ -2,11 +2,13 @@
 
     .venv/svoice/bin/python -m benchmarks.svoice_step
 
-Each line is measured in a process of its own: whole optimizer steps (forward, loss, backward,
-clipping, Adam) of the trainer, on one batch of noise, after warming up. `ratio` is against `plain`
-on the same device: the same network written down plainly, in fp32, with TF32 off and PyTorch's own
-settings of memory and threads.
+Each line is measured in a process of its own. It is the time of a complete optimizer step of the
+trainer (forward, loss, backward, clipping, Adam) on a batch of noise, after a warm-up. `ratio` is
+the speed relative to `plain` on the same device: the same network without optimizations, in fp32,
+with TF32 off and with PyTorch's own settings of memory and threads.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -14,83 +16,122 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
+from contract.layout import CONF
+from contract.yaml_files import read_yaml
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
     "published": {"N": 128, "L": 8, "H": 128, "R": 6, "segment_seconds": 4.0},
     "mini": {"N": 64, "L": 8, "H": 64, "R": 1, "segment_seconds": 1.0},
 }
 BATCH_SIZE, SPEAKERS, SAMPLE_RATE = 4, 2, 8000
-WARMING, MEASURED = 1, 3  # steps, at least
-MEASURED_SECONDS = 5, 90  # short steps are repeated more often, very long ones less
-PLAIN = {
-    "variant": "plain",
+LEARNING_RATE = 5e-4
+WARMUP_STEPS = 1
+MEASURED_STEPS = 3  # fewer only if they take longer than MOST_SECONDS
+LEAST_SECONDS, MOST_SECONDS = 5, 90  # of all measured steps
+TRAINING = {
+    "name": "published",
+    "group_norm": False,
+    "stride_seconds": 1.0,
     "count_padding": False,
+    "batch_size": BATCH_SIZE,
+    "epochs": 1,
+}
+PLAIN = {
     "precision": "fp32",
     "tf32": False,
     "compile": False,
     "activation_checkpointing": False,
     "accumulation_steps": 1,
 }
-# What svoice/__init__.py changes, as PyTorch and its OpenMP have it by themselves.
+# The defaults of PyTorch and of its OpenMP for what svoice/__init__.py sets.
 PLAIN_SETTINGS = {"THP_MEM_ALLOC_ENABLE": "0", "GOMP_SPINCOUNT": "300000"}
 
 
-def cases(precisions, compilations):
-    ours = {**PLAIN, "variant": "svoice", "tf32": True}
-    yield PLAIN
+def cases(precisions: Sequence[str], compilations: Sequence[bool]) -> Iterator[dict[str, Any]]:
+    """Yields what is measured.
+
+    Args:
+        precisions: `fp32`, `bf16` or `fp16`.
+        compilations: whether the network is compiled.
+
+    Yields:
+        The name of the variant, `variant`, and the `settings` of its training.
+    """
+    ours = {**PLAIN, "tf32": True}
+    yield {"variant": "plain", "settings": PLAIN}
     for precision in precisions:
         for compiled in compilations:
-            yield {**ours, "precision": precision, "compile": compiled}
-    yield {**ours, "variant": "+ activation checkpointing", "activation_checkpointing": True}
-    yield {**ours, "variant": "+ accumulation", "accumulation_steps": BATCH_SIZE}
+            settings = {**ours, "precision": precision, "compile": compiled}
+            yield {"variant": "svoice", "settings": settings}
+    settings = {**ours, "activation_checkpointing": True}
+    yield {"variant": "+ activation checkpointing", "settings": settings}
+    yield {"variant": "+ accumulation", "settings": {**ours, "accumulation_steps": BATCH_SIZE}}
 
 
-def measure(case, device, size):
-    """In a process of its own. → seconds per step (median), peak memory in GB, the loss of the last
-    warming step"""
+def measure(case: dict[str, Any], device: str, size: str) -> dict[str, float]:
+    """Measures a case in this process.
+
+    Args:
+        case: as `cases` yields it.
+        device: `cpu` or `cuda`.
+        size: a key of `SIZES`.
+
+    Returns:
+        The median of the `seconds` of a step, the `peak` of the memory in GB, and the `loss` of the
+        last warm-up step.
+    """
     import torch
 
-    from benchmarks.plain_svoice import PlainSVoice
-    from svoice.compilation import compile_network
+    from contract.model_settings import SVoiceSettings
+    from svoice.devices import allow_tf32, compile_network
     from svoice.network import SVoice
-    from svoice.precision import allow_tf32
+    from svoice.params import Params
     from svoice.stepper import Stepper
 
-    allow_tf32(case["tf32"])
-    torch.manual_seed(0)
-    network = (PlainSVoice if case["variant"] == "plain" else SVoice)(
-        **SIZES[size],
-        C=SPEAKERS,
+    optimizer = read_yaml(ROOT / CONF / "optimizer" / "adam.yaml")
+    params = Params(
+        seed=0,
+        speakers=SPEAKERS,
         sample_rate=SAMPLE_RATE,
-        activation_checkpointing=case["activation_checkpointing"],
-    ).to(device)
-    if case["compile"]:
-        compile_network(network)
-    stepper = Stepper(
-        network,
-        {
-            "svoice": case,
-            "optimizer": {"name": "adam", "svoice": {"lr": 5e-4}},
-            "clipping": {"name": "norm", "max_norm": 5.0},
-        },
+        svoice=SVoiceSettings(**SIZES[size], **TRAINING, **case["settings"]),
+        optimizer=optimizer["name"],
+        optimizer_settings={**optimizer["svoice"], "lr": LEARNING_RATE},
+        schedule=read_yaml(ROOT / CONF / "schedule" / "constant.yaml"),
+        clipping=read_yaml(ROOT / CONF / "clipping" / "norm.yaml"),
     )
+    allow_tf32(params.svoice.tf32)
+    torch.manual_seed(params.seed)
+    network = SVoice(
+        **params.network_sizes,
+        activation_checkpointing=params.svoice.activation_checkpointing,
+        plain=case["variant"] == "plain",
+    ).to(device)
+    if params.svoice.compile:
+        compile_network(network)
+    stepper = Stepper(network, params)
     samples = round(SIZES[size]["segment_seconds"] * SAMPLE_RATE)
     sources = torch.randn(BATCH_SIZE, SPEAKERS, samples)
     batch = sources.sum(1), sources, torch.full((BATCH_SIZE,), samples)
 
-    def step():
+    def step() -> tuple[float, float]:
+        """Returns the seconds and the loss of a step."""
         started = perf_counter()
-        loss, _ = stepper.step(batch, 1.0, 5e-4)
+        loss, _ = stepper.step(batch, 1.0, LEARNING_RATE)
         return perf_counter() - started, loss
 
-    for _ in range(WARMING):
+    for _ in range(WARMUP_STEPS):
         _, loss = step()
-    seconds = []
-    at_least, at_most = MEASURED_SECONDS
-    while sum(seconds) < at_least or (len(seconds) < MEASURED and sum(seconds) < at_most):
+    seconds: list[float] = []
+    while sum(seconds) < LEAST_SECONDS or (
+        len(seconds) < MEASURED_STEPS and sum(seconds) < MOST_SECONDS
+    ):
         seconds.append(step()[0])
     if device == "cuda":
         peak = torch.cuda.max_memory_allocated()
@@ -100,8 +141,12 @@ def measure(case, device, size):
     return {"seconds": statistics.median(seconds), "peak": peak / 1e9, "loss": loss}
 
 
-def measured_apart(case, device, size):
-    """→ what `measure` returns, or the last line of what went wrong"""
+def measure_in_new_process(case: dict[str, Any], device: str, size: str) -> dict[str, float] | str:
+    """Measures a case in a process of its own.
+
+    Returns:
+        What `measure` returns, or the last line of the error.
+    """
     settings = PLAIN_SETTINGS if case["variant"] == "plain" else {}
     options = ["--case", json.dumps(case), "--size", size, "--devices", device]
     finished = subprocess.run(
@@ -115,7 +160,8 @@ def measured_apart(case, device, size):
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def devices():
+def devices() -> list[str]:
+    """Prints the version of PyTorch and the hardware, and returns the devices."""
     command = "import torch; print(torch.__version__, torch.get_num_threads(), *(["
     command += "torch.cuda.get_device_name()] if torch.cuda.is_available() else []))"
     version, threads, *gpu = subprocess.check_output(
@@ -125,7 +171,8 @@ def devices():
     return ["cpu", "cuda"] if gpu else ["cpu"]
 
 
-def main():
+def main() -> None:
+    """Prints a line for each case."""
     parser = Parser(__doc__)
     parser.add_argument("--size", choices=SIZES, default="published")
     parser.add_argument("--devices", nargs="+", choices=("cpu", "cuda"), help="default: all")
@@ -136,23 +183,25 @@ def main():
     if options.case:
         print(json.dumps(measure(options.case, options.devices[0], options.size)))
         return
-    settings = ", ".join(f"{name}={value}" for name, value in SIZES[options.size].items())
-    print(f"{settings}, C={SPEAKERS}, batch of {BATCH_SIZE}, {SAMPLE_RATE} Hz")
+    sizes = ", ".join(f"{name}={value}" for name, value in SIZES[options.size].items())
+    print(f"{sizes}, C={SPEAKERS}, batch of {BATCH_SIZE}, {SAMPLE_RATE} Hz")
     available = devices()
     compilations = (False,) if options.no_compile else (False, True)
     print(f"{'device':7}{'variant':28}{'precision':11}{'compiled':10}", end="")
     print(f"{'s/step':>8}{'ratio':>7}{'peak GB':>9}{'loss':>9}")
     for device in options.devices or available:
-        plain = None
+        plain_seconds = None
         for case in cases(options.precisions, compilations):
-            print(f"{device:7}{case['variant']:28}{case['precision']:11}", end="")
-            print(f"{'yes' if case['compile'] else 'no':10}", end="", flush=True)
-            result = measured_apart(case, device, options.size)
+            settings = case["settings"]
+            print(f"{device:7}{case['variant']:28}{settings['precision']:11}", end="")
+            print(f"{'yes' if settings['compile'] else 'no':10}", end="", flush=True)
+            result = measure_in_new_process(case, device, options.size)
             if isinstance(result, str):
                 print(result, flush=True)
                 continue
-            plain = plain or result["seconds"]
-            print(f"{result['seconds']:8.3f}{plain / result['seconds']:7.2f}", end="")
+            plain_seconds = plain_seconds or result["seconds"]
+            ratio = plain_seconds / result["seconds"]
+            print(f"{result['seconds']:8.3f}{ratio:7.2f}", end="")
             print(f"{result['peak']:9.2f}{result['loss']:9.3f}", flush=True)
 
 

@@ -1,1 +1,1 @@
-"""What a separation is worth: BSS Eval, SI-SNR, their tables and the report."""
+"""Metrics of separated audio (BSS Eval, SI-SNR, SDR, PESQ, STOI), and the scoring of test sets."""

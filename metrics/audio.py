@@ -1,4 +1,6 @@
-"""Reading audio for comparison: every file of an item must have the form of its mixture."""
+"""Reads audio for comparison: every file of a test item must have the format of its mixture."""
+
+from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
@@ -6,49 +8,81 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from metrics.errors import InputError
+from contract.errors import InputError
+from metrics.tables import REMEDY
 
 
-class Form(NamedTuple):
-    """What signals must share to be compared sample by sample."""
+class AudioFormat(NamedTuple):
+    """What two signals must share to be compared sample by sample."""
 
     samples: int
     sample_rate: int  # Hz
     channels: int
 
     def __str__(self) -> str:
-        return f"{self.samples} samples at {self.sample_rate} Hz in {self.channels} channel(s)"
+        channels = "1 channel" if self.channels == 1 else f"{self.channels} channels"
+        return f"{self.samples} samples at {self.sample_rate} Hz in {channels}"
 
 
-def read_form(path: Path) -> Form:
-    """The form of an audio file, from its header. Raises `InputError`."""
-    if not path.is_file():
-        raise InputError(path, "no such file", "audio")
+def read_format(path: Path) -> AudioFormat:
+    """Returns the format of an audio file, which it reads from the file's header.
+
+    Args:
+        path: the file.
+
+    Raises:
+        InputError: the file is missing or is not audio.
+    """
+    require_file(path)
     try:
         header = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise InputError(path, _reason(error), "audio") from error
-    return Form(header.frames, header.samplerate, header.channels)
+        raise _not_audio(path, error) from error
+    return AudioFormat(header.frames, header.samplerate, header.channels)
 
 
-def read(path: Path, form: Form, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Samples `start` to `stop` of an audio file of the given form.
+def read(
+    path: Path, mixture_format: AudioFormat, start: int = 0, stop: int | None = None
+) -> np.ndarray:
+    """Reads a part of an audio file that belongs to a mixture.
 
-    Returns: float64 `(samples, channels)`.
-    Raises: `InputError` when the file is missing, unreadable, cut short, or of another form.
+    Args:
+        path: the file.
+        mixture_format: the format of the mixture, which the file must have as well.
+        start: the first sample.
+        stop: the sample after the last one; None for the end of the file.
+
+    Returns:
+        The samples as float64, `(samples, channels)`.
+
+    Raises:
+        InputError: the file is missing, is not audio, is cut short, or has another format.
     """
-    found = read_form(path)
-    if found != form:
-        raise InputError(path, found, f"{form}, as its mixture")
-    stop = form.samples if stop is None else stop
+    file_format = read_format(path)
+    if file_format != mixture_format:
+        raise InputError(path, f"has {file_format}, but its mixture has {mixture_format}", REMEDY)
+    stop = mixture_format.samples if stop is None else stop
     try:
         samples, _ = soundfile.read(path, start=start, stop=stop, dtype="float64", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise InputError(path, _reason(error), "audio") from error
+        raise _not_audio(path, error) from error
     if len(samples) != stop - start:
-        raise InputError(path, f"{start + len(samples)} samples", stop)
+        present, declared = start + len(samples), mixture_format.samples
+        problem = f"is cut short: it has {present} samples and its header says {declared}"
+        raise InputError(path, problem, REMEDY)
     return samples
 
 
-def _reason(error: soundfile.LibsndfileError) -> str:
-    return f"unreadable data ({error.error_string.strip().rstrip('.')})"
+def require_file(path: Path) -> None:
+    """Raises `InputError` if there is no such file.
+
+    Args:
+        path: the file.
+    """
+    if not path.is_file():
+        raise InputError(path, "there is no such file", REMEDY)
+
+
+def _not_audio(path: Path, error: soundfile.LibsndfileError) -> InputError:
+    reason = error.error_string.strip().rstrip(".")
+    return InputError(path, f"cannot be read as audio ({reason})", REMEDY)

@@ -1,11 +1,12 @@
 """BSS Eval version 4: how well an estimate matches its reference image, in dB.
 
-For estimate e of source s (`(samples, channels)` both), with
+For the estimate e of a source s, both `(samples, channels)`, let
 
-    own  = the projection of e onto the channels of s, delayed by 0 to 511 samples,
-    all  = its projection onto the channels of all references, so delayed,
+    own = the projection of e onto the channels of s, delayed by 0 to 511 samples,
+    all = the projection of e onto the channels of all references, delayed likewise.
 
-whose filters come from the whole signal, and with |x|² the energy of x in a window,
+The filters of the projections are fitted over the whole signal. With |x|² the energy of x in a
+window,
 
     SDR = |s|²   / |s - e|²          ISR = |s|²   / |own - s|²
     SIR = |own|² / |all - own|²      SAR = |all|² / |e - all|²
@@ -15,10 +16,13 @@ Source: Stöter, Liutkus, Ito, "The 2018 Signal Separation Evaluation Campaign",
 "Performance measurement in blind audio source separation", IEEE TASLP 14(4), 2006.
 """
 
+from __future__ import annotations
+
 import math
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -26,14 +30,17 @@ import scipy.fft
 
 from metrics import toeplitz
 
-TAPS = 512  # of a distortion filter
-TRANSFORM = 4096  # samples of a transform, about
-PIECE = 1 << 15  # samples that a thread takes at a time, about: what a core's cache holds
-PARTS = 16  # of the signal, each summed up by one thread
+TAPS = 512  # taps of a distortion filter
+TRANSFORM = 4096  # samples of a Fourier transform, about
+PIECE = 1 << 15  # samples that a thread handles at a time, about: what a core's cache holds
+PARTS = 16  # parts of the signal, each of which one thread sums
+
+# Returns an array whose memory is used again: its name, its shape, its type.
+Allocate = Callable[..., np.ndarray]
 
 
 class BssEval(NamedTuple):
-    """Ratios in dB, each `(sources, windows)`."""
+    """The ratios of each source in each window, in dB, each `(sources, windows)`."""
 
     SDR: np.ndarray  # signal to distortion
     ISR: np.ndarray  # image to spatial distortion
@@ -49,7 +56,16 @@ def bss_eval(
     hop_seconds: float,
     threads: int | None = None,
 ) -> BssEval:
-    """`bss_eval_samples` with its windows in seconds, rounded to samples at `sample_rate` (Hz)."""
+    """Returns `bss_eval_samples` with window and hop in seconds.
+
+    Args:
+        references: `(sources, samples, channels)`.
+        estimates: `(sources, samples, channels)`.
+        sample_rate: Hz.
+        window_seconds: the length of a window, rounded to samples.
+        hop_seconds: from the start of one window to the start of the next, rounded to samples.
+        threads: as for `bss_eval_samples`.
+    """
     window, hop = (round(seconds * sample_rate) for seconds in (window_seconds, hop_seconds))
     return bss_eval_samples(references, estimates, window, hop, threads)
 
@@ -61,25 +77,36 @@ def bss_eval_samples(
     hop: int,
     threads: int | None = None,
 ) -> BssEval:
-    """BSS Eval v4 of one track, as `museval.metrics.bss_eval` computes it by default: filters of
-    512 taps from the whole signal, images, estimate i against reference i.
+    """Returns BSS Eval v4 of one track, as `museval.metrics.bss_eval` computes it by default.
 
-    references, estimates: `(sources, samples, channels)`, real numbers of any type.
-    window, hop: samples. Windows start every hop and are whole: what is left at the end is not
-    scored. A window longer than the signal is the whole signal.
-    threads: how many to use, all cores if None. They change no digit of the result; those of the
-    BLAS library, which solves for the filters, may change the last ones.
+    That is: filters of 512 taps, fitted over the whole signal; reference images; estimate i is
+    scored against reference i.
 
-    Returns ratios `(sources, windows)`. A window in which any reference or any estimate is silent
-    (its channels sum to 0 at every sample) is NaN for all sources; so a source that is silent
-    throughout makes every window NaN. Non-finite samples in an estimate make its own ratios NaN, in
-    a reference all of them. A ratio to nothing, as the SDR of an estimate equal to its reference,
-    is infinite (`museval` gives some 300 dB for it, from rounding).
+    The memory that it needs beside its arguments does not depend on the lengths of the signal and
+    the windows. With P = sources × channels, it is the larger of 1.1 MB P² for the equations (4.3
+    MB P² where they are singular), and 1.1 MB P² plus 4 MB P for each thread. For four stereo stems
+    that is 70 to 140 MB.
 
-    Memory beside the arguments, whatever the lengths of signal and windows, with P = sources ×
-    channels: at most 1.1 MB P² for the equations (4.3 MB P² where they are singular) or, if more,
-    4 MB P for each thread and 1.1 MB P²; for four stereo stems 70 to 140 MB.
-    Raises: `ValueError` for arguments of the wrong shape or range.
+    Args:
+        references: `(sources, samples, channels)`, real numbers of any type.
+        estimates: `(sources, samples, channels)`, real numbers of any type.
+        window: the length of a window in samples. A window longer than the signal is the whole
+            signal.
+        hop: from the start of one window to the start of the next, in samples. Only whole windows
+            are scored, and not what is left at the end.
+        threads: how many to use; None for one per core. Their number changes no digit of the
+            result. That of the BLAS library's threads, which solves for the filters, may change the
+            last ones.
+
+    Returns:
+        The ratios in dB, `(sources, windows)`. They are NaN for all sources in a window in which
+        any reference or any estimate is silent (its channels sum to 0 at every sample), and so in
+        every window if a source is silent throughout. Non-finite samples in an estimate make its
+        own ratios NaN; in a reference, all ratios. A ratio to nothing, as the SDR of an estimate
+        that equals its reference, is infinite, where rounding gives `museval` some 300 dB.
+
+    Raises:
+        ValueError: an argument has the wrong shape or is out of range.
     """
     references, estimates = np.asarray(references), np.asarray(estimates)
     if references.ndim != 3 or references.shape != estimates.shape or references.size == 0:
@@ -90,14 +117,14 @@ def bss_eval_samples(
     window = min(window, samples)
     starts = range(0, samples - window + 1, hop)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
-        among, across = _correlations(references, estimates, pool)
-        if not np.isfinite(among).all():
+        among_references, with_estimates = _correlations(references, estimates, pool)
+        if not np.isfinite(among_references).all():
             return BssEval(*np.full((4, sources, len(starts)), np.nan))
-        filters = _filters(among, across, channels)
-        energies, heard = _energies(references, estimates, filters, starts, window, pool)
-    scored = np.isfinite(across).all(axis=(0, 1)).reshape(sources, channels).all(axis=1)
-    valid = scored[:, None] & heard.all(axis=(0, 1))
-    # The order of the sums is that of the formulas above, |s|² and |own|² and |all|² once each.
+        filters = _filters(among_references, with_estimates, channels)
+        energies, audible = _energies(references, estimates, filters, starts, window, pool)
+    finite = np.isfinite(with_estimates).all(axis=(0, 1)).reshape(sources, channels).all(axis=1)
+    valid = finite[:, None] & audible.all(axis=(0, 1))
+    # |s|², |s - e|², |own - s|², |own|², |all - own|², |all|², |e - all|².
     reference, distortion, spatial, own, interference, everything, artifacts = energies
     ratios = (
         (reference, distortion),
@@ -108,11 +135,14 @@ def bss_eval_samples(
     return BssEval(*(np.where(valid, _decibels(*ratio), np.nan) for ratio in ratios))
 
 
-def _correlations(references, estimates, pool):
-    """With p a channel of any reference, counted through `(sources, channels)`, and lags 0 to 511:
-    sum over n of p[n - lag] q[n], with q a channel of any reference, and of any estimate.
+def _correlations(
+    references: np.ndarray, estimates: np.ndarray, pool: Executor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the correlations of the references with each other, and with the estimates.
 
-    Returns: two arrays `(lags, p, q)`.
+    Both are `(lags, p, q)`: the sum over n of p[n - lag] q[n], for lags 0 to 511. p is a channel of
+    any reference, q one of any reference in the first array and of any estimate in the second. The
+    axes p and q run over sources × channels.
     """
     sources, samples, channels = references.shape
     signals = sources * channels
@@ -120,14 +150,16 @@ def _correlations(references, estimates, pool):
     blocks = max(1, PIECE // step)
     share = max(blocks, -(-count // PARTS))
     shape = (size // 2 + 1, signals, 2 * signals)
-    empty = _Reused().empty
+    empty = _ReusedMemory().empty
 
     @np.errstate(invalid="ignore")  # an estimate may hold anything
-    def spectra(first):
+    def cross_spectra(first: int) -> np.ndarray:
+        """Sums the cross-spectra, of `shape`, over the part of the signal from block `first` on."""
         total = np.zeros(shape, complex)
         last = min(first + share, count)
         for block in range(first, last, blocks):
             begin, end = block * step, min(block + blocks, last) * step
+            # `past` begins 511 samples before `now`, as far back as the filters reach.
             past = empty("past", signals, 1, TAPS - 1 + end - begin)
             now = empty("now", 2, signals, 1, end - begin)
             _cut(references, [0], samples, begin - TAPS + 1, out=past)
@@ -143,37 +175,65 @@ def _correlations(references, estimates, pool):
 
     # Always the same parts in the same order, so that the number of threads changes nothing.
     total = np.zeros(shape, complex)
-    for part in pool.map(spectra, range(0, count, share)):
+    for part in pool.map(cross_spectra, range(0, count, share)):
         total += part
     lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[TAPS - 1 :: -1]
-    return np.split(lags, 2, axis=2)
+    among_references, with_estimates = np.split(lags, 2, axis=2)
+    return among_references, with_estimates
 
 
-def _filters(among, across, channels):
-    """The distortion filters, least squares of each channel of the estimates.
+def _filters(among_references: np.ndarray, with_estimates: np.ndarray, channels: int) -> np.ndarray:
+    """Returns the distortion filters, the least-squares fit to each channel of the estimates.
 
-    Returns: `(lags, p, 2 × q)`, with p a channel of any reference, q one of any estimate: the
-    filters from p to its projection, first on the channels of its own reference alone (so 0 where
-    p is of another), then on all.
+    Args:
+        among_references: `(lags, p, q)`, as from `_correlations`.
+        with_estimates: `(lags, p, q)`, as from `_correlations`.
+        channels: how many a source has.
+
+    Returns:
+        `(lags, p, 2 × q)`: the filter from p, a channel of any reference, to the projection of q, a
+        channel of any estimate. The first q are projected onto their own reference alone, so that
+        the filter is 0 where p belongs to another; the others are projected onto all references.
     """
-    signals = among.shape[1]
-    blocks = among.swapaxes(1, 2).copy()
+    signals = among_references.shape[1]
+    blocks = among_references.swapaxes(1, 2).copy()
     blocks[0] += np.finfo(float).eps * np.eye(signals)  # as museval does
     filters = np.zeros((TAPS, signals, 2, signals))
-    filters[:, :, 1] = toeplitz.solve(blocks[None], across[None])[0]
+    filters[:, :, 1] = toeplitz.solve(blocks[None], with_estimates[None])[0]
 
-    def own(audio):
-        by_source = audio.reshape(TAPS, signals // channels, channels, -1, channels)
+    def same_source(array: np.ndarray) -> np.ndarray:
+        """Returns a view of `(lags, p, q)` where p and q are channels of one source:
+        `(sources, lags, channels, channels)`."""
+        by_source = array.reshape(TAPS, signals // channels, channels, -1, channels)
         return np.einsum("kscsd->skcd", by_source)
 
-    own(filters[:, :, 0])[:] = toeplitz.solve(own(blocks), own(across))
+    own_filters = toeplitz.solve(same_source(blocks), same_source(with_estimates))
+    same_source(filters[:, :, 0])[:] = own_filters
     return filters.reshape(TAPS, signals, 2 * signals)
 
 
-def _energies(references, estimates, filters, starts, window, pool):
-    """Of every window the energies in the module's formulas, `(7, sources, windows)`: |s|²,
-    |s - e|², |own - s|², |own|², |all - own|², |all|², |e - all|². And where references and
-    estimates are not silent, `(2, sources, windows)`.
+def _energies(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    filters: np.ndarray,
+    starts: Sequence[int],
+    window: int,
+    pool: Executor,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the energies in the module's formulas, and where signals can be heard.
+
+    Args:
+        references: `(sources, samples, channels)`.
+        estimates: `(sources, samples, channels)`.
+        filters: `(lags, p, 2 × q)`, as from `_filters`.
+        starts: the first sample of each window.
+        window: samples.
+        pool: the threads.
+
+    Returns:
+        The energies `(7, sources, windows)`: |s|², |s - e|², |own - s|², |own|², |all - own|²,
+        |all|², |e - all|². And whether the reference and the estimate are not silent,
+        `(2, sources, windows)`.
     """
     sources, _, channels = references.shape
     signals = sources * channels
@@ -186,10 +246,11 @@ def _energies(references, estimates, filters, starts, window, pool):
         for first in range(0, len(starts), windows)
         for block in range(0, count, blocks)
     ]
-    empty = _Reused().empty
+    empty = _ReusedMemory().empty
 
     @np.errstate(invalid="ignore")
-    def measure(piece):
+    def measure(piece: tuple[slice, int]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Measures some blocks of some windows."""
         chosen, block = piece
         begin, end = block * step, min(block + blocks, count) * step
         past = empty("past", signals, len(starts[chosen]), TAPS - 1 + end - begin)
@@ -212,29 +273,31 @@ def _energies(references, estimates, filters, starts, window, pool):
         )
         difference = empty("difference", *own.shape)
         energies = [
-            _energy(one if other is None else np.subtract(one, other, out=difference))
-            for one, other in differences
+            _energy(signal if other is None else np.subtract(signal, other, out=difference))
+            for signal, other in differences
         ]
-        heard = [audio.sum(axis=1).any(axis=(2, 3)) for audio in (reference, estimate)]
-        return energies, heard
+        audible = [signal.sum(axis=1).any(axis=(2, 3)) for signal in (reference, estimate)]
+        return energies, audible
 
     energies = np.zeros((7, sources, len(starts)))
-    heard = np.zeros((2, sources, len(starts)), dtype=bool)
-    for (chosen, _), (more, sound) in zip(pieces, pool.map(measure, pieces), strict=True):
-        energies[:, :, chosen] += more
-        heard[:, :, chosen] |= sound
-    return energies, heard
+    audible = np.zeros((2, sources, len(starts)), dtype=bool)
+    measured = zip(pieces, pool.map(measure, pieces), strict=True)
+    for (chosen, _), (piece_energies, piece_audible) in measured:
+        energies[:, :, chosen] += piece_energies
+        audible[:, :, chosen] |= piece_audible
+    return energies, audible
 
 
-def _energy(audio):
-    """`(sources, channels, windows, blocks, step)` → `(sources, windows)`"""
-    return np.vecdot(audio, audio).sum(axis=(1, 3))
+def _energy(signals: np.ndarray) -> np.ndarray:
+    """Sums the squares: `(sources, channels, windows, blocks, step)` → `(sources, windows)`."""
+    return np.vecdot(signals, signals).sum(axis=(1, 3))
 
 
-def _blocks(length):
-    """How to take `length` samples in blocks, each preceded by 511 others in its transform.
+def _blocks(length: int) -> tuple[int, int, int]:
+    """Returns how to take `length` samples in blocks, each preceded by 511 others in its transform.
 
-    Returns: samples of a block, samples of a transform, number of blocks.
+    Returns:
+        The samples of a block, the samples of its transform, and the number of blocks.
     """
     count = -(-length // (TRANSFORM - TAPS + 1))
     size = scipy.fft.next_fast_len(-(-length // count) + TAPS - 1, real=True)
@@ -242,61 +305,85 @@ def _blocks(length):
     return step, size, -(-length // step)
 
 
-class _Reused(threading.local):
-    """Arrays that a thread uses again and again. New ones every time would cost a quarter of all
-    the time: the system gives memory of this size page by page, and takes it back when freed."""
+class _ReusedMemory(threading.local):
+    """Arrays whose memory a thread uses again and again.
 
-    def __init__(self):
-        self._arrays = {}
+    New ones would cost a quarter of the whole time: the system hands out memory of this size page
+    by page, and takes it back when it is freed.
+    """
 
-    def empty(self, name, *shape, dtype=float):
-        """As `np.empty`, but the same memory for the same name."""
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def empty(self, name: str, *shape: int, dtype: type = float) -> np.ndarray:
+        """Returns what `np.empty` does, but the same memory for the same name."""
         size = math.prod(shape)
         if name not in self._arrays or self._arrays[name].size < size:
             self._arrays[name] = np.empty(size, dtype)
         return self._arrays[name][:size].reshape(shape)
 
 
-def _cut(audio, starts, window, begin, out):
-    """Of windows of `(sources, samples, channels)` the samples from begin on, counted from the
-    window's start, with zeros outside of it, to `out`: `(sources × channels, windows, samples)`."""
+def _cut(
+    signals: np.ndarray, starts: Sequence[int], window: int, begin: int, out: np.ndarray
+) -> None:
+    """Copies the same part of several windows, with zeros outside of a window.
+
+    Args:
+        signals: `(sources, samples, channels)`.
+        starts: the first sample of each window.
+        window: samples.
+        begin: the first sample of the part, counted from the start of its window.
+        out: where the part goes, `(sources × channels, windows, samples)`.
+    """
     end = begin + out.shape[2]
     low = max(begin, 0)
     high = max(min(end, window), low)
     out[..., : low - begin] = 0
     out[..., high - begin :] = 0
-    by_source = out.reshape(len(audio), -1, *out.shape[1:])
+    by_source = out.reshape(len(signals), -1, *out.shape[1:])
     for number, start in enumerate(starts):
-        inner = audio[:, start + low : start + high].swapaxes(1, 2)
+        inner = signals[:, start + low : start + high].swapaxes(1, 2)
         by_source[:, :, number, low - begin : high - begin] = inner
 
 
-def _overlapping(audio, step, size):
-    """`(signals, windows, 511 + blocks × step)` → a view `(signals, windows, blocks, size)`"""
-    return np.lib.stride_tricks.sliding_window_view(audio, size, axis=2)[:, :, ::step]
+def _overlapping(signals: np.ndarray, step: int, size: int) -> np.ndarray:
+    """Returns a view of overlapping blocks.
+
+    `(signals, windows, 511 + blocks × step)` → `(signals, windows, blocks, size)`.
+    """
+    return np.lib.stride_tricks.sliding_window_view(signals, size, axis=2)[:, :, ::step]
 
 
-def _spectra(audio, size, name, empty):
-    """`(signals, windows, blocks, samples)` → `(frequencies, windows × blocks, signals)`"""
-    signals, windows, blocks, _ = audio.shape
-    found = empty("found", signals, windows, blocks, size // 2 + 1, dtype=complex)
-    np.fft.rfft(audio, n=size, out=found)
-    turned = empty(name, size // 2 + 1, windows * blocks, signals, dtype=complex)
-    turned[:] = found.reshape(signals, windows * blocks, -1).T
-    return turned
+def _spectra(blocks: np.ndarray, size: int, name: str, empty: Allocate) -> np.ndarray:
+    """Returns the spectra of blocks, with the frequency first for the products of matrices.
+
+    `(signals, windows, blocks, samples)` → `(frequencies, windows × blocks, signals)`.
+    """
+    signals, windows, count, _ = blocks.shape
+    spectra = empty("spectra of signals", signals, windows, count, size // 2 + 1, dtype=complex)
+    np.fft.rfft(blocks, n=size, out=spectra)
+    by_frequency = empty(name, size // 2 + 1, windows * count, signals, dtype=complex)
+    by_frequency[:] = spectra.reshape(signals, windows * count, -1).T
+    return by_frequency
 
 
-def _projections(spectra, filter_spectra, size, empty):
-    """`(frequencies, blocks, p)` and `(frequencies, p, q)` → `(q, blocks, size)`"""
+def _projections(
+    spectra: np.ndarray, filter_spectra: np.ndarray, size: int, empty: Allocate
+) -> np.ndarray:
+    """Returns filtered blocks of the references.
+
+    `(frequencies, blocks, p)` and `(frequencies, p, q)` → `(q, blocks, size)`.
+    """
     frequencies, blocks, _ = spectra.shape
     signals = filter_spectra.shape[2]
     products = empty("products", frequencies, blocks, signals, dtype=complex)
     np.matmul(spectra, filter_spectra, out=products)
-    turned = empty("turned", signals, blocks, frequencies, dtype=complex)
-    turned[:] = products.T
-    return np.fft.irfft(turned, n=size, out=empty("projections", signals, blocks, size))
+    by_signal = empty("products by signal", signals, blocks, frequencies, dtype=complex)
+    by_signal[:] = products.T
+    return np.fft.irfft(by_signal, n=size, out=empty("projections", signals, blocks, size))
 
 
-def _decibels(above, below):
+def _decibels(energy: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Returns the ratio of two energies of one shape in dB, infinite where the second is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(below == 0, np.inf, 10 * np.log10(above / below))
+        return np.where(error == 0, np.inf, 10 * np.log10(energy / error))

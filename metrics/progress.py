@@ -1,4 +1,6 @@
-"""Progress on a terminal as a bar, elsewhere as a line now and then."""
+"""Shows progress: as a bar on a terminal, elsewhere as a line now and then."""
+
+from __future__ import annotations
 
 import sys
 import time
@@ -13,8 +15,15 @@ Item = TypeVar("Item")
 
 
 def progress(items: Sequence[Item], description: str, unit: str) -> Iterator[Item]:
-    """Yields `items`; on stderr a bar if it is a terminal, else a line every ten seconds or so
-    and one at the end."""
+    """Yields the items, and shows on stderr how many have been handled.
+
+    On a terminal this is a bar; elsewhere it is a line every ten seconds or so, and one at the end.
+
+    Args:
+        items: what is worked on.
+        description: the work, as `scoring music`.
+        unit: the singular noun for an item, as `track`.
+    """
     terminal = sys.stderr.isatty()
     last = time.monotonic()
     bar = tqdm(items, desc=description, unit=unit, disable=not terminal)

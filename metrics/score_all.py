@@ -1,13 +1,14 @@
-"""Scores every item of a test set: on all cores, and gone on with after an interruption.
+"""Scores every item of a test set on all cores, and resumes after an interruption.
 
-The scores of an item are kept in a file as soon as it is scored, under a hash of all that
+The scores of an item are kept in a file as soon as it is scored, under a hash of everything that
 determines them: its audio, its settings, and the code with its libraries. The next run takes them
-from there; what was written with them, and only that, removes them.
+from there. They are removed when the results that were made from them have been written.
 """
+
+from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -19,136 +20,149 @@ import numpy as np
 import scipy
 import soundfile
 
-from metrics.errors import BadFilesError, InputError
+import contract.scores
+from contract.errors import BadFilesError, InputError
+from contract.files import sha256, write_shared
+from metrics.audio import require_file
 from metrics.progress import progress
 from metrics.workers import cores, on_all_cores
 
-BLOCK = 1 << 20  # bytes read at once
-
 
 class Item(NamedTuple):
-    """One result is computed from these, and from nothing else."""
+    """An item of a test set. Its scores are computed from these, and from nothing else."""
 
-    files: tuple[Path, ...]  # audio
-    settings: tuple  # what JSON can hold
+    files: tuple[Path, ...]  # the audio files
+    settings: tuple[Any, ...]  # what JSON can hold
 
 
-class Unfinished:
-    """Scores of a run until it is written."""
+class KeptScores:
+    """The scores that a run keeps until its results are written.
 
-    def __init__(self, folder: Path):
+    Attributes:
+        folder: where they are.
+        used: the files that this run has written or taken scores from.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.used: set[Path] = set()
 
 
 @contextmanager
-def unfinished(folder: Path) -> Iterator[Unfinished]:
-    """Yields the scores kept in `folder`, and removes those that were used when the block ends
-    well. Several processes may share the folder."""
+def unfinished(folder: Path) -> Iterator[KeptScores]:
+    """Yields the scores that are kept in a folder.
+
+    When the block succeeds, those that it has used are removed. Several processes may share the
+    folder.
+
+    Args:
+        folder: the folder, which is made if it is missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    kept = Unfinished(folder)
-    yield kept
-    for path in kept.used:
+    kept_scores = KeptScores(folder)
+    yield kept_scores
+    for path in kept_scores.used:
         path.unlink(missing_ok=True)
 
 
 def score_all(
     score: Callable[..., Any],
     items: Sequence[Item],
-    kept: Unfinished,
+    kept_scores: KeptScores,
     description: str,
     unit: str,
     workers: int | None = None,
     batch: int = 1,
-) -> list:
-    """`score(files, threads, *settings)` of every item, in their order, the same whatever the
-    number of workers. There are no more threads than cores.
+) -> list[Any]:
+    """Returns `score(files, threads, *settings)` of every item, in their order.
+
+    The result is the same whatever the number of workers. There are never more threads than cores.
 
     Args:
-        score: a function of a module. It returns what JSON can hold, raises `InputError` for a bad
-            file, and needs no names: items of equal audio have the same result. `threads` are those
-            that it may use, one unless there are more cores than items; they must change no digit.
-        description, unit: for the progress, as `scoring music` and `track`.
-        workers, batch: as `on_all_cores` takes them.
+        score: a function at the top level of a module. It returns what JSON can hold, and raises
+            `InputError` for a bad file. It must not depend on the names of the files: items of
+            equal audio have the same result. `threads` is how many it may use, one unless there are
+            more cores than items; their number must change no digit.
+        items: what is scored.
+        kept_scores: the scores of an earlier run, to which those of this run are added.
+        description: the work, for the progress, as `scoring music`.
+        unit: the singular noun for an item, as `track`.
+        workers: the number of processes; None for one per core.
+        batch: how many items a worker gets at once.
 
     Raises:
-        BadFilesError: bad items, after all others were scored and kept.
+        BadFilesError: some items are bad. All others have been scored, and their scores are kept.
     """
     threads = max(1, cores() // len(items))
     workers = min(workers or cores(), len(items))
-    work = partial(_kept_or_scored, score, threads, _about(score), kept.folder)
-    results, errors, before = [], [], 0
-    with closing(on_all_cores(work, items, workers, batch)) as found:
-        for _, result in zip(progress(items, description, unit), found, strict=True):
+    work = partial(_load_or_score, score, threads, _code_digest(score), kept_scores.folder)
+    all_scores, errors, scored_before = [], [], 0
+    with closing(on_all_cores(work, items, workers, batch)) as results:
+        for _, result in zip(progress(items, description, unit), results, strict=True):
             if isinstance(result, InputError):
                 errors.append(result)
                 continue
-            path, new, scores = result
-            kept.used.add(path)
-            before += not new
-            results.append(scores)
-    if before:
-        _say(f"{description}: {before} of {len(items)} {unit}s were scored before")
+            kept_scores.used.add(result.path)
+            scored_before += not result.new
+            all_scores.append(result.scores)
+    if scored_before:
+        _print(f"{description}: {scored_before} of {len(items)} {unit}s were scored before")
     if errors:
-        _say(f"{description}: {len(results)} of {len(items)} {unit}s are kept for the next run")
+        kept = len(all_scores)
+        _print(f"{description}: {kept} of {len(items)} {unit}s are kept for the next run")
         raise BadFilesError(errors)
-    return results
+    return all_scores
 
 
-def _kept_or_scored(score, threads: int, about: str, folder: Path, item: Item):
-    """Where the scores are kept, whether they are new, and the scores; or what is wrong with a
-    file."""
+class _Result(NamedTuple):
+    path: Path  # where the scores are kept
+    new: bool  # whether this run has computed them
+    scores: Any
+
+
+def _load_or_score(
+    score: Callable[..., Any], threads: int, code_digest: str, folder: Path, item: Item
+) -> _Result | InputError:
+    """Returns the scores of an item, or what is wrong with one of its files."""
     try:
-        path = folder / f"{_key(about, item)}.json"
+        path = folder / f"{_key(code_digest, item)}.json"
         scores = _read(path)
-        if new := scores is None:
+        new = scores is None
+        if new:
             text = json.dumps(score(item.files, threads, *item.settings))
-            _write(path, text)
-            scores = json.loads(text)  # in the same form as those from before
+            write_shared(path, text)
+            scores = json.loads(text)  # in the same form as those of an earlier run
     except InputError as error:
         return error
-    return path, new, scores
+    return _Result(path, new, scores)
 
 
-def _about(score: Callable) -> str:
-    """What determines the scores beside the item: the code of this package and its libraries."""
+def _code_digest(score: Callable[..., Any]) -> str:
+    """Returns a hash of what determines the scores beside the item: the code of this package and
+    of `contract.scores`, and the libraries."""
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
     digest = hashlib.sha256(repr([score.__module__, libraries]).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.scores.__file__)]:
+        digest.update(sha256(path).encode())
     return digest.hexdigest()
 
 
-def _key(about: str, item: Item) -> str:
-    digest = hashlib.sha256(json.dumps([about, item.settings]).encode())
+def _key(code_digest: str, item: Item) -> str:
+    """Returns the hash under which the scores of an item are kept."""
+    digest = hashlib.sha256(json.dumps([code_digest, item.settings]).encode())
     for path in item.files:
-        digest.update(_content(path))
+        require_file(path)
+        digest.update(sha256(path).encode())
     return digest.hexdigest()[:32]
 
 
-def _content(path: Path) -> bytes:
-    if not path.is_file():
-        raise InputError(path, "no such file", "audio")
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK):
-            digest.update(block)
-    return digest.digest()
-
-
-def _read(path: Path):
+def _read(path: Path) -> Any:
+    """Returns the scores in a file; None if there is no such file or it is cut short."""
     try:
         return json.loads(path.read_text())
     except (FileNotFoundError, ValueError):  # a power cut may leave half of it
         return None
 
 
-def _write(path: Path, text: str) -> None:
-    # Another process may score the same, on another machine with the same number as this one.
-    own = path.with_suffix(f".{secrets.token_hex(8)}")
-    own.write_text(text)
-    own.replace(path)
-
-
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -1,16 +1,20 @@
 """Signal-to-distortion ratio of separated speakers, in dB, as WSJ0-mix papers report it.
 
-That of BSS Eval version 3 (Vincent, Gribonval, Févotte, "Performance measurement in blind audio
-source separation", IEEE TASLP 14(4), 2006; `bss_eval_sources` of `mir_eval`): what a filter of 512
-taps on the reference s can make of the estimate e counts as signal, the rest as distortion. With r
-the autocorrelation of s, R its Toeplitz matrix and c the correlation of s with e, all over the lags
-0 to 511, the energies are
+This is the SDR of BSS Eval version 3 (Vincent, Gribonval, Févotte, "Performance measurement in
+blind audio source separation", IEEE TASLP 14(4), 2006; `bss_eval_sources` of `mir_eval`). What a
+filter of 512 taps on the reference s can make of the estimate e counts as signal, the rest as
+distortion. With r the autocorrelation of s, R its Toeplitz matrix and c the correlation of s with
+e, all over the lags 0 to 511,
 
     signal = c' R⁻¹ c        SDR = 10 log10( signal / (|e|² - signal) )
 
-(Scheibler, "SDR – Medium Rare with Fast Computations", ICASSP 2022). Means are not removed. BSS
-Eval version 4 has another SDR, which takes a filtered or scaled reference for distortion.
+(Scheibler, "SDR – Medium Rare with Fast Computations", ICASSP 2022). Means are not removed. The SDR
+of BSS Eval version 4 differs: it takes a filtered or scaled reference for distortion.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.fft
@@ -19,12 +23,16 @@ import scipy.linalg
 TAPS = 512
 
 
-def sdr(reference: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """SDR in dB of each of the estimates `(n, samples)` against `reference` `(samples,)`, to
-    `(n,)`.
+def sdr(reference: np.ndarray, estimates: np.ndarray | Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the SDR of each of several estimates of one reference.
 
-    NaN where the reference is silent (0): there is nothing to find. Minus infinity where an
-    estimate is silent or has non-finite samples: nothing was found.
+    Args:
+        reference: `(samples,)`.
+        estimates: `(estimates, samples)`.
+
+    Returns:
+        The ratios in dB, `(estimates,)`. NaN where the reference is silent (0): there is nothing to
+        estimate. Minus infinity where an estimate is silent or has non-finite samples.
     """
     reference = np.asarray(reference, dtype=np.float64)
     estimates = np.asarray(estimates, dtype=np.float64)
@@ -40,12 +48,14 @@ def sdr(reference: np.ndarray, estimates: np.ndarray) -> np.ndarray:
     signal = (filters * correlations).sum(axis=-1)
     energy = (estimates**2).sum(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        # Rounding may leave an estimate that is all signal less than nothing of distortion.
+        # Rounding may make the distortion of an estimate that is all signal negative.
         ratio = 10 * np.log10(signal / np.maximum(energy - signal, 0))
     return np.where(energy == 0, -np.inf, ratio)
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solves `matrix` `(taps, taps)` for `right` `(taps, sides)`, in the least-squares sense where
+    it is singular."""
     try:
         return np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:  # a reference of a few tones

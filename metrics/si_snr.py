@@ -1,13 +1,15 @@
 """Scale-invariant signal-to-noise ratio of separated speakers, in dB.
 
-With s the reference and e the estimate, both made zero-mean (Le Roux, Wisdom, Erdogan, Hershey,
-"SDR – half-baked or well done?", ICASSP 2019, there called SI-SDR):
+With s the reference and e the estimate, both made zero-mean,
 
     a      = <e, s> / <s, s>
     SI-SNR = 10 log10( |a s|² / |a s - e|² )
 
-All in float64.
+Source: Le Roux, Wisdom, Erdogan, Hershey, "SDR – half-baked or well done?", ICASSP 2019, which
+calls it SI-SDR. Everything is computed in float64.
 """
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -18,7 +20,7 @@ from metrics.sdr import sdr
 
 
 class SpeakerScores(NamedTuple):
-    """One value per speaker, in the order of the references."""
+    """The scores of each speaker, in the order of the references, each `(speakers,)`."""
 
     si_snr: np.ndarray  # dB
     si_snr_improvement: np.ndarray  # dB over the mixture
@@ -27,15 +29,20 @@ class SpeakerScores(NamedTuple):
 
 
 def si_snr(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """SI-SNR in dB of `estimate` against `reference`: `(..., samples)`, broadcast, to `(...)`.
+    """Returns the SI-SNR of an estimate, or of several.
 
-    NaN where the reference is silent (constant): there is nothing to find. Minus infinity where
-    the estimate is silent or has non-finite samples: nothing was found.
+    Args:
+        reference: `(..., samples)`.
+        estimate: `(..., samples)`; the two are broadcast against each other.
+
+    Returns:
+        The ratios in dB, `(...)`. NaN where the reference is silent (constant): there is nothing to
+        estimate. Minus infinity where the estimate is silent or has non-finite samples.
     """
     reference = np.asarray(reference, dtype=np.float64)
     estimate = np.asarray(estimate, dtype=np.float64)
     estimate = np.where(np.isfinite(estimate).all(axis=-1, keepdims=True), estimate, 0.0)
-    nothing_to_find, nothing_found = _constant(reference), _constant(estimate)
+    silent_reference, silent_estimate = _constant(reference), _constant(estimate)
 
     reference = reference - reference.mean(axis=-1, keepdims=True)
     estimate = estimate - estimate.mean(axis=-1, keepdims=True)
@@ -44,39 +51,54 @@ def si_snr(reference: np.ndarray, estimate: np.ndarray) -> np.ndarray:
         target = scale[..., None] * reference
         noise = target - estimate
         ratio = 10 * np.log10((target**2).sum(axis=-1) / (noise**2).sum(axis=-1))
-    ratio = np.where(nothing_found, -np.inf, ratio)
-    return np.where(nothing_to_find, np.nan, ratio)
+    ratio = np.where(silent_estimate, -np.inf, ratio)
+    return np.where(silent_reference, np.nan, ratio)
 
 
 def score_speakers(
     references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray
 ) -> SpeakerScores:
-    """SI-SNR, and its and the SDR's improvement over the mixture, under the best permutation of the
-    estimates.
+    """Returns the scores of the speakers of a mixture under the best permutation of the estimates.
 
-    references, estimates: `(speakers, samples)`; mixture: `(samples,)`.
-    The best permutation has the largest sum of SI-SNR over the speakers; silent references have
-    no say in it, and have no scores (NaN). The improvement is SI-SNR(reference, estimate) -
-    SI-SNR(reference, mixture), and so for `metrics.sdr`.
+    The best permutation has the largest sum of SI-SNR over the speakers. Silent references have no
+    influence on it. An improvement is a metric of the estimate less the same metric of the mixture,
+    both against the same reference.
+
+    Args:
+        references: `(speakers, samples)`.
+        estimates: `(speakers, samples)`, in any order.
+        mixture: `(samples,)`.
+
+    Returns:
+        The scores, NaN for silent references.
+
+    Raises:
+        ValueError: there are not as many estimates as references, or of another length.
     """
     if np.shape(references) != np.shape(estimates):
         raise ValueError(f"references {np.shape(references)}, estimates {np.shape(estimates)}")
     pairs = np.stack([si_snr(references, estimate) for estimate in estimates], axis=1)
     # The assignment needs finite values. Whole rows (silent references) and whole columns
-    # (silent estimates) are alike, so that their stand-ins favour no permutation.
+    # (silent estimates) hold the same stand-in, which therefore favours no permutation.
     gains = np.nan_to_num(pairs, nan=0.0, posinf=1e3, neginf=-1e3)
     speakers, order = linear_sum_assignment(gains, maximize=True)
-    scores = pairs[speakers, order]
-    sdrs = np.array(
-        [sdr(s, [estimates[i], mixture]) for s, i in zip(references, order, strict=True)]
-    )
-    sdrs[np.isnan(scores)] = np.nan
+    si_snrs = pairs[speakers, order]
+    matched = zip(references, order, strict=True)
+    sdrs = np.array([sdr(reference, [estimates[index], mixture]) for reference, index in matched])
+    sdrs[np.isnan(si_snrs)] = np.nan
     with np.errstate(invalid="ignore"):
         return SpeakerScores(
-            scores, scores - si_snr(references, mixture), sdrs[:, 0] - sdrs[:, 1], order
+            si_snr=si_snrs,
+            si_snr_improvement=si_snrs - si_snr(references, mixture),
+            sdr_improvement=sdrs[:, 0] - sdrs[:, 1],
+            order=order,
         )
 
 
-def _constant(signal: np.ndarray) -> np.ndarray:
-    # The mean of a constant may miss it by rounding, so energy after its removal cannot tell.
-    return np.ptp(signal, axis=-1) == 0
+def _constant(signals: np.ndarray) -> np.ndarray:
+    """Returns whether each signal `(..., samples)` is constant, `(...)`.
+
+    The mean of a constant may miss it by rounding, so the energy after the removal of the mean
+    cannot tell.
+    """
+    return np.ptp(signals, axis=-1) == 0

@@ -1,78 +1,99 @@
 """The scores of the speech branch: SI-SNR and SDR of SVoice's estimates of the test mixtures, and
-PESQ and STOI where they are wanted."""
+PESQ and STOI where they are asked for."""
+
+from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from contract.errors import InputError
+from contract.layout import ESTIMATES, SPEECH_TEST, SVOICE_RESULTS
+from contract.numbers import finite_or_none
+from contract.scores import SPEECH_METRICS, SpeechHeadlines
+from contract.sources import LENGTH, MIXTURE_PATH, SAMPLE_RATE, path_column
 from metrics import audio, perception
-from metrics.errors import InputError
-from metrics.numbers import finite_or_none
-from metrics.score_all import Item, Unfinished, score_all
+from metrics.score_all import Item, KeptScores, score_all
 from metrics.si_snr import score_speakers
-from metrics.workspace import SPEECH_METRICS, SPEECH_TEST, SVOICE, read_speech_list, speakers
+from metrics.tables import TEXT_COLUMNS, read_speech_list, speakers
 
 BATCH = 8  # mixtures that a worker gets at once
 
 
 def score_speech(
     root: Path,
-    kept: Unfinished,
+    kept_scores: KeptScores,
     pesq: bool = False,
     stoi: bool = False,
     workers: int | None = None,
 ) -> pd.DataFrame:
-    """Scores every mixture of the speech test list under `root`.
+    """Scores every mixture of the speech test list.
 
-    Returns one row per mixture × speaker: `mixture` (file name without suffix), `speaker`
-    (the reference), `estimate` (the one matched to it by the best permutation), `si_snr`,
-    `si_snr_improvement`, `sdr_improvement` (dB), and `pesq` and `stoi` if wanted. When these are
-    NaN or infinite: `metrics.si_snr`, `metrics.sdr`, `metrics.perception`.
-    Raises: `BadFilesError` for mixtures with a missing or unreadable file, or one unlike its
-    mixture, after the others were scored and kept; `InputError` for a bad list or a library that is
-    not installed.
+    Args:
+        root: the workspace.
+        kept_scores: the scores of an earlier run.
+        pesq: whether PESQ is asked for.
+        stoi: whether STOI is asked for.
+        workers: the number of processes; None for one per core.
+
+    Returns:
+        One row per mixture × speaker, with the columns `contract.scores.SPEECH_SCORE_COLUMNS`:
+        `mixture` (file name without suffix), `speaker` (the reference), `estimate` (the one that
+        the best permutation matches to it), `si_snr, si_snr_improvement, sdr_improvement` (dB); and
+        `pesq` and `stoi` where they are asked for. `metrics.si_snr`, `metrics.sdr` and
+        `metrics.perception` say when these are NaN or infinite.
+
+    Raises:
+        BadFilesError: some mixtures have a file that is missing, unreadable or unlike the mixture.
+            All others have been scored, and their scores are kept.
+        InputError: the list is wrong, or a library is not installed.
     """
-    listed = root / SPEECH_TEST
-    mixtures = read_speech_list(listed)
+    list_path = root / SPEECH_TEST
+    mixtures = read_speech_list(list_path)
     names = speakers(mixtures)
-    wanted = perception.libraries(pesq, stoi)
-    estimates = root / SVOICE / "estimates"
+    perceptual = perception.libraries(pesq, stoi)
+    estimates = root / SVOICE_RESULTS / ESTIMATES
     rows = mixtures.to_dict("records")
     items = [
         Item(
             (
-                root / row["mix_path"],
-                *(root / row[f"{name}_path"] for name in names),
+                root / row[MIXTURE_PATH],
+                *(root / row[path_column(name)] for name in names),
                 *(estimates / name / row["file"] for name in names),
             ),
-            (int(row["length"]), int(row["sample_rate"]), str(listed), wanted),
+            (int(row[LENGTH]), int(row[SAMPLE_RATE]), str(list_path), perceptual),
         )
         for row in rows
     ]
-    results = score_all(_score, items, kept, "scoring speech", "mixture", workers, BATCH)
+    results = score_all(_score, items, kept_scores, "scoring speech", "mixture", workers, BATCH)
+    metrics = (*SPEECH_METRICS, *perceptual)
     return pd.DataFrame(
         [
             {
                 "mixture": Path(row["file"]).stem,
                 "speaker": name,
-                "estimate": names[scores["order"][speaker]],
-                **{metric: scores[metric][speaker] for metric in (*SPEECH_METRICS, *wanted)},
+                "estimate": names[scores["order"][index]],
+                **{metric: scores[metric][index] for metric in metrics},
             }
             for row, scores in zip(rows, results, strict=True)
-            for speaker, name in enumerate(names)
+            for index, name in enumerate(names)
         ]
     )
 
 
-def aggregate_speech(scores: pd.DataFrame) -> dict[str, float | int | None]:
-    """What `scores.json` holds: the mean over mixtures × speakers of each metric, `mixtures`, and
-    `silent_references`, how many rows have no SI-SNR (NaN) because there was nothing to find.
+def aggregate_speech(scores: pd.DataFrame) -> SpeechHeadlines:
+    """Returns what scores.json holds: means over mixtures × speakers.
 
-    Those are left out of the means; an estimate that found nothing (minus infinity) leaves no mean
-    in dB. PESQ and STOI are over the rows that have one. None: no finite value.
+    Rows without an SI-SNR (NaN), whose reference is silent, are left out of the means in dB; rows
+    without a PESQ or a STOI are left out of its mean. A silent estimate (minus infinity) leaves no
+    mean in dB.
+
+    Args:
+        scores: as from `score_speech`.
     """
-    metrics = [column for column in scores if column not in ("mixture", "speaker", "estimate")]
+    metrics = [column for column in scores if column not in TEXT_COLUMNS]
     return {
         **{metric: finite_or_none(scores[metric].mean()) for metric in metrics},
         "mixtures": int(scores["mixture"].nunique()),
@@ -85,22 +106,40 @@ def _score(
     threads: int,
     length: int,
     sample_rate: int,
-    listed: str,
-    wanted: dict[str, str],
-) -> dict[str, list]:
-    """`{metric: [value of a speaker, …]}`, and the `order` of the estimates."""
+    list_path: str,
+    perceptual: dict[str, str],
+) -> dict[str, list[Any]]:
+    """Scores a mixture.
+
+    Args:
+        files: the mixture, the references, the estimates.
+        threads: not needed.
+        length: how many samples the mixture has, as the list says.
+        sample_rate: Hz, as the list says.
+        list_path: the list, for errors.
+        perceptual: the perceptual measures that are asked for, each with its library's version,
+            on which the scores depend.
+
+    Returns:
+        By metric, a list of speakers; and under `order` the index of the estimate of each.
+    """
     mixture, *sources = files
-    form = audio.Form(length, sample_rate, 1)
-    if (found := audio.read_form(mixture)) != form:
-        raise InputError(mixture, found, f"{form} as in {listed}")
-    signals = np.stack([audio.read(path, form)[:, 0] for path in sources])
+    listed_format = audio.AudioFormat(length, sample_rate, 1)
+    mixture_format = audio.read_format(mixture)
+    if mixture_format != listed_format:
+        problem = f"has {mixture_format}, but {list_path} says {listed_format}"
+        raise InputError(mixture, problem, "run the stage that writes the list again")
+    signals = np.stack([audio.read(path, mixture_format)[:, 0] for path in sources])
     references, estimates = np.split(signals, 2)
-    scores = score_speakers(references, estimates, audio.read(mixture, form)[:, 0])
-    pairs = [(s, estimates[i]) for s, i in zip(references, scores.order, strict=True)]
+    scores = score_speakers(references, estimates, audio.read(mixture, mixture_format)[:, 0])
+    pairs = [
+        (reference, estimates[index])
+        for reference, index in zip(references, scores.order, strict=True)
+    ]
     return {
         **{name: values.tolist() for name, values in scores._asdict().items()},
         **{
             name: [getattr(perception, name)(*pair, sample_rate) for pair in pairs]
-            for name in wanted
+            for name in perceptual
         },
     }

@@ -1,4 +1,6 @@
-"""Work on all cores."""
+"""Distributes work over all cores."""
+
+from __future__ import annotations
 
 import multiprocessing
 import os
@@ -14,7 +16,7 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from metrics.errors import InputError
+from contract.errors import InputError
 
 IN_FLIGHT = 4  # batches per worker: enough to keep it busy, few enough to hold in memory
 
@@ -22,8 +24,12 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+class KilledWorkerError(InputError):
+    """A worker process was killed, which says nothing about the items."""
+
+
 def cores() -> int:
-    """The cores that this process may run on."""
+    """Returns how many cores this process may run on."""
     return len(os.sched_getaffinity(0))
 
 
@@ -35,38 +41,46 @@ def on_all_cores(
 ) -> Iterator[Result]:
     """Yields `function(item)` of every item, in their order, whatever the number of workers.
 
-    Items are taken as they are worked on, so that there may be any number of them. The function's
-    exceptions are raised here. However this process ends, so do the workers.
+    Items are taken only as the work proceeds, so that there may be any number of them. Exceptions
+    of the function are raised here. The workers end when this process ends, however it does.
 
     Args:
-        function: of a module, so that it has a name in the workers.
-        workers: processes; None is one per core.
-        batch: items that a worker gets at once; more than one where they take milliseconds.
+        function: defined at the top level of a module, so that the workers can find it by name.
+        items: what the function is called with.
+        workers: the number of processes; None for one per core.
+        batch: how many items a worker gets at once; more than one where each takes milliseconds.
 
     Raises:
-        InputError: a worker was killed.
+        KilledWorkerError: a worker was killed.
     """
     workers = workers or cores()
     pool = ProcessPoolExecutor(workers, _Workers(), _prepare)
     pending = deque()
     try:
         items = iter(items)
-        while some := list(islice(items, batch)):
-            pending.append(pool.submit(_each, function, some))
+        while items_of_batch := list(islice(items, batch)):
+            pending.append(pool.submit(_call_each, function, items_of_batch))
             if len(pending) == IN_FLIGHT * workers:
                 yield from pending.popleft().result()
         while pending:
             yield from pending.popleft().result()
     except BrokenProcessPool:
-        found = "one that was killed (out of memory?)"
-        raise InputError("worker processes", found, "all of them to finish") from None
+        raise KilledWorkerError(
+            "worker processes",
+            "one of them was killed, perhaps because memory ran out",
+            "repeat the command with more memory or on fewer cores",
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 class _Worker(ForkProcess):
-    """A worker. Python ends it when the pool has lost another one, which may have held the lock
-    that all need to hand over their results; SIGTERM would not do, as workers ignore it."""
+    """One process of the pool.
+
+    When the pool has lost a worker, Python ends the others by terminate(). They may be waiting for
+    the lock under which results are handed over, which the lost one may have held for ever, and
+    they ignore the signal that terminate() usually sends.
+    """
 
     def terminate(self) -> None:
         self.kill()
@@ -78,13 +92,16 @@ class _Workers(ForkContext):
     Process = _Worker
 
 
-def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+def _call_each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
 def _prepare() -> None:
-    """In a new worker: signals, which the whole group may get, are for the main process, whose end
-    is also the worker's."""
+    """Prepares a new worker.
+
+    Signals, which the whole process group may get, are left to the main process, whose end is also
+    the worker's.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -1,10 +1,11 @@
 """Spleeter with a choice of optimizers, schedules and clipping, and reproducible training.
 
-Spleeter itself stays as installed: what differs is subclassed (`model.SpecBuilder`,
-`adapter.SoundfileAudioAdapter`) and handed to `tf.estimator`.
+Spleeter itself stays as it was installed. What differs is in subclasses (`model.SpecBuilder`,
+`adapter.SoundfileAudioAdapter`), which `tf.estimator` is given instead of Spleeter's classes.
 """
 
 import os
 
-# Before TensorFlow is loaded anywhere: its log is not for users. Spleeter sets the same.
+# TensorFlow's log is not for users. This has to be set before TensorFlow is imported. Spleeter sets
+# the same.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -1,8 +1,9 @@
-"""Spleeter's audio seam, through libsndfile: no ffmpeg process per chunk."""
+"""Spleeter's interface to audio files, by libsndfile instead of an ffmpeg process per chunk."""
+
+from __future__ import annotations
 
 import os
 from contextlib import closing
-from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -11,31 +12,32 @@ from spleeter import SpleeterError
 from spleeter.audio import Codec
 from spleeter.audio.adapter import AudioAdapter
 
-from spleeter_mod.wav import FloatWav
+from contract.wav import FloatWav
 
 
 class SoundfileAudioAdapter(AudioAdapter):
-    """Reads any part of a file that libsndfile knows, writes 32-bit float WAV."""
+    """Reads any part of a file that libsndfile supports, and writes 32-bit float WAV."""
 
     def load(
         self,
-        audio_descriptor,
+        audio_descriptor: str | bytes | os.PathLike,
         offset: float | None = None,
         duration: float | None = None,
         sample_rate: float | None = None,
         dtype: bytes = b"float32",
-    ):
-        """Read from `offset` for `duration` seconds, or as much of that as there is.
+    ) -> tuple[np.ndarray, float]:
+        """Reads `duration` seconds from `offset` on, or as much of that as there is.
 
         Args:
             audio_descriptor: the file.
-            offset: seconds; None is the start.
-            duration: seconds; None is all the rest.
-            sample_rate: in Hz; a file with another one is resampled.
-            dtype: of the samples.
+            offset: in seconds; None is the start.
+            duration: in seconds; None is all the rest.
+            sample_rate: in Hz; a file with another sample rate is resampled. None keeps that of the
+                file.
+            dtype: the type of the samples.
 
         Returns:
-            The waveform, (samples, channels), and its sample rate.
+            The waveform, (samples, channels), and its sample rate, in Hz.
 
         Raises:
             SpleeterError: the file cannot be read.
@@ -48,47 +50,52 @@ class SoundfileAudioAdapter(AudioAdapter):
                 waveform = file.read(len(span), dtype="float32", always_2d=True)
                 file_rate = file.samplerate
         except (soundfile.SoundFileError, OSError) as error:
-            raise SpleeterError(f"{path} cannot be read: {error}") from error
+            problem = f"cannot be read ({error})"
+            raise SpleeterError(f"{path}: {problem}; replace it with a WAV file") from error
         if sample_rate is not None and sample_rate != file_rate:
-            waveform = _resample(waveform, file_rate, int(sample_rate))
+            from scipy.signal import resample_poly
+
+            waveform = resample_poly(waveform, int(sample_rate), file_rate, axis=0)
             file_rate = sample_rate
         return waveform.astype(np.dtype(dtype.decode()), copy=False), file_rate
 
     def save(
         self,
-        path,
+        path: str | os.PathLike,
         data: np.ndarray,
         sample_rate: float,
         codec: Codec | None = None,
         bitrate: str | None = None,
     ) -> None:
-        """Write `data`, (samples, channels), as 32-bit float WAV.
+        """Writes a file of 32-bit float WAV.
+
+        Args:
+            path: the file.
+            data: the waveform, (samples, channels).
+            sample_rate: in Hz.
+            codec: WAV, or None for the same.
+            bitrate: is not used; other codecs of Spleeter have one.
 
         Raises:
-            SpleeterError: another codec than WAV is asked for.
+            SpleeterError: the codec is not WAV.
         """
         if codec not in (None, Codec.WAV):
-            raise SpleeterError(f"{path}: found codec {codec}, expected {Codec.WAV}")
+            raise SpleeterError(
+                f"{path}: cannot be written as {codec}; choose the codec {Codec.WAV}"
+            )
         frames, channels = data.shape
         with closing(FloatWav(Path(path), int(sample_rate), channels, frames)) as file:
-            file.write(data)
+            file.write(data.astype("<f4").tobytes())
 
 
 def part(frames: int, rate: float, offset: float | None, duration: float | None) -> range:
-    """The samples of a file that are read.
+    """Returns the samples of a part of a file, as a range of their numbers.
 
     Args:
-        frames: how many samples the file has of each channel.
-        rate: its sample rate, in Hz.
-        offset: where to begin, in seconds; None is the start.
-        duration: how much to read, in seconds, or as much of that as there is; None is all.
+        frames: the samples of each channel in the file.
+        rate: the sample rate of the file, in Hz.
+        offset: where the part begins, in seconds; None is the start.
+        duration: the length of the part, in seconds, unless the file ends before; None is all.
     """
     start = min(round((offset or 0.0) * rate), frames)
     return range(start, frames if duration is None else min(start + round(duration * rate), frames))
-
-
-def _resample(waveform, old_rate, new_rate):
-    from scipy.signal import resample_poly
-
-    divisor = gcd(old_rate, new_rate)
-    return resample_poly(waveform, new_rate // divisor, old_rate // divisor, axis=0)

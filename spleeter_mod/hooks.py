@@ -1,4 +1,6 @@
-"""What happens between the steps of `tf.estimator`'s training loop."""
+"""Hooks of the training loop of `tf.estimator`: what happens between its steps."""
+
+from __future__ import annotations
 
 import math
 import sys
@@ -8,45 +10,48 @@ from time import monotonic, perf_counter
 import tensorflow as tf
 from tqdm import tqdm
 
-from spleeter_mod.logs import Log
-from spleeter_mod.model import WATCHED
-from spleeter_mod.schedules import PLATEAU_FACTORS, Plateau
+from contract.records import CHECKPOINT_SECONDS, Table, best, divergence, validation_row
+from contract.schedules import Length, Schedule
+from spleeter_mod.model import LEARNING_RATES, WATCHED
 from spleeter_mod.session import workers
 from spleeter_mod.settings import Settings
 from spleeter_mod.validation import Validator
 
 SessionRunHook = tf.compat.v1.train.SessionRunHook
 SessionRunArgs = tf.compat.v1.train.SessionRunArgs
-
-STEP_COLUMNS = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds")
-EPOCH_COLUMNS = ("epoch", "step", "train_loss", "valid_loss", "best_valid_loss")
-
-CHECKPOINT_SECONDS = 600  # what a killed run loses at most
+SessionRunContext = tf.compat.v1.train.SessionRunContext
+SessionRunValues = tf.compat.v1.train.SessionRunValues
+Session = tf.compat.v1.Session
 
 
 class StepLog(SessionRunHook):
-    """The rows of steps.csv. A loss that is not finite ends the training.
+    """Writes the rows of steps.csv, and ends the training when its loss is not finite.
+
+    Args:
+        settings: the run.
+        log: steps.csv.
+        first_step: the number of steps that were taken before this process started.
+        verbose: whether to print every row.
 
     Attributes:
-        step: how many steps were taken.
-        loss: of the last one.
+        step: the number of steps taken.
+        loss: the loss of the last step of this process; NaN before it.
     """
 
-    def __init__(self, settings: Settings, log: Log, first_step: int, verbose: bool):
-        """
-        Args:
-            settings: the run.
-            log: steps.csv.
-            first_step: how many steps were taken before this process.
-            verbose: print every row.
-        """
+    def __init__(self, settings: Settings, log: Table, first_step: int, verbose: bool) -> None:
         self._settings = settings
         self._log = log
         self._verbose = verbose
         self.step = first_step
         self.loss = math.nan
 
-    def after_create_session(self, session, coord):
+    def after_create_session(self, session: Session, coord: tf.train.Coordinator) -> None:
+        """Opens the progress bar.
+
+        Args:
+            session: the new session.
+            coord: TensorFlow's, which is not used.
+        """
         self._bar = tqdm(
             total=self._settings.steps,
             initial=self.step,
@@ -54,11 +59,28 @@ class StepLog(SessionRunHook):
             disable=not sys.stderr.isatty(),
         )
 
-    def before_run(self, run_context):
+    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
+        """Starts the clock of a step, and asks for what steps.csv records of it.
+
+        Args:
+            run_context: the context of the step.
+
+        Returns:
+            The tensors `model.WATCHED`.
+        """
         self._started = perf_counter()
         return SessionRunArgs(WATCHED)
 
-    def after_run(self, run_context, run_values):
+    def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
+        """Records a step, and ends the training if its loss is not finite.
+
+        Args:
+            run_context: the context of the step.
+            run_values: with the scalars that `before_run` asked for, by column of steps.csv.
+
+        Raises:
+            OSError: its row cannot be written.
+        """
         seconds = perf_counter() - self._started
         self.step += 1
         values = {name: float(value) for name, value in run_values.results.items()}
@@ -66,77 +88,116 @@ class StepLog(SessionRunHook):
         diverged = not math.isfinite(self.loss)
         if diverged or self._settings.logs(self.step):
             epoch = math.ceil(self.step / self._settings.validate_every)
-            self._log.append(step=self.step, epoch=epoch, **values, seconds=seconds)
+            self._log.row(step=self.step, epoch=epoch, **values, seconds=seconds)
             if self._verbose:
-                _say(f"step {self.step}: loss {self.loss:.7g} ({seconds:.3f} s)")
+                _print_line(f"step {self.step}: loss {self.loss:.7g} ({seconds:.3f} s)")
         self._bar.update()
         if diverged:
-            _say(f"step {self.step}: diverged, the loss is {self.loss}")
+            _print_line(divergence(self.loss, self.step))
             run_context.request_stop()
 
-    def end(self, session):
+    def end(self, session: Session) -> None:
+        """Closes the progress bar.
+
+        Args:
+            session: the session that ends.
+        """
         self._bar.close()
 
 
 class Validation(SessionRunHook):
-    """At the end of every epoch and of the run: a row of epochs.csv, the best weights so far, and
-    a checkpoint to resume from, in this order: a checkpoint knows that all before it is there.
-    In long epochs a checkpoint every `CHECKPOINT_SECONDS`, too, unless there are several workers:
-    their clocks would not agree on it, and they can save only together.
+    """Feeds the learning rate of every step, validates, and saves checkpoints.
 
-    Comes after `StepLog`. A validation loss that is not finite ends the training.
+    At the end of every epoch and of the run it saves the weights if they are the best so far,
+    writes a row of epochs.csv, and saves a checkpoint to resume from. The checkpoint comes last, so
+    that a run that resumes from it finds the other two. A validation loss that is not finite ends
+    the training.
+
+    In long epochs it saves a checkpoint every `CHECKPOINT_SECONDS` as well, unless there are
+    several workers: they can save only together, and their clocks would not agree on the moment.
+
+    Args:
+        settings: the run.
+        progress: the hook that runs before this one.
+        steps: steps.csv.
+        epochs: epochs.csv.
+        validator: computes the validation loss, and saves the best weights.
+        checkpoints: the folder of the checkpoints.
     """
 
     def __init__(
         self,
         settings: Settings,
         progress: StepLog,
-        steps: Log,
-        epochs: Log,
+        steps: Table,
+        epochs: Table,
         validator: Validator,
         checkpoints: Path,
-    ):
+    ) -> None:
         self._settings = settings
         self._progress = progress
         self._steps, self._epochs = steps, epochs
         self._validator = validator
         self._checkpoints = checkpoints
         self._seconds = math.inf if workers() else CHECKPOINT_SECONDS
-        self._plateau = None
-        schedule = settings.schedule
-        if schedule["name"] == "plateau":
-            self._plateau = Plateau(schedule["patience"], schedule["factor"])
-            for row in epochs.rows:
-                self._plateau.update(row["valid_loss"])
+        length = Length(settings.validate_every, settings.steps)
+        self._schedule = Schedule(settings.optimizer["learning_rate"], settings.schedule, length)
+        for row in epochs.rows:
+            self._schedule.validated(row["valid_loss"])
 
-    def begin(self):
+    def begin(self) -> None:
+        """Finds the variables that the validation needs, before the graph is finished."""
         variables = {v.op.name: v for v in tf.compat.v1.global_variables()}
-        # Where there are several devices: their first one's copy.
+        # Of several devices, each has a copy of the variables; that of the first one is used.
         local = tf.distribute.get_strategy().experimental_local_results
         self._weights = {name: local(variables[name])[0] for name in self._validator.names}
 
-    def after_create_session(self, session, coord):
+    def after_create_session(self, session: Session, coord: tf.train.Coordinator) -> None:
+        """Saves the initial weights as the best so far, at the start of a run.
+
+        Args:
+            session: the new session.
+            coord: TensorFlow's, which is not used.
+        """
         (self._saver,) = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)
-        self._plateau_factors = tf.compat.v1.get_collection(PLATEAU_FACTORS)
+        self._rates = tf.compat.v1.get_collection(LEARNING_RATES)
         self._saved_at = monotonic()
         if not self._progress.step:
             self._validator.load(session.run(self._weights))
             self._validator.save(step=0)
 
-    def before_run(self, run_context):
-        if self._plateau:
-            feed = dict.fromkeys(self._plateau_factors, self._plateau.factor)
-            return SessionRunArgs(None, feed)
+    def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
+        """Feeds the learning rate of a step.
 
-    def after_run(self, run_context, run_values):
+        Args:
+            run_context: the context of the step.
+
+        Returns:
+            The rate, for the placeholder of each device.
+        """
+        rate = self._schedule.rate(self._progress.step)
+        return SessionRunArgs(None, dict.fromkeys(self._rates, rate))
+
+    def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
+        """Validates and saves a checkpoint, if it is time.
+
+        Args:
+            run_context: the context of the step, with the session.
+            run_values: the results of the step, which are not used.
+
+        Raises:
+            OSError: its row cannot be written.
+        """
         step = self._progress.step
         if not math.isfinite(self._progress.loss):
             return
         if self._settings.validates(step):
             loss = self._validate(run_context.session, step)
             if not math.isfinite(loss):
+                _print_line(divergence(loss, step, in_validation=True))
                 run_context.request_stop()
                 return
+            self._schedule.validated(loss)
         elif monotonic() - self._saved_at < self._seconds:
             return
         self._steps.sync()
@@ -145,40 +206,25 @@ class Validation(SessionRunHook):
         self._saver.save(run_context.session, path, step, write_meta_graph=False)
         self._saved_at = monotonic()
 
-    def _validate(self, session, step):
+    def _validate(self, session: Session, step: int) -> float:
+        """Validates, writes a row of epochs.csv, and returns the loss."""
         epoch = self._steps.rows[-1]["epoch"]
         losses = [row["loss"] for row in self._steps.rows if row["epoch"] == epoch]
-        best = best_of(self._epochs.rows)["valid_loss"]
+        lowest = best(self._epochs.rows)["valid_loss"]
         self._validator.load(session.run(self._weights))
         loss = self._validator.loss()
-        if loss < best:
+        if loss < lowest:
             self._validator.save(step)
-            best = loss
-        self._epochs.append(
-            epoch=epoch,
-            step=step,
-            train_loss=math.fsum(losses) / len(losses),
-            valid_loss=loss,
-            best_valid_loss=best if math.isfinite(best) else math.nan,
-        )
-        row = self._epochs.rows[-1]
-        _say(
+        row = validation_row(epoch, step, losses, loss, lowest)
+        self._epochs.row(**row)
+        _print_line(
             f"step {step} of {self._settings.steps}: training loss {row['train_loss']:.4f}, "
             f"validation loss {loss:.4f}, best {row['best_valid_loss']:.4f}"
         )
-        if self._plateau and math.isfinite(loss):
-            self._plateau.update(loss)
         return loss
 
 
-def _say(line):
-    """Above the progress bar, if there is one."""
+def _print_line(line: str) -> None:
+    """Prints a line of progress, above the progress bar if there is one."""
     tqdm.write(line)
     sys.stdout.flush()
-
-
-def best_of(epochs: list[dict]) -> dict:
-    """The validation with the lowest loss; before any, the initial weights' step 0."""
-    finite = [row for row in epochs if math.isfinite(row["valid_loss"])]
-    initial = {"step": 0, "valid_loss": math.inf}
-    return min(finite, key=lambda row: row["valid_loss"], default=initial)

@@ -1,37 +1,45 @@
-"""Separating songs of any length in bounded memory.
+"""Separation of songs of any length in bounded memory.
 
-The U-Net sees T frames at a time and nothing beyond them, and an inverse STFT adds up what its
-frames contribute. So a song can be cut at multiples of T frames, each block separated by itself
-and the overlaps of their waveforms added: the result is that of separating it at once.
+The U-Net sees T frames at a time and nothing beyond them, and an inverse STFT adds up the waveforms
+of its frames. A song can therefore be cut at multiples of T frames. Each block is separated by
+itself, and the waveforms are added where they overlap. The result is the same as that of separating
+the whole song at once.
 """
 
+from __future__ import annotations
+
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import tensorflow as tf
 from tensorflow.signal import hann_window, inverse_stft, stft
 
+from contract.sources import CHANNELS
 from spleeter_mod.model import SpecBuilder
-from spleeter_mod.settings import CHANNELS
 
-# At least so many go through the network at once.
-FRAMES = 512
+FRAMES = 512  # the fewest frames of a block, unless a frame has more steps
 
 
 class Separator:
-    """A trained network, ready to separate."""
+    """A trained network, ready to separate.
 
-    def __init__(self, params: dict, model: Path, session_config: tf.compat.v1.ConfigProto):
-        """
-        Args:
-            params: Spleeter's configuration.
-            model: the folder of its checkpoint.
-            session_config: of TensorFlow.
-        """
+    Args:
+        params: Spleeter's configuration of the model.
+        model: the folder of the model.
+        session_config: the configuration of TensorFlow's session.
+    """
+
+    def __init__(
+        self, params: dict[str, Any], model: Path, session_config: tf.compat.v1.ConfigProto
+    ) -> None:
         self._length, self._step = params["frame_length"], params["frame_step"]
-        self._frames = -(-FRAMES // params["T"]) * params["T"]
+        # A block must move on by a whole frame, so that only neighbouring blocks overlap.
+        least, T = max(FRAMES, math.ceil(self._length / self._step)), params["T"]
+        self._frames = math.ceil(least / T) * T
         with tf.Graph().as_default() as graph, tf.keras.backend.learning_phase_scope(0):
             samples = (self._frames - 1) * self._step + self._length
             self._block = tf.compat.v1.placeholder(tf.float32, (samples, CHANNELS))
@@ -40,8 +48,12 @@ class Separator:
             saver = tf.compat.v1.train.Saver()
             saver.restore(self._session, tf.train.latest_checkpoint(str(model)))
 
-    def _separate(self, params):
-        """Spleeter's masks on the STFT of a block, and back."""
+    def _separate(self, params: dict[str, Any]) -> dict[str, tf.Tensor]:
+        """Applies Spleeter's masks to the STFT of a block.
+
+        Returns:
+            The waveform of each stem, (samples, channels).
+        """
         spectrum = stft(
             tf.transpose(self._block), self._length, self._step, window_fn=_window
         )  # (channels, frames, bins)
@@ -58,13 +70,19 @@ class Separator:
         }
 
     def separate(self, mixture: soundfile.SoundFile) -> Iterator[dict[str, np.ndarray]]:
-        """Yields the estimates of the song piece by piece, by stem, (samples, channels) each.
+        """Yields the estimates of a song piece by piece.
 
-        The pieces follow each other and are together as long as the song.
+        The pieces follow each other, and together are as long as the song.
+
+        Args:
+            mixture: the song, opened at its start.
+
+        Yields:
+            The waveform of each stem, (samples, channels), float32.
         """
         hop = self._frames * self._step
         overlap = self._length - self._step
-        # Spleeter begins one frame before the song, in silence.
+        # Spleeter puts one frame of silence before the song.
         before = self._length
         left = mixture.frames
         block = np.zeros(self._block.shape, np.float32)
@@ -86,5 +104,5 @@ class Separator:
             filled = overlap
 
 
-def _window(frame_length, dtype):
+def _window(frame_length: int, dtype: tf.DType) -> tf.Tensor:
     return hann_window(frame_length, periodic=True, dtype=dtype)

@@ -1,22 +1,26 @@
-"""Starting TensorFlow as this package wants it: quiet, reproducible, a modest guest on a GPU."""
+"""How this package runs TensorFlow: with few messages, reproducibly, and without taking all memory
+of a GPU."""
+
+from __future__ import annotations
 
 import errno
 import logging
 import os
-import platform
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import tensorflow as tf
 from spleeter.utils.logging import configure_logger
 
-from spleeter_mod.errors import InputError
+from contract.errors import InputError
+from contract.hardware import processors
 
 
 def configure() -> tf.compat.v1.ConfigProto:
-    """Set up the process; returns the configuration of its sessions."""
+    """Sets up the process, and returns the configuration of its sessions."""
     configure_logger(verbose=False)
-    # Else it reports every chunk of audio; what goes wrong reaches us as an exception.
+    # Spleeter would log every chunk of audio. Its errors are exceptions as well.
     logging.getLogger("spleeter").setLevel(logging.CRITICAL)
     session_config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     session_config.gpu_options.allow_growth = True
@@ -24,86 +28,106 @@ def configure() -> tf.compat.v1.ConfigProto:
 
 
 def be_deterministic() -> None:
-    """From here on the same seed gives the same weights."""
+    """Makes the same seed give the same weights, on a CPU; it cannot be undone."""
     if not tf.config.list_physical_devices("GPU"):
-        # On a GPU, batch normalisation with fixed statistics has no deterministic gradient,
-        # and TensorFlow would refuse to train.
+        # On a GPU, batch normalisation with fixed statistics has no deterministic gradient, so that
+        # TensorFlow would refuse to train.
         tf.config.experimental.enable_op_determinism()
 
 
 def strategy(batch_size: int) -> tf.distribute.Strategy | None:
-    """How a batch is spread over devices: over the workers that the environment variable TF_CONFIG
-    names, else over as many of this machine's GPUs as divide it evenly. None: over nothing.
+    """Returns how a batch is distributed over devices.
+
+    It is distributed over the workers that the environment variable TF_CONFIG names, or else over
+    as many GPUs of this machine as divide it evenly.
+
+    Args:
+        batch_size: in segments.
+
+    Returns:
+        The strategy; None if there is a single device.
 
     Raises:
-        InputError: the workers do not divide it evenly.
+        InputError: the devices of the workers do not divide the batch evenly.
     """
     if workers():
-        # Outside a graph it would start a server of its own, beside the Estimator's, on one port.
+        # Outside a graph, the strategy would start a server on the port of that of the Estimator.
         with tf.Graph().as_default():
-            made = tf.distribute.MultiWorkerMirroredStrategy()
-        if batch_size % made.num_replicas_in_sync:
-            raise InputError(
-                "spleeter.batch_size",
-                batch_size,
-                f"a multiple of {made.num_replicas_in_sync}, the devices of all workers",
-            )
-        return made
+            multi_worker = tf.distribute.MultiWorkerMirroredStrategy()
+        replicas = multi_worker.num_replicas_in_sync
+        if batch_size % replicas:
+            expected = f"a multiple of {replicas}, the devices of all workers"
+            raise InputError.mismatch("spleeter.batch_size", batch_size, expected)
+        return multi_worker
     gpus = gpu_names()
     used = max((n for n in range(1, len(gpus) + 1) if batch_size % n == 0), default=0)
     return tf.distribute.MirroredStrategy(gpus[:used]) if used > 1 else None
 
 
 def workers() -> int:
-    """How many processes train together, as TF_CONFIG has it; 0 without one."""
+    """Returns the number of processes that TF_CONFIG names to train together; 0 without it."""
     cluster = _cluster()
     return sum(cluster.num_tasks(job) for job in cluster.jobs)
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes: the chief, where TF_CONFIG names none the first
-    worker, and a process alone."""
+    """Returns whether this process is the one that writes.
+
+    That is the chief that TF_CONFIG names, or its first worker if it names no chief, or a process
+    that trains alone.
+    """
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if "chief" in _cluster().jobs:
         return resolver.task_type == "chief"
     return not resolver.task_id
 
 
-def _cluster():
+def _cluster() -> tf.train.ClusterSpec:
     return tf.distribute.cluster_resolver.TFConfigClusterResolver().cluster_spec()
 
 
 def gpu_names() -> list[str]:
+    """Returns the names of this machine's GPUs in TensorFlow, as in `GPU:0`."""
     return [f"GPU:{k}" for k, _ in enumerate(tf.config.list_logical_devices("GPU"))]
 
 
 @contextmanager
-def explained(folder):
-    """Turn TensorFlow's running out of disk, in `folder`, or of memory into errors of ours."""
+def explained(folder: Path) -> Iterator[None]:
+    """Turns an error of TensorFlow about a full disk or memory into one for the user.
+
+    Args:
+        folder: the folder that TensorFlow writes to, for the error.
+
+    Raises:
+        OSError: the disk of `folder` is full.
+        InputError: the memory does not suffice.
+    """
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         if "No space left on device" in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
-        raise InputError(
-            "spleeter", "a network too large for this machine's memory", "smaller batch_size or T"
-        ) from error
+        problem = "the network and its batch do not fit into the memory of this machine"
+        raise InputError("spleeter", problem, "reduce batch_size or T") from error
 
 
-def hardware() -> str:
-    """What this process trains on, as in `2 x NVIDIA H100 80GB HBM3`."""
+def devices(distribution: tf.distribute.Strategy | None) -> int:
+    """Returns the number of devices that a batch is distributed over.
+
+    Args:
+        distribution: as `strategy` returns it.
+    """
+    return distribution.num_replicas_in_sync if distribution else 1
+
+
+def hardware(count: int) -> str:
+    """Describes the devices of a training, as in `2 x NVIDIA H100 80GB HBM3`.
+
+    Args:
+        count: the number of devices that train together, each like the first one of this machine.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
-        return f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+        return f"{count} x {details.get('device_name', 'GPU')}"
     return processors()
-
-
-def processors() -> str:
-    """This machine's processors, as in `2 x AMD EPYC`."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}"

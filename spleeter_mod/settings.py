@@ -1,175 +1,152 @@
-"""What a run is made of: the keys of params.yaml that Spleeter's trainer reads."""
+"""The settings of a run: the keys of params.yaml that Spleeter's trainer reads."""
 
-from collections.abc import Callable
+from __future__ import annotations
+
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from contract import menu
+from contract.composed import Composed
+from contract.model_settings import SpleeterSettings, least_chunk_seconds
+from contract.sources import CHANNELS, STEMS
 
-from spleeter_mod.errors import InputError
-
-OPTIMIZERS = (
-    *("sgd", "momentum", "nesterov", "adagrad", "adadelta", "rmsprop"),
-    *("adam", "adamw", "adamax", "nadam"),
-)
-SCHEDULES = ("constant", "step", "exponential", "cosine", "plateau")
-CLIPPINGS = ("none", "norm", "value", "adaptive")
-
-SPLEETER_KEYS = (
-    *("T", "F", "frame_length", "frame_step", "filters", "batch_size"),
-    *("chunk_seconds", "chunks_per_song", "steps", "validate_every", "log_every"),
-)
-
-MODEL = Path("models/spleeter")
-RESULTS = Path("results/spleeter")
-
-LOGS = ("steps.csv", "epochs.csv", "train.json")
+# The files in the folder of a trained model, besides the records.
 MODEL_FILES = (
     *(".probe", "checkpoint", "config.json"),
     *("model.index", "model.data-00000-of-00001"),
 )
 
-STEMS = ("vocals", "drums", "bass", "other")
-CHANNELS = 2  # the last layer of Spleeter's U-Net has two filters
-LEVELS = 6  # of the U-Net, each halving both axes
-
-# Spleeter leaves this much of a song's ends alone when it takes several chunks of it
+# When Spleeter takes several chunks of a song, it leaves out this much at both ends
 # (`spleeter.dataset.DatasetBuilder.MARGIN`, repeated here to check lists without TensorFlow).
 MARGIN_SECONDS = 0.5
-# Of the middle of a song, Spleeter validates on the middle (`spleeter.dataset
-# .get_validation_dataset`).
+# The length of the chunk in the middle of a song on whose middle Spleeter validates
+# (`spleeter.dataset.get_validation_dataset`).
 VALID_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A training run. `optimizer`, `schedule` and `clipping` are their groups' own dictionaries,
-    each with its `name`."""
+    """A training run.
+
+    Attributes:
+        seed: the seed of the initial weights, and of the order of segments and crops.
+        sample_rate: the sample rate of the songs, in Hz.
+        T: the frames of a segment.
+        F: the frequency bins that the network sees, from the lowest.
+        frame_length: the frame length of the STFT, in samples.
+        frame_step: the frame step of the STFT, in samples.
+        filters: the filters of the network's convolutions, level by level.
+        batch_size: in segments.
+        chunk_seconds: the length of the chunks of which training takes crops.
+        chunks_per_song: the number of chunks of a song.
+        steps: the steps of the run.
+        validate_every: the steps between two validations, which are an epoch.
+        log_every: the steps between two rows of steps.csv.
+        optimizer: the `name` of the optimizer and its settings.
+        schedule: the `name` of the learning-rate schedule and its settings.
+        clipping: the `name` of the gradient clipping and its settings.
+        mix_name: the name of the mixture.
+        stems: the names of the stems.
+        same_passes: whether every pass over the segments begins in the same order, as it does in
+            Spleeter with a cache.
+        network: the keys of Spleeter's own configuration that differ from the usual ones.
+    """
 
     seed: int
-    sample_rate: int  # Hz
-    T: int  # frames
-    F: int  # frequency bins
-    frame_length: int  # samples
-    frame_step: int  # samples
+    sample_rate: int
+    T: int
+    F: int
+    frame_length: int
+    frame_step: int
     filters: list[int]
     batch_size: int
     chunk_seconds: float
     chunks_per_song: int
     steps: int
-    validate_every: int  # steps; an epoch
-    log_every: int  # steps; how often steps.csv gets a row
-    optimizer: dict
-    schedule: dict
-    clipping: dict
+    validate_every: int
+    log_every: int
+    optimizer: dict[str, Any]
+    schedule: dict[str, Any]
+    clipping: dict[str, Any]
     mix_name: str = "mix"
     stems: tuple[str, ...] = STEMS
-    # Whether every pass over the segments begins in the same order, as in Spleeter with a cache.
     same_passes: bool = True
-    network: dict = field(default_factory=dict)  # of Spleeter's own configuration, what differs
+    network: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path) -> "Settings":
-        """Read params.yaml.
+    def read(cls, path: Path) -> Settings:
+        """Reads the settings from params.yaml.
 
-        Raises:
-            InputError: the file is no YAML, a key is missing, or values do not fit each other.
-        """
-        try:
-            # As DVC reads it, by the rules of YAML 1.2: `1e-3` is a number.
-            params = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
-        # A ValueError is text that is not UTF-8, or a date that no calendar has.
-        except (YAMLError, ValueError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(path, f"no valid YAML ({reason})", "a composed params.yaml") from None
-
-        def get(*keys):
-            value = params
-            for key in keys:
-                if not isinstance(value, dict) or key not in value:
-                    raise InputError(path, f"no key {'.'.join(keys)}", "a composed params.yaml")
-                value = value[key]
-            return value
-
-        settings = cls(
-            seed=get("seed"),
-            sample_rate=get("music", "sample_rate"),
-            **{key: get("spleeter", key) for key in SPLEETER_KEYS},
-            optimizer={"name": get("optimizer", "name"), **get("optimizer", "spleeter")},
-            schedule={"name": get("schedule", "name"), **get("schedule")},
-            clipping={"name": get("clipping", "name"), **get("clipping")},
-        )
-        settings.check()
-        return settings
-
-    def check(self, where: Callable[[str], str] = "spleeter.{}".format) -> None:
-        """
         Args:
-            where: makes of a key's name what errors call it.
+            path: the file.
 
         Raises:
-            InputError: values do not fit each other.
+            InputError: there is no such file, it is not a YAML file, the first key that is missing
+                or wrong, or values that do not fit each other.
         """
-        names = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "clipping": CLIPPINGS}
-        for group, known in names.items():
-            name = getattr(self, group)["name"]
-            if name not in known:
-                raise InputError(f"{group}.name", name, f"one of {', '.join(known)}")
-        unit = 2**LEVELS
-        for key in ("T", "F"):
-            value = getattr(self, key)
-            if value % unit:
-                raise InputError(where(key), value, f"a multiple of {unit}")
-        bins = self.frame_length // 2 + 1
-        if bins < self.F:
-            raise InputError(
-                where("F"), self.F, f"at most frame_length / 2 + 1 = {bins} frequency bins"
-            )
-        if len(self.filters) != LEVELS:
-            raise InputError(where("filters"), f"{len(self.filters)} numbers", LEVELS)
-        if self.chunk_seconds < self.least_seconds:
-            raise InputError(
-                where("chunk_seconds"),
-                self.chunk_seconds,
-                f"at least {self.least_seconds:.3f} s, to hold T = {self.T} frames",
-            )
+        composed = Composed.read(path)
+        group = SpleeterSettings.read(composed.part("spleeter"))
+        sample_rate = composed.sample_rate("music")
+        group.check_sample_rate(sample_rate)
+        sizes = dataclasses.asdict(group)
+        del sizes["name"]
+        optimizer, optimizer_settings = composed.optimizer(menu.SPLEETER)
+        return cls(
+            seed=composed.seed,
+            sample_rate=sample_rate,
+            **sizes,
+            optimizer={"name": optimizer, **optimizer_settings},
+            schedule=composed.choice("schedule"),
+            clipping=composed.choice("clipping"),
+        )
 
     def validates(self, step: int) -> bool:
-        """Whether step `step`, from 1, ends an epoch or the run."""
+        """Returns whether a step ends an epoch or the run.
+
+        Args:
+            step: its number, from 1.
+        """
         return step % self.validate_every == 0 or step == self.steps
 
     def logs(self, step: int) -> bool:
-        """Whether step `step`, from 1, has a row in steps.csv; an epoch's last always has."""
+        """Returns whether a step has a row in steps.csv. The last step of an epoch always has.
+
+        Args:
+            step: its number, from 1.
+        """
         return step % self.log_every == 0 or self.validates(step)
 
     @property
     def least_seconds(self) -> float:
-        """The shortest chunk in which Spleeter finds T frames."""
-        return (self.T * self.frame_step + self.frame_length) / self.sample_rate
+        """The length of the shortest chunk in which Spleeter finds T frames."""
+        return least_chunk_seconds(self.T, self.frame_length, self.frame_step, self.sample_rate)
 
     @property
     def valid_chunk_seconds(self) -> float:
-        """How much of a song's middle is looked at for the T frames to validate on: 12 s as in
-        Spleeter, or as much as in training where those do not hold T frames (Spleeter refuses)."""
+        """The length of the chunk on whose middle T frames a run validates.
+
+        It is 12 s as in Spleeter or, where these do not hold T frames and Spleeter would fail, the
+        length of the chunks in training.
+        """
         return VALID_SECONDS if self.least_seconds <= VALID_SECONDS else self.chunk_seconds
 
     @property
     def train_seconds(self) -> float:
-        """The shortest song that can be trained on: T steps of the STFT in every
-        chunk."""
+        """The length of the shortest song to train on: every chunk has T steps of the STFT."""
         margin = MARGIN_SECONDS if self.chunks_per_song > 1 else 0.0
         return self.valid_seconds + margin
 
     @property
     def valid_seconds(self) -> float:
-        """The shortest song that can be validated on."""
+        """The length of the shortest song to validate on."""
         return self.T * self.frame_step / self.sample_rate
 
-    def spleeter(self) -> dict:
-        """This run as Spleeter's own JSON configuration (its musdb.json, with our sizes).
+    def spleeter(self) -> dict[str, Any]:
+        """Returns the run as Spleeter's own JSON configuration, its musdb.json with other sizes.
 
-        `model_dir` is relative; Spleeter looks for it in the folder that the environment
-        variable MODEL_PATH names.
+        `model_dir` is relative to the folder that the environment variable MODEL_PATH names.
         """
         return {
             "model_dir": "spleeter",

@@ -1,35 +1,49 @@
-"""The CSV lists of tracks, read and checked before TensorFlow is started."""
+"""The CSV lists of songs, which are read and checked before TensorFlow is imported."""
 
-import csv
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
-from spleeter_mod.errors import InputError
-from spleeter_mod.settings import CHANNELS, STEMS
-
-LISTS = Path("data/csv/music")
-DURATION_TOLERANCE = 0.05  # seconds
+from contract.errors import InputError
+from contract.lists import DURATION_TOLERANCE, read_rows
+from contract.sources import CHANNELS, DURATION, MIXTURE, STEMS, path_column
+from contract.wav_length import check_complete
 
 
 @dataclass(frozen=True)
 class Track:
-    """A song on disk."""
+    """A song.
+
+    Attributes:
+        mixture: the file of the mixture.
+        stems: the file of each stem.
+        frames: the samples of each channel in each of these files.
+        duration: in seconds, as the list has it.
+    """
 
     mixture: Path
     stems: dict[str, Path]
-    frames: int  # samples of each channel
-    duration: float  # seconds, as the list has it
+    frames: int
+    duration: float
 
     @property
     def name(self) -> str:
+        """The name of the folder of the song."""
         return self.mixture.parent.name
 
 
 @dataclass(frozen=True)
 class SongList:
-    """A CSV list and the songs in it."""
+    """A CSV list and the songs in it.
+
+    Attributes:
+        path: the list.
+        tracks: the songs, in the order of the list.
+    """
 
     path: Path
     tracks: list[Track]
@@ -40,114 +54,97 @@ def read(
     sample_rate: int,
     seconds: float = 0.0,
     root: Path = Path(),
-    mix_name: str = "mix",
+    mix_name: str = MIXTURE,
     stems: tuple[str, ...] = STEMS,
 ) -> SongList:
-    """Read a list and look at the header of every file in it.
+    """Reads a list, and checks the headers of all files in it.
 
     Args:
-        path: the CSV file, with the columns `<mix_name>_path`, `<stem>_path` of every stem, and
+        path: the CSV file, with the columns `<mix_name>_path`, `<stem>_path` for each stem, and
             `duration` in seconds.
-        sample_rate: what the files must have, in Hz.
-        seconds: the shortest track allowed.
-        root: the folder that the list's paths are relative to.
-        mix_name: what the mixture is called.
-        stems: what the stems are called.
+        sample_rate: that all files must have, in Hz.
+        seconds: the length of the shortest song that is allowed.
+        root: the folder to which the paths in the list are relative.
+        mix_name: the name of the mixture.
+        stems: the names of the stems.
 
     Raises:
-        InputError: the list or a file is missing, unreadable, or not as the others.
+        InputError: the list or a file is missing or unreadable, or the files of a song differ.
     """
-    columns = [f"{name}_path" for name in (mix_name, *stems)]
+    columns = [path_column(name) for name in (mix_name, *stems)]
     tracks = []
-    for line, row in _rows(path, [*columns, "duration"]):
-        where = f"{path} line {line}"
+    for line, row in read_rows(path, [*columns, DURATION]):
+        where = f"{path}, line {line}"
         mixture, *files = [_file(where, column, row[column], root) for column in columns]
         frames = _check_mixture(mixture, sample_rate)
         for file in files:
             _check_stem(file, mixture)
-        duration = _check_duration(where, row["duration"], frames / sample_rate, mixture)
+        duration = _check_duration(where, row[DURATION], frames / sample_rate, mixture)
         if frames / sample_rate < seconds:
             raise InputError(
                 mixture,
-                f"{frames / sample_rate:.3f} s",
-                f"at least {seconds:.3f} s, for T frames",
+                f"lasts {frames / sample_rate:.3f} s, but T frames last {seconds:.3f} s",
+                "remove the song from the list, or reduce T",
             )
         tracks.append(Track(mixture, dict(zip(stems, files, strict=True)), frames, duration))
     return SongList(path, tracks)
 
 
-def _rows(path, columns):
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            found = rows.fieldnames or []
-            rows = [(rows.line_num, row) for row in rows]
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "the list of tracks") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(path, f"no CSV ({error})", "a list of tracks") from None
-    if sorted(found) != sorted(columns):
-        raise InputError(path, f"the columns {','.join(found) or '(none)'}", ",".join(columns))
-    if not rows:
-        raise InputError(path, "no rows", "at least one track")
-    for line, row in rows:
-        if None in row or None in row.values():
-            raise InputError(f"{path} line {line}", "another number of fields", len(columns))
-    return rows
-
-
-def _file(where, column, value, root):
+def _file(where: str, column: str, value: str, root: Path) -> Path:
+    """Returns the path of a file in the list, which must exist."""
     path = root / value
     if not path.is_file():
-        raise InputError(where, f"{column} {value!r}, which does not exist", "a WAV file")
+        problem = f"{column} is {value!r}, but there is no such file"
+        raise InputError(where, problem, "correct the path, or restore the file")
     return path
 
 
-def _check_duration(where, text, length, mixture):
+def _check_duration(where: str, text: str, length: float, mixture: Path) -> float:
+    """Returns the duration in the list, in seconds, which must be near that of the mixture."""
     try:
         duration = float(text)
     except ValueError:
         duration = float("nan")
     if not abs(duration - length) <= DURATION_TOLERANCE:
-        raise InputError(where, f"duration {text}", f"{length:.3f} s as in {mixture}")
+        expected = f"{length:.3f} s as in {mixture}"
+        raise InputError.mismatch(f"{where}, duration", text, expected)
     return duration
 
 
-def _check_mixture(path, sample_rate):
+def _check_mixture(path: Path, sample_rate: int) -> int:
+    """Checks the file of a mixture, and returns its samples of each channel."""
     header = _header(path)
     if header.samplerate != sample_rate:
-        raise InputError(path, f"{header.samplerate} Hz", f"sample_rate {sample_rate} Hz")
+        raise InputError(
+            path,
+            f"has {header.samplerate} Hz, but sample_rate is {sample_rate} Hz",
+            "resample it, or set sample_rate",
+        )
     if header.channels != CHANNELS:
-        raise InputError(path, f"{header.channels} channel(s)", CHANNELS)
+        problem = f"has {header.channels} channel(s) instead of {CHANNELS}"
+        raise InputError(path, problem, "convert it to stereo")
     return header.frames
 
 
-def _check_stem(path, mixture):
-    header, expected = _header(path), _header(mixture)
+def _check_stem(path: Path, mixture: Path) -> None:
+    """Checks that a stem is like its mixture."""
+    stem_header, mixture_header = _header(path), _header(mixture)
     for attribute, unit in (
         ("samplerate", "Hz"),
         ("channels", "channel(s)"),
         ("frames", "samples"),
     ):
-        found, wanted = getattr(header, attribute), getattr(expected, attribute)
-        if found != wanted:
-            raise InputError(path, f"{found} {unit}", f"{wanted} {unit} as in {mixture}")
+        value, expected = getattr(stem_header, attribute), getattr(mixture_header, attribute)
+        if value != expected:
+            problem = f"has {value} {unit}, but {mixture} has {expected}"
+            raise InputError(path, problem, "replace one of them")
 
 
-def _header(path):
-    _check_whole(path)
+def _header(path: Path) -> Any:
+    """Reads the header of an audio file, as `soundfile.info` returns it."""
+    check_complete(path, "copy it again")
     try:
         return soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise InputError(path, f"no audio ({error.error_string})", "a WAV file") from None
-
-
-def _check_whole(path):
-    """libsndfile reads a truncated WAV file as a shorter one; its RIFF header knows better."""
-    with path.open("rb") as file:
-        header = file.read(8)
-    size = path.stat().st_size
-    if header[:4] == b"RIFF" and len(header) == 8:
-        expected = 8 + int.from_bytes(header[4:], "little")
-        if size < expected:
-            raise InputError(path, f"{size} bytes", f"{expected} as its header says")
+        problem = f"cannot be read as audio ({error.error_string.rstrip('.')})"
+        raise InputError(path, problem, "replace it with a WAV file") from None

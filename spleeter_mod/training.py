@@ -1,45 +1,63 @@
-"""One training run, from the scratch folder's last checkpoint to the outputs."""
+"""A training run, from the last checkpoint to the outputs."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
 import shutil
-import statistics
 import tempfile
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from contract.files import empty, json_text, replacing, write
+from contract.layout import EPOCHS, RECORDS, SPLEETER_MODEL, SPLEETER_RESULTS, STEPS
+from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, Table, best, summary
 from spleeter_mod import cache, hooks, session
 from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
-from spleeter_mod.errors import InputError, naming
-from spleeter_mod.files import empty, replacing
-from spleeter_mod.logs import Log
 from spleeter_mod.model import model_fn
-from spleeter_mod.settings import LOGS, MODEL, RESULTS, Settings
+from spleeter_mod.settings import Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
-    """A run's input, and where what it makes belongs."""
+class Places:
+    """The songs and the folders of a run.
+
+    Attributes:
+        train: the songs to train on.
+        valid: the songs to validate on.
+        scratch: the folder of all that is unfinished.
+        caches: the folders of the caches of the songs to train on and to validate on, as
+            `cache_places` returns them.
+        model: the folder for the model.
+        results: the folder for the records, which may be the same as `model`.
+    """
 
     train: SongList
     valid: SongList
-    scratch: Path  # of everything unfinished
-    caches: tuple[Path, Path]  # `cache.place` of the songs to train on and to validate on
-    model: Path = MODEL
-    results: Path = RESULTS  # may be the same as `model`
+    scratch: Path
+    caches: tuple[Path, Path]
+    model: Path = SPLEETER_MODEL
+    results: Path = SPLEETER_RESULTS
 
 
 def cache_places(
     settings: Settings, train: SongList, valid: SongList, folders: tuple[Path, Path]
 ) -> tuple[Path, Path]:
-    """`Work.caches`, in the folders of all caches of songs to train on and to validate on. All
-    songs are read for it.
+    """Returns the folders of a run's caches, see `cache.place`. All songs are read for it.
+
+    Args:
+        settings: the run.
+        train: the songs to train on.
+        valid: the songs to validate on.
+        folders: those of all caches of songs to train on, and of songs to validate on.
 
     Raises:
         OSError: a file cannot be read.
@@ -51,22 +69,22 @@ def cache_places(
     )
 
 
-def train(settings: Settings, work: Work, verbose: bool = False) -> None:
-    """Train, write the outputs and empty the scratch folder.
+def train(settings: Settings, places: Places, verbose: bool = False) -> None:
+    """Trains, writes the outputs and empties the scratch folder.
 
-    Where TF_CONFIG names several workers, each of them calls this with the same `work`, in a file
-    system that they share; the chief writes.
+    If TF_CONFIG names several workers, each of them calls this with the same `places`, in a file
+    system that they share, and the chief writes.
 
     Args:
         settings: the run.
-        work: its files.
-        verbose: print every step.
+        places: its songs and folders.
+        verbose: whether to print every row of steps.csv.
 
     Raises:
-        InputError: a file was changed meanwhile, or memory does not suffice.
+        InputError: a song was changed meanwhile, or the memory does not suffice.
         OSError: the disk is full.
     """
-    checkpoints = work.scratch / "checkpoints"
+    checkpoints = places.scratch / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
     config = _run_config(settings, checkpoints)
     session.be_deterministic()
@@ -74,40 +92,65 @@ def train(settings: Settings, work: Work, verbose: bool = False) -> None:
     step = int(tf.train.load_variable(latest, "global_step")) if latest else 0
     if step:
         print(f"resuming after step {step} of {settings.steps}", flush=True)
-    with (
-        _records(work.scratch) as records,
-        Log(records / "steps.csv", hooks.STEP_COLUMNS, step) as steps,
-        Log(records / "epochs.csv", hooks.EPOCH_COLUMNS, step) as epochs,
-        session.explained(work.scratch),
-    ):
-        expected = sum(settings.logs(k) for k in range(1, step + 1))
-        if len(steps.rows) != expected:
-            found = f"{len(steps.rows)} whole rows"
-            raise InputError(records / "steps.csv", found, f"{expected} up to step {step}")
+    with _records(settings, places.scratch, step) as records, session.explained(places.scratch):
         if step < settings.steps:
-            _go_on(settings, work, step, records, steps, epochs, config, verbose)
+            _train_on(settings, places, records, step, config, verbose)
         if not session.is_chief():
             return
-    chosen = checkpoint_at(work.scratch / "best", hooks.best_of(epochs.rows)["step"])
-    _write_outputs(settings, work, chosen, _summary(steps.rows, epochs.rows, chosen))
-    empty(work.scratch)
+    steps, epochs = records.steps.rows, records.epochs.rows
+    best_checkpoint = checkpoint_at(places.scratch / "best", best(epochs)["step"])
+    parameters = _count_parameters(best_checkpoint)
+    hardware = session.hardware(session.devices(config.train_distribute))
+    report = summary(steps, epochs, parameters, hardware)
+    _write_outputs(settings, places, best_checkpoint, report)
+    empty(places.scratch)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Records:
+    """The records of this process.
+
+    Attributes:
+        folder: what they are in.
+        steps: steps.csv.
+        epochs: epochs.csv.
+    """
+
+    folder: Path
+    steps: Table
+    epochs: Table
 
 
 @contextlib.contextmanager
-def _records(scratch):
-    """The folder that this process writes down its training in. Workers besides the chief go
-    through the same motions, so that all come to the same decisions, in a copy of their own."""
+def _records(settings: Settings, scratch: Path, step: int) -> Iterator[_Records]:
+    """Yields the records of this process, cut to what they held after `step` steps."""
+    taken = range(1, step + 1)
+    with (
+        _records_folder(scratch) as folder,
+        Table(folder / STEPS, STEP_COLUMNS, sum(map(settings.logs, taken))) as steps,
+        Table(folder / EPOCHS, EPOCH_COLUMNS, sum(map(settings.validates, taken))) as epochs,
+    ):
+        yield _Records(folder, steps, epochs)
+
+
+@contextlib.contextmanager
+def _records_folder(scratch: Path) -> Iterator[Path]:
+    """Yields the folder for the records of this process.
+
+    Workers other than the chief keep the same records in a copy of their own, so that all workers
+    make the same decisions.
+    """
     if session.is_chief():
         yield scratch
         return
-    with tempfile.TemporaryDirectory() as own:
-        for name in ("steps.csv", "epochs.csv"):
+    with tempfile.TemporaryDirectory() as copy:
+        for name in (STEPS, EPOCHS):
             if (scratch / name).exists():
-                shutil.copyfile(scratch / name, Path(own) / name)
-        yield Path(own)
+                shutil.copyfile(scratch / name, Path(copy) / name)
+        yield Path(copy)
 
 
-def _run_config(settings, checkpoints):
+def _run_config(settings: Settings, checkpoints: Path) -> tf.estimator.RunConfig:
     session_config = session.configure()
     return tf.estimator.RunConfig(
         model_dir=str(checkpoints),
@@ -121,55 +164,76 @@ def _run_config(settings, checkpoints):
     )
 
 
-def _go_on(settings, work, first_step, records, steps, epochs, config, verbose):
-    """Train from the last checkpoint to the end."""
-    params = dataclasses.asdict(settings) | settings.spleeter()
-    place, valid_place = work.caches
-    segments = cache.Segments(settings, work.train, cache.to_train_on(settings), place)
+def _train_on(
+    settings: Settings,
+    places: Places,
+    records: _Records,
+    first_step: int,
+    config: tf.estimator.RunConfig,
+    verbose: bool,
+) -> None:
+    """Trains from the last checkpoint, which is that of `first_step`, to the end."""
+    train_place, valid_place = places.caches
+    segments = cache.Segments(settings, places.train, cache.to_train_on(settings), train_place)
     drawn = draws(settings, segments)
     segments.fill(np.unique(drawn[:, 0]))
     valid_segments = cache.Segments(
-        settings, work.valid, cache.to_validate_on(settings), valid_place
+        settings, places.valid, cache.to_validate_on(settings), valid_place
     )
     valid_segments.fill(range(len(valid_segments)))
 
-    def batches(input_context=None):
+    def batches(input_context: tf.distribute.InputContext | None = None) -> tf.data.Dataset:
         share = _share(settings.batch_size, input_context)
         return training_dataset(settings, segments, drawn, first_step, share)
 
-    def validation_batches():
-        return validation_dataset(settings, valid_segments)
-
-    validator = Validator(params, validation_batches, config.session_config, records / "best")
+    params = dataclasses.asdict(settings) | settings.spleeter()
+    validation_batches = partial(validation_dataset, settings, valid_segments)
+    best_folder = records.folder / "best"
+    validator = Validator(params, validation_batches, config.session_config, best_folder)
+    steps, epochs = records.steps, records.epochs
     progress = hooks.StepLog(settings, steps, first_step, verbose)
-    # Workers can save only together: every one of them does.
-    saved = records / "checkpoints"
-    saved.mkdir(exist_ok=True)
-    keeper = hooks.Validation(settings, progress, steps, epochs, validator, saved)
-
-    def model(features, labels, mode, params):
-        spec = model_fn(features, labels, mode, params)
-        return spec._replace(
-            # The Estimator gives hooks that are not part of the model to the chief alone.
-            training_hooks=[progress, keeper],
-            # It would stop at a loss that is not a number before its row is in steps.csv.
-            loss=tf.where(tf.math.is_finite(spec.loss), spec.loss, tf.zeros_like(spec.loss)),
-        )
-
-    estimator = tf.estimator.Estimator(model, params=params, config=config)
+    # Workers can save only together, so that each of them has a folder to save to.
+    checkpoints = records.folder / "checkpoints"
+    checkpoints.mkdir(exist_ok=True)
+    validation = hooks.Validation(settings, progress, steps, epochs, validator, checkpoints)
+    estimator = _estimator(params, config, [progress, validation])
     if session.workers():
-        with tf.Graph().as_default():  # as the strategy was made, see `session.strategy`
+        with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
             tf.estimator.train_and_evaluate(
                 estimator,
                 tf.estimator.TrainSpec(batches, max_steps=settings.steps),
-                tf.estimator.EvalSpec(batches),  # for a job that there is none of
+                tf.estimator.EvalSpec(batches),  # is required, and used by no worker here
             )
     else:
         estimator.train(batches, max_steps=settings.steps)
 
 
-def _share(batch_size, context):
-    """This process's part of the batches; `context` is None where there is nothing to share."""
+def _estimator(
+    params: dict[str, Any],
+    config: tf.estimator.RunConfig,
+    training_hooks: list[tf.compat.v1.train.SessionRunHook],
+) -> tf.estimator.Estimator:
+    """Returns an Estimator of the network, which runs these hooks in every worker."""
+
+    def model(
+        features: dict[str, tf.Tensor],
+        labels: dict[str, tf.Tensor],
+        mode: str,
+        params: dict[str, Any],
+    ) -> tf.estimator.EstimatorSpec:
+        spec = model_fn(features, labels, mode, params)
+        return spec._replace(
+            # The Estimator would run hooks that are not part of the model in the chief alone.
+            training_hooks=training_hooks,
+            # The Estimator would stop at a loss of NaN before its row is in steps.csv.
+            loss=tf.where(tf.math.is_finite(spec.loss), spec.loss, tf.zeros_like(spec.loss)),
+        )
+
+    return tf.estimator.Estimator(model, params=params, config=config)
+
+
+def _share(batch_size: int, context: tf.distribute.InputContext | None) -> Share:
+    """Returns this process's share of the batches; `context` is None on a single device."""
     if context is None:
         return Share(batch_size)
     replicas, workers = context.num_replicas_in_sync, context.num_input_pipelines
@@ -181,53 +245,35 @@ def _share(batch_size, context):
     )
 
 
-def _summary(steps, epochs, checkpoint):
-    losses = [row["loss"] for row in steps] + [row["valid_loss"] for row in epochs]
-    completed = all(math.isfinite(loss) for loss in losses)
-    return {
-        "status": "completed" if completed else "diverged",
-        "steps": steps[-1]["step"],
-        "best_valid_loss": _finite(hooks.best_of(epochs)["valid_loss"]),
-        "final_loss": _finite(steps[-1]["loss"]),
-        "seconds_per_step": statistics.median(row["seconds"] for row in steps),
-        "parameters": _count_parameters(checkpoint),
-        "hardware": session.hardware(),
-    }
-
-
-def _finite(value):
-    return value if math.isfinite(value) else None
-
-
-def _count_parameters(checkpoint):
-    """Trainable ones, of a checkpoint that holds the network and nothing else."""
+def _count_parameters(checkpoint: Path) -> int:
+    """Counts the trainable parameters in a checkpoint that holds the network and nothing else."""
     fixed = ("global_step", "moving_mean", "moving_variance")
     variables = tf.train.list_variables(str(checkpoint))
     return sum(math.prod(shape) for name, shape in variables if not name.endswith(fixed))
 
 
-def _write_outputs(settings, work, checkpoint, summary):
-    together = work.results == work.model
-    beside = () if together else tuple(work.results / name for name in LOGS)
-    with replacing(work.model, *beside) as (model, *logs):
+def _write_outputs(
+    settings: Settings, places: Places, checkpoint: Path, report: dict[str, Any]
+) -> None:
+    """Writes all outputs or none.
+
+    Args:
+        settings: the run.
+        places: its folders.
+        checkpoint: the prefix of the files of the best weights.
+        report: the content of train.json.
+    """
+    in_model = places.results == places.model
+    record_files = () if in_model else tuple(places.results / name for name in RECORDS)
+    with replacing(places.model, *record_files) as (model, *records):
         model.mkdir()
         for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
-            _copy(path, model / path.name.replace(checkpoint.name, "model", 1))
-        _write(model / "checkpoint", 'model_checkpoint_path: "model"\n')
-        _write(model / "config.json", json.dumps(settings.spleeter(), indent=2) + "\n")
-        # Without it Spleeter would try to download a model of this name.
-        _write(model / ".probe", "OK")
-        *logs, train_json = logs or (model / name for name in LOGS)
-        for name, log in zip(LOGS[:2], logs, strict=True):
-            _copy(work.scratch / name, log)
-        _write(train_json, json.dumps(summary, indent=2) + "\n")
-
-
-def _copy(source, target):
-    with naming(target), source.open("rb") as old, target.open("wb") as new:
-        shutil.copyfileobj(old, new)
-
-
-def _write(path, text):
-    with naming(path):
-        path.write_text(text, encoding="utf-8")
+            write(model / path.name.replace(checkpoint.name, "model", 1), path.read_bytes())
+        write(model / "checkpoint", 'model_checkpoint_path: "model"\n')
+        write(model / "config.json", json_text(settings.spleeter()))
+        # Without this file Spleeter would try to download a model of this name.
+        write(model / ".probe", "OK")
+        steps, epochs, train_json = records or (model / name for name in RECORDS)
+        write(steps, (places.scratch / STEPS).read_bytes())
+        write(epochs, (places.scratch / EPOCHS).read_bytes())
+        write(train_json, json_text(report))

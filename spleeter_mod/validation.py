@@ -1,7 +1,10 @@
-"""The loss on the validation list, in a graph of its own that stays open between validations."""
+"""The validation loss, in a graph of its own that stays open between validations."""
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,26 +13,22 @@ from spleeter_mod.model import ModeKeys, model_fn
 
 
 class Validator:
-    """The network as it is evaluated, with weights brought over from the training.
+    """The network in evaluation, with weights from the training.
 
-    Attributes:
-        names: of the variables it needs.
+    Args:
+        params: as `model_fn` takes them.
+        dataset: makes the batches of the validation list.
+        session_config: the configuration of TensorFlow's session.
+        best: the folder that `save` writes to.
     """
 
     def __init__(
         self,
-        params: dict,
+        params: dict[str, Any],
         dataset: Callable[[], tf.data.Dataset],
         session_config: tf.compat.v1.ConfigProto,
         best: Path,
-    ):
-        """
-        Args:
-            params: as `model_fn` takes them.
-            dataset: makes the batches of the validation list.
-            session_config: of TensorFlow.
-            best: the folder that `save` writes to.
-        """
+    ) -> None:
         self._best = best
         with tf.Graph().as_default() as graph:
             tf.compat.v1.train.create_global_step()
@@ -43,21 +42,26 @@ class Validator:
                 v.op.name: tf.compat.v1.placeholder(v.dtype.base_dtype, v.shape) for v in variables
             }
             self._load = [v.assign(self._placeholders[v.op.name]).op for v in variables]
-            # Two, so that the one before is there until an epochs.csv knows of the next.
+            # Two are kept, so that the last one is there until epochs.csv has the row of the next.
             self._saver = tf.compat.v1.train.Saver(max_to_keep=2, save_relative_paths=True)
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
 
     @property
     def names(self) -> list[str]:
+        """The names of the variables that it needs."""
         return list(self._placeholders)
 
     def load(self, weights: dict[str, np.ndarray]) -> None:
-        """Take the values of the variables, by name."""
+        """Sets the variables.
+
+        Args:
+            weights: the value of each variable, by name.
+        """
         feed = {self._placeholders[name]: value for name, value in weights.items()}
         self._session.run(self._load, feed)
 
     def loss(self) -> float:
-        """The mean over the songs of the list."""
+        """Computes the mean loss over the songs of the list."""
         self._session.run(self._iterator.initializer)
         batches = []
         while True:
@@ -69,12 +73,21 @@ class Validator:
         return float(np.average(np.array(losses, np.float64), weights=sizes))
 
     def save(self, step: int) -> None:
-        """Write the weights to `checkpoint_at(best, step)`."""
+        """Writes the weights to `checkpoint_at(best, step)`.
+
+        Args:
+            step: the number of steps that made them.
+        """
         self._saver.save(
             self._session, str(checkpoint_at(self._best, step)), write_meta_graph=False
         )
 
 
 def checkpoint_at(best: Path, step: int) -> Path:
-    """The prefix of a checkpoint's files."""
+    """Returns the prefix of the files of a checkpoint.
+
+    Args:
+        best: the folder.
+        step: the step after which the checkpoint was saved.
+    """
     return best / f"model-{step}"

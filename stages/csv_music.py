@@ -1,97 +1,67 @@
 """csv_music: checks the songs and lists them in Spleeter's CSV format, one file per split.
 
-The checks are those of `stages.checks`. A mixture that is not nearly the sum of its stems, and a
-silent stem, are told but not refused: a mixture may have been mastered after its stems were saved
-(which holds for a few songs of MUSDB18-HQ), lossy coding adds to the difference (-19 to -23 dB in
-the embedded excerpt, which was AAC), and a song may have no vocals. A difference of more than
--10 dB is neither's, rather a missing or foreign stem. A song to test on of which a stem is silent
-throughout has no scores, of its other stems either: that is told as well.
+The checks are those of `stages.datasets.checks`. A silent stem, and a mixture that is not nearly
+the sum of its stems, are warnings: a song may have no vocals; a mixture may have been mastered
+after its stems were saved, as a few of MUSDB18-HQ were; and lossy coding adds to the difference, by
+-19 to -23 dB in the embedded excerpt, which was AAC. A difference of more than -10 dB has none of
+these causes, but a missing or foreign stem. If a stem of a test song is silent throughout, none of
+its stems can be scored; the warning says so.
 """
+
+from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
-
-from metrics.errors import InputError
-from metrics.names import check_names
-from stages.checks import Mixture, Rules, check, summary
-from stages.layout import MUSIC, MUSIC_LISTS
-from stages.musdb_folder import SCORES
-from stages.outputs import write_together
-from stages.params import Musdb18Excerpts, Music, load
+from contract.layout import MUSIC, MUSIC_LISTS
+from contract.params import Musdb18Excerpts, Music, load
+from contract.sources import CHANNELS, music_list_columns
+from stages.datasets.checks import Mixture, Rules, check_all, summary
+from stages.datasets.lists import write_lists
+from stages.datasets.musdb_folder import MIXTURE_FILE, STEM_FILES
+from stages.datasets.song_splits import split_songs
 from stages.run import run
 
-TARGETS = ("vocals", "drums", "bass", "other")
-LARGEST_DIFFERENCE = -10.0  # dB
+LARGEST_DIFFERENCE = -10.0  # dB, as in `Rules`
 UNSCORED = (
-    "; the song will have no scores, for BSS Eval (museval) scores no stem in a frame in which one "
-    "of the stems is silent"
+    "the song will have no scores, because BSS Eval (museval) scores no stem in a frame in which "
+    "one of the stems is silent"
 )
 
 
 def main() -> None:
-    write_lists(load().music, MUSIC, MUSIC_LISTS)
+    """Lists the songs of data/music."""
+    list_songs(load().music, MUSIC, MUSIC_LISTS)
 
 
-def write_lists(music: Music, source: Path, target: Path) -> None:
-    """Checks every file and writes, per split, one row per song: mix_path, vocals_path,
-    drums_path, bass_path, other_path, duration (seconds). Prints a summary.
+def list_songs(music: Music, source: Path, target: Path) -> None:
+    """Checks every file, writes a list per split, and prints a summary.
+
+    A list has one row per song, with the columns `contract.sources.music_list_columns`.
+
+    Args:
+        music: the configuration.
+        source: the folder that holds train/ and test/.
+        target: the folder of the lists.
 
     Raises:
-        InputError: a split without songs, a song with a name that its scores cannot have, or a bad
-            file (`stages.checks`).
+        InputError: a split has no songs, a song's name cannot become the name of a file of scores,
+            or a file is bad (`stages.datasets.checks`).
     """
-    splits = _splits(music, source)
+    # The excerpts are not of all songs.
+    allow_missing = isinstance(music, Musdb18Excerpts)
+    splits = split_songs(source, music.validation_tracks, allow_missing)
     songs = [
-        Mixture(split, song / "mixture.wav", tuple(song / f"{name}.wav" for name in TARGETS))
-        for split, some in splits.items()
-        for song in some
+        Mixture(split, folder / MIXTURE_FILE, tuple(folder / name for name in STEM_FILES))
+        for split, folders in splits.items()
+        for folder in folders
     ]
     rules = Rules(
-        music.sample_rate, 2, LARGEST_DIFFERENCE, mixed_by_program=False, unscored=UNSCORED
+        music.sample_rate, CHANNELS, LARGEST_DIFFERENCE, mixed_by_program=False, unscored=UNSCORED
     )
-    checked = check(songs, rules, "csv_music", "song")
-    frame = pd.DataFrame(
-        {
-            "mix_path": song.path,
-            **{f"{path.stem}_path": path for path in song.sources},
-            "duration": one.samples / music.sample_rate,
-        }
-        for song, one in zip(songs, checked, strict=True)
-    )
-    lists = {}
-    for split in splits:
-        rows = frame[[song.split == split for song in songs]]
-        lists[target / f"{split}.csv"] = rows.to_csv(index=False)
-    write_together(lists)
-    print(summary(songs, checked, rules, "song"))
-
-
-def _splits(music: Music, source: Path) -> dict[str, list[Path]]:
-    """The songs of each split, by name. Without `validation_tracks` the last tenth of the train
-    folder's, and at least one, validate."""
-    train, test = (_songs(source / name) for name in ("train", "test"))
-    if music.validation_tracks is None:
-        valid = train[-max(1, len(train) // 10) :]
-    else:
-        valid = [song for song in train if song.name in music.validation_tracks]
-        missing = set(music.validation_tracks) - {song.name for song in valid}
-        # The excerpts are not of all songs.
-        if missing and not (isinstance(music, Musdb18Excerpts) and valid):
-            name = next(name for name in music.validation_tracks if name in missing)
-            raise InputError(source / "train" / name, "no such track", "a validation track")
-    rest = [song for song in train if song not in valid]
-    if not rest:
-        raise InputError(source / "train", "only validation tracks", "tracks to train on")
-    return {"train": rest, "valid": valid, "test": test}
-
-
-def _songs(folder: Path) -> list[Path]:
-    songs = sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    if not songs:
-        raise InputError(folder, "no tracks", "a folder per track")
-    check_names(songs, SCORES)
-    return songs
+    results = check_all(songs, rules, "csv_music", "song")
+    durations = [(result.samples / music.sample_rate,) for result in results]
+    write_lists(songs, music_list_columns(), durations, target)
+    print(summary(songs, results, rules, "song"))
 
 
 if __name__ == "__main__":

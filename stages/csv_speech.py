@@ -1,80 +1,65 @@
-"""csv_speech: checks the mixtures and lists them, one CSV per split.
+"""csv_speech: checks the mixtures and lists them, one CSV file per split.
 
-The checks are those of `stages.checks`. Speech is mixed by programs, so sources that do not add up
-to their mixture are of another mixture or another level, and training and scores would be for
-nothing: an error. So is a silent source, to which SI-SNR is not defined. Files of 16 bits differ by
-their rounding, -78 to -82 dB in the embedded data; the limit, -40 dB, leaves room for quiet ones
-and is far below any gain, delay or noise that matters.
+The checks are those of `stages.datasets.checks`. Programs mix speech, so sources that do not add up
+to their mixture belong to another mixture or have another level: training on them and scoring them
+would be for nothing, and it is an error. So is a silent source, for which SI-SNR is not defined.
+Files of 16 bits differ by their rounding, by -78 to -82 dB in the embedded data. The limit of
+-40 dB leaves room for quiet files, and is far below any gain, delay or noise that matters.
 
-Except the study's eight mixtures: these are as they were. Each is its sources and noise, 5 to 12 dB
-below the mixture, and all splits hold all eight.
+The study's eight mixtures are an exception, because they stay as the study had them: each has noise
+5 to 12 dB below the mixture beside its sources, and all splits hold all eight.
 """
+
+from __future__ import annotations
 
 import math
 from pathlib import Path
 
-import pandas as pd
-
-from metrics.errors import InputError
-from metrics.names import check_names
-from stages.checks import Mixture, Rules, check, summary
-from stages.layout import MIXTURES, SPEECH_LISTS
-from stages.outputs import write_together
-from stages.params import Speech, SVoiceDebug, load
+from contract.layout import MIXTURES, SPEECH_LISTS
+from contract.params import Speech, SVoiceDebug, load
+from contract.sources import speech_list_columns
+from stages.datasets.checks import Rules, check_all, summary
+from stages.datasets.lists import write_lists
+from stages.datasets.speech_splits import find_mixtures
 from stages.run import run
-from stages.wsj0mix import SPLITS, folders, split_folder
 
-LARGEST_DIFFERENCE = -40.0  # dB
+LARGEST_DIFFERENCE = -40.0  # dB, as in `Rules`
 
 
 def main() -> None:
-    write_lists(load().speech, MIXTURES, SPEECH_LISTS)
+    """Lists the mixtures of data/speech."""
+    list_mixtures(load().speech, MIXTURES, SPEECH_LISTS)
 
 
-def write_lists(speech: Speech, source: Path, target: Path) -> None:
-    """Checks every file and writes, per split, one row per mixture: mix_path, s1_path, …, length
-    (samples), sample_rate (Hz). Prints a summary.
+def list_mixtures(speech: Speech, source: Path, target: Path) -> None:
+    """Checks every file, writes a list per split, and prints a summary.
+
+    A list has one row per mixture, with the columns `contract.sources.speech_list_columns`.
+
+    Args:
+        speech: the configuration.
+        source: the folder that wav8k/ or wav16k/ is in.
+        target: the folder of the lists.
 
     Raises:
-        InputError: a split without mixtures, a bad name, or a bad file (`stages.checks`).
+        InputError: a split has no mixtures, a mixture's name cannot be listed, or a file is bad
+            (`stages.datasets.checks`).
     """
-    mixtures = [mixture for split in SPLITS for mixture in _mixtures(speech, source, split)]
-    studied = isinstance(speech, SVoiceDebug)
+    mixtures = find_mixtures(speech, source)
+    is_study = isinstance(speech, SVoiceDebug)
     rules = Rules(
         speech.sample_rate,
         channels=1,
-        largest_difference=math.inf if studied else LARGEST_DIFFERENCE,
+        largest_difference=math.inf if is_study else LARGEST_DIFFERENCE,
         mixed_by_program=True,
-        same_splits=studied,
+        same_splits=is_study,
     )
-    checked = check(mixtures, rules, "csv_speech", "mixture")
-    frame = pd.DataFrame(
-        {
-            "mix_path": mixture.path,
-            **{f"s{number}_path": path for number, path in enumerate(mixture.sources, 1)},
-            "length": one.samples,
-            "sample_rate": speech.sample_rate,
-        }
-        for mixture, one in zip(mixtures, checked, strict=True)
-    )
-    lists = {}
-    for split in SPLITS:
-        rows = frame[[mixture.split == split for mixture in mixtures]]
-        lists[target / f"{split}.csv"] = rows.to_csv(index=False)
-    write_together(lists)
-    print(summary(mixtures, checked, rules, "mixture"))
-    if studied:
-        print("As the study had them: all splits hold the same mixtures, which are noisy.")
-
-
-def _mixtures(speech: Speech, source: Path, split: str) -> list[Mixture]:
-    root = split_folder(source, speech.sample_rate, speech.mode, split)
-    paths = sorted((root / "mix").glob("*.wav"))
-    if not paths:
-        raise InputError(root / "mix", "no WAV files", "mixtures")
-    check_names(paths)
-    sources = [root / name for name in folders(speech.speakers)[1:]]
-    return [Mixture(split, path, tuple(s / path.name for s in sources)) for path in paths]
+    results = check_all(mixtures, rules, "csv_speech", "mixture")
+    lengths = [(result.samples, speech.sample_rate) for result in results]
+    write_lists(mixtures, speech_list_columns(speech.speakers), lengths, target)
+    print(summary(mixtures, results, rules, "mixture"))
+    if is_study:
+        print("As in the study, all splits hold the same mixtures, and these are noisy.")
 
 
 if __name__ == "__main__":

@@ -1,37 +1,45 @@
 """evaluate_spleeter: scores the separated test tracks with BSS Eval."""
 
-import json
 from pathlib import Path
 
+from contract import files
+from contract.layout import HEADLINES, MUSEVAL, SCORES, SPLEETER_RESULTS, scratch_root
+from contract.params import Evaluation, load
 from metrics.museval_json import write_museval
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.score_all import unfinished
-from stages import outputs
-from stages.params import Evaluation, load
 from stages.run import run
-from stages.scratch import scratch_root
-
-RESULTS = Path("results/spleeter")
 
 
 def main() -> None:
+    """Scores the tracks as params.yaml says."""
     evaluate(load().evaluation)
 
 
 def evaluate(evaluation: Evaluation, workers: int | None = None) -> None:
-    """Scores and writes; the same bytes whatever the number of workers.
+    """Scores the tracks and writes the scores, the same bytes with any number of workers.
+
+    Args:
+        evaluation: the group `evaluation` of params.yaml.
+        workers: processes that score; as many as there are cores if None.
 
     Raises:
-        InputError: a bad list or bad tracks. The scores of the others are kept for the next run.
+        InputError: the list or some tracks are bad. The scores of the other tracks are kept for the
+            next run.
     """
-    frame = evaluation.window_seconds, evaluation.hop_seconds
+    window, hop = evaluation.window_seconds, evaluation.hop_seconds
     with unfinished(scratch_root() / "evaluate_spleeter") as kept:
-        frames = score_music(Path(), *frame, kept, workers)
+        frames = score_music(Path(), window, hop, kept, workers)
         scores = music_by_track(frames)
-        with outputs.directory(RESULTS / "museval") as folder:
-            write_museval(frames, folder, *frame)
-        outputs.write(RESULTS / "scores.csv", scores.to_csv(index=False))
-        outputs.write(RESULTS / "scores.json", json.dumps(aggregate_music(scores), indent=2) + "\n")
+        texts = {
+            SPLEETER_RESULTS / SCORES: scores.to_csv(index=False),
+            SPLEETER_RESULTS / HEADLINES: files.json_text(aggregate_music(scores)),
+        }
+        # All of them or none, so that they always are of the same estimates.
+        with files.replacing(SPLEETER_RESULTS / MUSEVAL, *texts) as (museval, *new_files):
+            write_museval(frames, museval, window, hop)
+            for new_file, text in zip(new_files, texts.values(), strict=True):
+                files.write_new(new_file, text)
 
 
 if __name__ == "__main__":

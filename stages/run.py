@@ -1,61 +1,63 @@
-"""How every stage runs: one clear line on bad input, and nothing lost on failure."""
+"""Runs a stage: bad input is one clear line, and a failure loses nothing."""
 
-import errno
+from __future__ import annotations
+
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from metrics.arguments import Parser
-from metrics.errors import InputError
-from metrics.names import too_long
+from contract.arguments import Parser
+from contract.errors import one_line
+from contract.files import remove
 
 
 def run(main: Callable[[], None], own_arguments: bool = False) -> None:
-    """Runs a stage's main function and ends the process with its exit code.
+    """Runs a stage's main function. A failure ends the process with its exit code.
 
-    With `--help` it prints the stage's docstring instead; any other argument is one line on stderr
-    and exit code 2. A main function with `own_arguments` parses the command line itself.
+    `--help` prints the stage's docstring instead; any other argument is one line on stderr and exit
+    code 2.
 
-    Bad input, a full disk and a path that is too long end in one line on stderr and exit code 1;
-    anything else keeps its traceback. Under DVC, which removes a stage's outputs before the stage
-    runs, a failure puts the previous ones back.
+    Errors are reported as by `contract.errors.one_line`, and SIGTERM ends the process as an error
+    does. DVC removes a stage's outputs before it runs the stage: after a failure, the previous ones
+    are put back.
+
+    Args:
+        main: the stage's main function.
+        own_arguments: whether `main` parses the command line itself.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _previous_outputs_kept():
-        try:
-            if not own_arguments:
-                Parser(sys.modules[main.__module__].__doc__).parse_args()
-            main()
-        except InputError as error:
-            sys.exit(f"ERROR: {error}")
-        except OSError as error:
-            if error.errno == errno.ENAMETOOLONG and error.filename:
-                sys.exit(f"ERROR: {too_long(os.fsdecode(error.filename))}")
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            where = error.filename or Path.cwd()
-            sys.exit(f"ERROR: {where}: found no space left, expected room for the output")
-        except KeyboardInterrupt:
-            sys.exit(128 + signal.SIGINT)
+        if not own_arguments:
+            Parser(sys.modules[main.__module__].__doc__).parse_args()
+        one_line(main)()
 
 
 @contextmanager
-def _previous_outputs_kept():
+def _previous_outputs_kept() -> Iterator[None]:
+    """Puts the stage's previous outputs back if the block fails under DVC."""
     try:
         yield
     except BaseException as error:
         failed = not isinstance(error, SystemExit) or error.code not in (None, 0)
         if failed and "DVC_STAGE" in os.environ:
-            _put_back(os.environ["DVC_STAGE"])
+            _put_back(os.environ["DVC_STAGE"], error)
         raise
 
 
-def _put_back(stage_name: str) -> None:
-    """Restores what dvc.lock says the stage wrote last, as far as DVC's cache has it."""
+def _put_back(stage_name: str, failure: BaseException) -> None:
+    """Restores the outputs that dvc.lock lists for the stage, as far as DVC's cache has them.
+
+    This takes DVC's private classes: `dvc checkout` restores no output that is kept in git, and
+    fails while another command of DVC has the repository's lock.
+
+    Args:
+        stage_name: the stage, as dvc.yaml names it.
+        failure: the exception with which the stage ends.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
@@ -68,15 +70,33 @@ def _put_back(stage_name: str) -> None:
             try:
                 if out.use_cache:
                     out.checkout(force=True, allow_missing=True)
-                else:  # kept in git; the run cache holds a copy
+                else:  # the output is kept in git; DVC's run cache holds a copy
                     cached = Path(repo.cache.local.oid_to_path(out.hash_info.value))
                     if cached.is_file():
                         shutil.copyfile(cached, path)
-            except (DvcException, OSError):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            except (DvcException, OSError) as error:
+                with suppress(OSError):
+                    remove(path)  # what was put back of it
                 restore = "dvc" if out.use_cache else "git"
                 print(
-                    f"{out}: the previous one is gone for want of room; "
-                    f"`{restore} checkout {out}` brings it back",
+                    f"{out}: the previous version cannot be put back ({_reason(error, failure)}); "
+                    f"restore it with `{restore} checkout {out}`",
                     file=sys.stderr,
                 )
+
+
+def _reason(error: BaseException, failure: BaseException) -> str:
+    """Returns what the system says about an error or, if it says nothing, the error itself.
+
+    DVC's errors, such as that a link is impossible, follow from one of the system.
+
+    Args:
+        error: an error of DVC or of the system.
+        failure: the exception during whose handling the error was raised.
+    """
+    cause: BaseException | None = error
+    while cause is not None and cause is not failure:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split()).rstrip(".")

@@ -8,17 +8,19 @@ are the commands.
 import ctypes
 import os
 
-# PyTorch's threads meet many times in each LSTM. By default GNU OpenMP lets them wait for each
-# other in a long loop, which on cores shared with other programs makes a training step several
-# times slower; in a short one they lose nothing on cores of their own. It reads this when PyTorch
-# is first imported.
+# PyTorch's threads synchronise many times in each LSTM. By default GNU OpenMP lets them spin for a
+# long time while they wait, which makes a training step several times slower when the cores are
+# shared with other programs. A short spin costs nothing when they are not. OpenMP reads this
+# variable when PyTorch is first imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
-# Large arrays in large pages: fresh memory then costs a training step little. Read likewise.
+# Large arrays are placed in large pages, so that fresh memory costs a training step little. PyTorch
+# reads this variable when it is first imported.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# glibc comes to keep freed arrays of up to 32 MiB for later ones, which do not fit their gaps: the
-# process grows by a fifth in a few steps. From 4 MiB on, freed shall mean given back.
+# glibc raises its threshold as arrays are freed, and then keeps freed arrays of up to 32 MiB for
+# later ones, which do not fit the gaps: the process grows by a fifth within a few steps. With a
+# fixed threshold, arrays of 4 MiB and more return to the system when they are freed.
 M_MMAP_THRESHOLD = -3
 _libc = ctypes.CDLL(None)
 if hasattr(_libc, "mallopt"):

@@ -1,57 +1,74 @@
-"""Gradient clipping, in place. Each rule is a function of the parameters and its settings."""
+"""Gradient clipping, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
-from svoice.errors import InputError
+# A rule changes the gradients of the parameters. It is given the parameters, all of which have a
+# gradient, the gradients' global norm, and the settings of a file in conf/clipping.
+Rule = Callable[[list[nn.Parameter], Tensor, Mapping[str, Any]], None]
 
 
-def by_norm(parameters, norm, settings):
-    """All gradients × min(1, max_norm / global norm) (Pascanu et al. 2013)."""
+def _none(parameters: list[nn.Parameter], norm: Tensor, settings: Mapping[str, Any]) -> None:
+    """Leaves the gradients as they are."""
+
+
+def _by_norm(parameters: list[nn.Parameter], norm: Tensor, settings: Mapping[str, Any]) -> None:
+    """Multiplies all gradients by min(1, max_norm / global norm) (Pascanu et al. 2013)."""
     torch.nn.utils.clip_grads_with_norm_(parameters, settings["max_norm"], norm)
 
 
-def by_value(parameters, norm, settings):
-    """Each element into ±max_value."""
+def _by_value(parameters: list[nn.Parameter], norm: Tensor, settings: Mapping[str, Any]) -> None:
+    """Limits each element to the range from -max_value to max_value."""
     torch.nn.utils.clip_grad_value_(parameters, settings["max_value"])
 
 
-def unit_norms(tensor):
-    """Norm of the weights into each output unit, the first axis; a vector, as a bias is, and a
-    scalar count as one unit."""
+def _adaptively(parameters: list[nn.Parameter], norm: Tensor, settings: Mapping[str, Any]) -> None:
+    """Adaptive gradient clipping (Brock et al. 2021, equation 3).
+
+    The gradient of a unit is scaled down where its norm exceeds factor × max(the norm of the unit's
+    weights, epsilon).
+    """
+    for parameter in parameters:
+        gradient = parameter.grad
+        largest = settings["factor"] * _unit_norms(parameter.detach()).clamp(settings["epsilon"])
+        norms = _unit_norms(gradient)
+        # A zero gradient makes the quotient 0 / 0, which `where` does not use.
+        gradient.mul_(torch.where(norms > largest, largest / norms, 1.0))
+
+
+def _unit_norms(tensor: Tensor) -> Tensor:
+    """Returns the norm of the weights into each output unit, which is the first axis.
+
+    A vector, as a bias is, and a scalar count as one unit. The result broadcasts to `tensor`.
+    """
     if tensor.dim() < 2:
         return tensor.norm()
     return tensor.flatten(1).norm(dim=1).view(-1, *[1] * (tensor.dim() - 1))
 
 
-def adaptively(parameters, norm, settings):
-    """Adaptive gradient clipping (Brock et al. 2021, equation 3): a unit's gradient longer than
-    factor × its weights' norm, or epsilon where that is larger, is scaled down to it."""
-    for parameter in parameters:
-        gradient = parameter.grad
-        allowed = settings["factor"] * unit_norms(parameter.detach()).clamp(settings["epsilon"])
-        length = unit_norms(gradient)
-        # 0 / 0 of a zero gradient is not used: it exceeds nothing.
-        gradient.mul_(torch.where(length > allowed, allowed / length, 1.0))
-
-
-CLIPPINGS = {
-    "none": lambda parameters, norm, settings: None,
-    "norm": by_norm,
-    "value": by_value,
-    "adaptive": adaptively,
+CLIPPINGS: dict[str, Rule] = {
+    "none": _none,
+    "norm": _by_norm,
+    "value": _by_value,
+    "adaptive": _adaptively,
 }
 
 
-def check_clipping(settings):
-    """Raise InputError for a clipping that there is not."""
-    if settings["name"] not in CLIPPINGS:
-        raise InputError("clipping.name", repr(settings["name"]), f"one of {', '.join(CLIPPINGS)}")
+def clip(parameters: Iterable[nn.Parameter], settings: Mapping[str, Any]) -> Tensor:
+    """Clips the gradients of the parameters, in place.
 
+    Args:
+        parameters: those without a gradient are left out.
+        settings: a file of conf/clipping: the `name` of the clipping and its settings.
 
-def clip(parameters, settings):
-    """Clip the parameters' gradients as a conf/clipping file says.
-
-    → the global norm before clipping, a tensor: reading it would wait for the device.
+    Returns:
+        The gradients' global norm before clipping, a scalar on their device: to read its value
+        would mean to wait for the device.
     """
     parameters = [parameter for parameter in parameters if parameter.grad is not None]
     norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])

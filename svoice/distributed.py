@@ -1,41 +1,51 @@
-"""Several processes, as torchrun starts them, each with its share of every batch.
+"""Training in several processes, as torchrun starts them, each with its share of every batch.
 
-Without torchrun there is one, of rank 0 in a world of 1, and nothing is exchanged.
+Without torchrun there is one process, of rank 0 in a world of size 1, and nothing is exchanged.
 """
+
+from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
+from contract.errors import InputError
 from svoice.devices import default_device
-from svoice.errors import InputError
 
 GRACE_SECONDS = 3
 
 
-def rank():
+def rank() -> int:
+    """Returns the number of this process, from 0."""
     return int(os.environ["RANK"]) if dist.is_torchelastic_launched() else 0
 
 
-def world():
+def world_size() -> int:
+    """Returns the number of processes."""
     return int(os.environ["WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
 
 
-def first():
-    """Whether this is the process that writes and prints."""
+def is_first() -> bool:
+    """Returns whether this is the process that writes files and prints."""
     return rank() == 0
 
 
 @contextmanager
-def processes():
-    """Connect the processes for the block.
+def process_group() -> Iterator[None]:
+    """Connects the processes for the duration of the block.
 
-    An error of one ends them all: torchrun stops the others when it has left. Before it leaves it
-    lets the first process, which may have found the same, say so alone; and an error that is only
-    the others' departure is never said.
+    An error in one process ends all of them, because torchrun stops the others when one exits. So
+    that each error is printed once, a process that fails waits before it exits: the first process,
+    which may have met the same error, exits at once and is the only one to print it. An error that
+    only says that another process is gone is not printed, because its process is stopped while it
+    waits.
     """
     if not dist.is_torchelastic_launched():
         yield
@@ -49,38 +59,83 @@ def processes():
             dist.init_process_group("gloo")
         yield
     except (Exception, SystemExit) as error:
-        if not (first() and isinstance(error, InputError | OSError | SystemExit)):
+        if not (is_first() and isinstance(error, InputError | OSError | SystemExit)):
             time.sleep(GRACE_SECONDS)
         raise
     dist.destroy_process_group()
 
 
-def add_up(tensor):
-    """Replace a tensor by its sum over the processes. → the tensor"""
+def sum_over_processes(tensor: Tensor) -> Tensor:
+    """Replaces a tensor by its sum over the processes, in place, and returns it.
+
+    Args:
+        tensor: of the same shape in every process, on its device.
+    """
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
 
 
-def wait_for_all():
+def wait_for_all() -> None:
+    """Waits until every process has called this."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def check_agreement(number, where):
-    """Raise InputError unless every process read the same whole number from the file `where`."""
+def from_first(make: Callable[[], Any]) -> Any:
+    """Returns in every process what the first process makes.
+
+    Args:
+        make: is called in the first process only.
+
+    Raises:
+        InputError: `make` raised it; every process raises it.
+        OSError: the same.
+    """
+    if not dist.is_initialized():
+        return make()
+    answer: list[Any] = [None, None]
+    if is_first():
+        try:
+            answer[0] = make()
+        except (InputError, OSError) as error:
+            answer[1] = error
+    dist.broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+def check_agreement(step: int, checkpoint: Path) -> None:
+    """Checks that all processes resume from the same step.
+
+    Args:
+        step: the step that this process has read.
+        checkpoint: the file that it has read it from, for the error.
+
+    Raises:
+        InputError: the processes have read different steps.
+    """
     if dist.is_initialized():
-        numbers = [None] * world()
-        dist.all_gather_object(numbers, number)
-        if len(set(numbers)) > 1:
+        steps = [None] * world_size()
+        dist.all_gather_object(steps, step)
+        if len(set(steps)) > 1:
             raise InputError(
-                where, f"steps {sorted(set(numbers))}", "one file that all processes share"
+                checkpoint,
+                f"the processes read different steps from it: {sorted(set(steps))}",
+                "put it in a folder that all processes share",
             )
 
 
-def model_of(network):
-    """What to call for training: the network, or where there are several processes a wrapper
-    whose backward pass leaves their mean gradient in each."""
+def data_parallel(network: nn.Module) -> nn.Module:
+    """Returns the module to call in training.
+
+    That is the network itself or, where there are several processes, a wrapper of it whose backward
+    pass leaves the mean of the processes' gradients in each process.
+
+    Args:
+        network: the network, on its device and with the same weights in every process.
+    """
     if not dist.is_initialized():
         return network
     device = next(network.parameters()).device

@@ -1,26 +1,34 @@
 """The permutation-invariant SI-SNR loss (Le Roux et al. 2019; Kolbæk et al. 2017)."""
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
 import torch
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
-EPSILON = 1e-8  # against silence, in units of signal energy
-ENUMERATED = 3  # speakers up to which all permutations are tried
+EPSILON = 1e-8  # keeps silence from dividing by zero; in units of signal energy
+MOST_ENUMERATED = 3  # speakers up to which all permutations are tried
 
 
-def pairwise_si_snr(estimates, references, lengths):
-    """SI-SNR in dB of every estimate against every reference.
+def pairwise_si_snr(estimates: Tensor, references: Tensor, lengths: Tensor) -> Tensor:
+    """Computes the SI-SNR of every estimate against every reference (Le Roux et al. 2019).
 
-    estimates (batch, C, samples), references (batch, C, samples), lengths (batch,): how many
-    samples of each example are real. → (batch, estimates, references)
+    Args:
+        estimates: (batch, C, samples).
+        references: (batch, C, samples).
+        lengths: the number of each example's samples without its padding, (batch,).
+
+    Returns:
+        The SI-SNR in dB, (batch, estimates, references).
     """
-    real = torch.arange(estimates.shape[-1], device=estimates.device) < lengths[:, None, None]
+    mask = torch.arange(estimates.shape[-1], device=estimates.device) < lengths[:, None, None]
 
-    def centred(signals):
-        signals = signals * real
-        return (signals - signals.sum(-1, keepdim=True) / lengths[:, None, None]) * real
+    def centred(signals: Tensor) -> Tensor:
+        signals = signals * mask
+        return (signals - signals.sum(-1, keepdim=True) / lengths[:, None, None]) * mask
 
     estimates = centred(estimates).unsqueeze(2)
     references = centred(references).unsqueeze(1)
@@ -31,13 +39,17 @@ def pairwise_si_snr(estimates, references, lengths):
     return 10 * torch.log10(ratio)
 
 
-def best_permutation(scores):
-    """The assignment of references to estimates with the largest sum, for each example.
+def best_permutation(scores: Tensor) -> Tensor:
+    """Assigns references to estimates so that the sum of their scores is largest.
 
-    scores (batch, C, C), by estimate and reference → (batch, C), the estimates' references.
+    Args:
+        scores: (batch, estimates, references), with as many references as estimates.
+
+    Returns:
+        The reference of each estimate, (batch, estimates).
     """
     C = scores.shape[-1]
-    if C <= ENUMERATED:
+    if C <= MOST_ENUMERATED:
         permutations = torch.tensor(list(itertools.permutations(range(C))), device=scores.device)
         sums = scores[:, torch.arange(C, device=scores.device), permutations].sum(-1)
         return permutations[sums.argmax(-1)]
@@ -47,19 +59,35 @@ def best_permutation(scores):
     return torch.from_numpy(columns).to(scores.device)
 
 
-def si_snr(estimates, references, lengths):
-    """SI-SNR in dB under the best permutation, (batch, C), in the estimates' order."""
+def si_snr(estimates: Tensor, references: Tensor, lengths: Tensor) -> Tensor:
+    """Computes the SI-SNR of the estimates under the best permutation of the references.
+
+    Args:
+        estimates: (batch, C, samples).
+        references: (batch, C, samples).
+        lengths: the number of each example's samples without its padding, (batch,).
+
+    Returns:
+        The SI-SNR in dB, (batch, C), in the order of the estimates.
+    """
     scores = pairwise_si_snr(estimates, references, lengths)
     columns = best_permutation(scores.detach())
     return scores.gather(2, columns.unsqueeze(-1)).squeeze(-1)
 
 
-def separation_loss(outputs, references, lengths):
-    """The loss of R outputs, output r of R (from 1) weighted by r/R, divided by R.
+def separation_loss(outputs: Tensor, references: Tensor, lengths: Tensor) -> Tensor:
+    """Computes the loss of a network's outputs: the mean of −SI-SNR over examples and speakers.
 
-    outputs (R, batch, C, samples), references (batch, C, samples), lengths (batch,) → scalar, the
-    mean over examples and speakers of −SI-SNR in dB. One output has the weight 1: in evaluation
-    this is the plain −SI-SNR of the last output.
+    Of R outputs, the loss of output r, from 1, is weighted by r/R, and the sum is divided by R. A
+    single output has the weight 1, so that in evaluation this is the −SI-SNR of the last output.
+
+    Args:
+        outputs: (R, batch, C, samples).
+        references: (batch, C, samples).
+        lengths: the number of each example's samples without its padding, (batch,).
+
+    Returns:
+        The loss in dB, a scalar.
     """
     R = len(outputs)
     losses = [-si_snr(output, references, lengths).mean() for output in outputs]

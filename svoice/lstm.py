@@ -1,40 +1,54 @@
-"""The bidirectional LSTMs of a MulCat block on a CPU, in less time than nn.LSTM's and half of its
+"""The bidirectional LSTMs of a MulCat block on a CPU, faster than nn.LSTM and with half of its
 memory (benchmarks/svoice_step.py).
 
-Sequences are split among threads that run PyTorch on one core each, and meet only at the end:
-nn.LSTM's threads meet several times in every time step, which costs much, and very much on cores
-shared with other programs. For the backward pass only the gates are kept; the rest follows from
-them at the price of a few element-wise products.
+The sequences are divided among threads, each of which runs PyTorch on one core, and which
+synchronise only at the end. The threads of nn.LSTM synchronise several times in every time step,
+which is slow, and very slow on cores that are shared with other programs. For the backward pass
+only the gates are kept: the cells and outputs follow from them by a few element-wise products.
 
 A *scan* is one LSTM in one direction of time. There are four, in the order (forward, backward in
-time) × (first, second LSTM), and their time is counted in their own direction.
+time) × (first, second LSTM), and each counts time in its own direction.
+
+Axes: N features of the input, H units of an LSTM in one direction.
 """
+
+from __future__ import annotations
 
 import functools
 import itertools
 import math
 import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from svoice.buffers import Buffers, shaped
 
-MAX_WORKERS = 8  # more would wait for Python's lock
-MAX_SEQUENCES = 192  # of one piece: what a time step needs shall stay in a core's caches
+MAX_WORKERS = 8  # more would wait for Python's global lock
+MAX_SEQUENCES = 192  # the most of a piece, so that a time step's data stays in a core's caches
 
-# Gates are most of what a training step needs, and the next one needs as much.
+# The gates are most of the memory of a training step, and the next step needs as much.
 _spare = Buffers()
 
 
-def projected_lstms(lstms, projections, x):
-    """Two bidirectional LSTMs on the same input, each followed by a linear layer.
+def projected_lstms(
+    lstms: Sequence[nn.LSTM], projections: Sequence[nn.Linear], x: Tensor
+) -> Sequence[Tensor]:
+    """Runs two bidirectional LSTMs on the same input, each followed by a linear layer.
 
-    lstms: two nn.LSTM, one layer, bidirectional, N → H; projections: two nn.Linear, 2H → N;
-    x (time, sequences, N) → two of (time, sequences, N)
+    Args:
+        lstms: two LSTMs of one bidirectional layer, from N features to H.
+        projections: two linear layers, from 2H features to N.
+        x: the input, (time, sequences, N).
+
+    Returns:
+        The outputs of the two linear layers, (time, sequences, N) each.
     """
-    # cuDNN and oneDNN's kernels for half precision are nn.LSTM's.
+    # nn.LSTM uses the kernels of cuDNN on a GPU, and of oneDNN for half precision.
     if x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return [projection(lstm(x)[0]) for lstm, projection in zip(lstms, projections, strict=True)]
     H = lstms[0].hidden_size
@@ -48,12 +62,15 @@ def projected_lstms(lstms, projections, x):
         ]
     )
     bias = torch.stack([projection.bias for projection in projections])
-    return _projected(x, weights, outward, bias, torch.is_grad_enabled())
+    return _run(x, weights, outward, bias, torch.is_grad_enabled())
 
 
-def _weights(lstm, direction):
-    """(N + H + 1, 4H): from input, previous output and 1 to the gates i, f, o, g before their
-    activations, those of g doubled."""
+def _weights(lstm: nn.LSTM, direction: str) -> Tensor:
+    """Returns the weights of a scan in one matrix, (N + H + 1, 4H).
+
+    They lead from the input, the previous output and 1 to the gates i, f, o, g before their
+    activations. Those of g are doubled, see `_tanh_`.
+    """
     parameters = [
         getattr(lstm, f"{kind}_l0{direction}")
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -64,18 +81,37 @@ def _weights(lstm, direction):
     return torch.cat((i, f, o, 2 * g)).t()
 
 
-# The loops over time would be unrolled into a graph of many thousand nodes.
-@torch.compiler.disable
-def _projected(x, weights, outward, bias, keep):
+def _projected(
+    x: Tensor, weights: Tensor, outward: Tensor, bias: Tensor, keep: bool
+) -> Sequence[Tensor]:
     return _Projected.apply(x, weights, outward, bias, keep)
 
 
+_run = _projected
+
+
+def exclude_from_compilation() -> None:
+    """Makes PyTorch's compiler leave the LSTMs as they are, for the rest of the process.
+
+    It would unroll the loops over time into a graph of many thousand nodes. To tell it so takes a
+    second, because this imports it; so this is called only before a network is compiled.
+    """
+    global _run
+    _run = torch.compiler.disable(_projected)
+
+
 class _Projected(torch.autograd.Function):
-    """x (time, sequences, N), weights (4, N + H + 1, 4H), outward (4, N, H), bias (2, N); keep:
-    whether a backward pass will follow."""
+    """The four scans and the two linear layers, differentiable once.
+
+    The arguments of `forward` are x (time, sequences, N), the scans' weights (4, N + H + 1, 4H),
+    the linear layers' weights for each scan, `outward` (4, N, H), their bias (2, N), and whether a
+    backward pass will follow, `keep`.
+    """
 
     @staticmethod
-    def forward(ctx, x, weights, outward, bias, keep):
+    def forward(
+        ctx: Any, x: Tensor, weights: Tensor, outward: Tensor, bias: Tensor, keep: bool
+    ) -> tuple[Tensor, ...]:
         T, sequences, N = x.shape
         H = outward.shape[2]
         pieces = _pieces(sequences)
@@ -104,13 +140,14 @@ class _Projected(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *gradients):
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, weights, outward, *buffers = ctx.saved_tensors
         T, sequences, _ = x.shape
         H = outward.shape[2]
         pieces = _pieces(sequences)
-        # A second pass through a kept graph must not write over its gates, given back already;
-        # should others have done so, autograd has just found out.
+        # After the first pass through a kept graph its gates belong to `_spare`, so that a second
+        # pass must not take buffers from there: it would overwrite them. If another graph already
+        # has, autograd has just raised an error, in `ctx.saved_tensors`.
         take = _spare.take if ctx.lent else torch.empty
         shapes = [(T + 1, 4, piece.stop - piece.start, H) for piece in pieces]
         cells = [take(math.prod(shape), dtype=x.dtype) for shape in shapes]
@@ -137,28 +174,37 @@ class _Projected(torch.autograd.Function):
         return x_gradient, weights_gradient, outward_gradient, bias_gradient, None
 
 
-def _inputs(x, sequences, H):
-    """What the scans' weights apply to, (4, sequences, N + H + 1), and its parts: the input of
-    the scans forward and backward in time, and the previous output."""
+def _inputs(x: Tensor, sequences: int, H: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Makes room for what the scans' weights are multiplied with in a time step.
+
+    Returns:
+        The inputs of the four scans (4, sequences, N + H + 1), of which the last feature is 1, and
+        views of its parts: the input of the scans forward in time, that of the scans backward in
+        time, (2, sequences, N) each, and the previous output (4, sequences, H).
+    """
     N = x.shape[-1]
     width = N + H + 1
-    # Rows begin at multiples of 16 numbers, as the matrix kernels like them.
+    # The matrix kernels are faster when rows begin at multiples of 16 numbers.
     inputs = x.new_zeros(4, sequences, -(-width // 16) * 16)[..., :width]
     inputs[..., -1] = 1
     return inputs, inputs[:2, :, :N], inputs[2:, :, :N], inputs[..., N : N + H]
 
 
-def _tanh_(values):
-    """tanh in place, as 2σ(2z) − 1: PyTorch's tanh takes eight times as long as its σ."""
+def _tanh_(values: Tensor) -> Tensor:
+    """Computes tanh in place, as 2σ(2z) − 1: PyTorch's tanh takes eight times as long as its σ."""
     return values.mul_(2).sigmoid_().mul_(2).sub_(1)
 
 
-def _scan(x, weights, gates, outputs):
-    """The four scans over x (time, sequences, N).
+def _scan(x: Tensor, weights: Tensor, gates: Tensor, outputs: Tensor) -> None:
+    """Runs the four scans.
 
-    gates (time, 4, sequences, 4H) receives σ of all gates, g's doubled argument included, or
-    (1, …) that of the last step; outputs (4, time, sequences, H) receives the LSTMs' outputs, in
-    the order of x.
+    Args:
+        x: the input, (time, sequences, N).
+        weights: (4, N + H + 1, 4H).
+        gates: receives σ of the arguments of all gates, of which g's is doubled,
+            (time, 4, sequences, 4H); if it has room for one time step only, those of the last one.
+        outputs: receives the outputs of the LSTMs, (4, time, sequences, H), in the order of time
+            of `x`.
     """
     T, sequences, _ = x.shape
     H = outputs.shape[-1]
@@ -178,12 +224,28 @@ def _scan(x, weights, gates, outputs):
         outputs[2:, T - 1 - t] = output[2:]
 
 
-def _scan_back(x, weights, outward, gates, cells, gradients, x_gradient):
-    """The gradients of `_scan` and the linear layers, adding x's to x_gradient.
+def _scan_back(
+    x: Tensor,
+    weights: Tensor,
+    outward: Tensor,
+    gates: Tensor,
+    cells: Tensor,
+    gradients: Sequence[Tensor],
+    x_gradient: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Computes the gradients of `_scan` and the linear layers.
 
-    cells: room for the LSTMs' cells, (time + 1, 4, sequences, H)
-    gradients: those of the two linear layers' outputs, (time, sequences, N) each.
-    → of weights, of outward
+    Args:
+        x: the input, (time, sequences, N).
+        weights: (4, N + H + 1, 4H).
+        outward: the linear layers' weights for each scan, (4, N, H).
+        gates: as `_scan` has left them, (time, 4, sequences, 4H).
+        cells: room for the cells of the LSTMs, (time + 1, 4, sequences, H).
+        gradients: the gradients of the outputs of the two linear layers, (time, sequences, N) each.
+        x_gradient: the gradient of `x` is added to it, (time, sequences, N).
+
+    Returns:
+        The gradients of `weights` and of `outward`.
     """
     T, sequences, N = x.shape
     H = outward.shape[2]
@@ -199,12 +261,13 @@ def _scan_back(x, weights, outward, gates, cells, gradients, x_gradient):
     to_inputs = weights[:, :-1].transpose(1, 2).contiguous()
     weights_gradient = torch.zeros_like(weights)
     outward_gradient = torch.zeros_like(outward)
-    arguments = x.new_empty(4, sequences, 4 * H)  # from here on: gradients of
+    # Until `activated`, the tensors below are the gradients of what their names say.
+    arguments = x.new_empty(4, sequences, 4 * H)
     argument_i, argument_f, argument_o, argument_g = arguments.chunk(4, -1)
     cell = x.new_zeros(4, sequences, H)
     output = torch.empty_like(cell)
     projected = x.new_empty(4, sequences, N)
-    # But for these: values.
+    # These are values.
     activated = _tanh_(cells[T].clone())
     value = activated * gates[T - 1].chunk(4, -1)[2]
     for t in reversed(range(T)):
@@ -238,27 +301,30 @@ def _scan_back(x, weights, outward, gates, cells, gradients, x_gradient):
     return weights_gradient, outward_gradient
 
 
-def _gate_shapes(pieces, T, H):
+def _gate_shapes(pieces: list[slice], T: int, H: int) -> list[tuple[int, ...]]:
     return [(T, 4, piece.stop - piece.start, 4 * H) for piece in pieces]
 
 
-def _pieces(sequences):
-    """Slices that share the sequences out, the same number to each worker."""
+def _pieces(sequences: int) -> list[slice]:
+    """Divides the sequences into slices, the same number of them for each worker."""
     workers = min(_worker_count(), max(1, sequences // 16))
     count = workers * -(-sequences // (workers * MAX_SEQUENCES))
     bounds = [sequences * n // count for n in range(count + 1)]
     return [slice(*pair) for pair in itertools.pairwise(bounds)]
 
 
-def _worker_count():
+def _worker_count() -> int:
     return min(torch.get_num_threads(), MAX_WORKERS)
 
 
-def _each(function, *arguments):
-    """function of each, in the workers and without gradients. → the results, in order"""
-    inference = torch.is_inference_mode_enabled()  # of this thread
+def _each(function: Callable[..., Any], *arguments: Iterable[Any]) -> list[Any]:
+    """Calls a function in the workers, without gradients, as `map` does, and returns the results.
 
-    def run(*arguments):
+    The first of `arguments` is a list.
+    """
+    inference = torch.is_inference_mode_enabled()  # each thread has its own mode
+
+    def run(*arguments: Any) -> Any:
         with torch.inference_mode(inference), torch.no_grad():
             return function(*arguments)
 
@@ -268,17 +334,17 @@ def _each(function, *arguments):
 
 
 @functools.cache
-def _workers(threads):
-    """Threads in which PyTorch uses an equal share of so many cores."""
+def _workers(threads: int) -> ThreadPoolExecutor:
+    """Makes a pool of threads, in each of which PyTorch uses an equal share of `threads` cores."""
     count = min(threads, MAX_WORKERS)
     all_started = threading.Barrier(count)
 
-    def start():
-        torch.get_num_threads()  # The first call in a thread sets what the next line changes.
+    def start() -> None:
+        torch.get_num_threads()  # The first call in a thread resets what the next line sets.
         torch.set_num_threads(threads // count)
         all_started.wait()
 
     pool = ThreadPoolExecutor(count, "lstm", start)
     list(pool.map(lambda _: None, range(count)))
-    torch.set_num_threads(threads)  # They set it for threads to come, too.
+    torch.set_num_threads(threads)  # The workers have set it for all later threads as well.
     return pool

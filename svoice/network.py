@@ -1,73 +1,69 @@
-"""The separation network of arXiv 2003.01531, section 3.
+"""The separation network of arXiv 2003.01531, section 3, as the paper describes it.
+
+Trainings and separations compute it in another way, on the CPU and on GPUs: `SVoice.forward` calls
+`svoice.fast`, which computes the same outputs from the same weights. What is written here says what
+these outputs are. It runs where a network is made with `plain=True`: in the tests, which compare
+the two (tests/svoice/test_svoice_fast.py), and in benchmarks/svoice_step.py, which measures what
+the other way gains.
 
 Axes in comments and docstrings: N features, K frames of a chunk, C speakers.
 """
 
-import math
+from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+from torch import Tensor, nn
 
-from svoice.errors import InputError
-from svoice.lstm import projected_lstms
-
-
-def chunk_length(sample_rate, segment_seconds, L):
-    """K, frames in a chunk: near the square root of twice a segment's frames, which makes the
-    sequences within and across chunks about equally long (section 3)."""
-    return math.floor(math.sqrt(2 * sample_rate * segment_seconds / (L / 2)))
-
-
-def chunk(frames, K):
-    """Cut into half-overlapping chunks: (batch, N, frames) → (batch, N, K, chunks).
-
-    The chunks are those of two tilings, one ⌊K/2⌋ frames ahead of the other, in order of time;
-    zeros fill both ends, so each frame lies in exactly two chunks, for odd K too.
-    """
-    batch, N, length = frames.shape
-    shift = K // 2
-    tiles = -(-(length + shift) // K)
-    ahead = F.pad(frames, (shift, tiles * K - length - shift))
-    behind = F.pad(frames, (0, tiles * K - length))
-    tilings = [tiling.view(batch, N, tiles, K) for tiling in (ahead, behind)]
-    return torch.stack(tilings, 3).view(batch, N, 2 * tiles, K).transpose(2, 3)
-
-
-def merge(chunks, length):
-    """The inverse of `chunk`, by overlap-add: (batch, N, K, chunks) → (batch, N, length)."""
-    batch, N, K, count = chunks.shape
-    shift = K // 2
-    tilings = chunks.transpose(2, 3).reshape(batch, N, count // 2, 2, K)
-    ahead = tilings[:, :, :, 0].reshape(batch, N, -1)
-    behind = tilings[:, :, :, 1].reshape(batch, N, -1)
-    return (ahead[..., shift : shift + length] + behind[..., :length]) / 2
+from svoice import fast
+from svoice.chunks import chunk, chunk_length, merge
 
 
 class MulCat(nn.Module):
-    """Multiply and concatenate (section 3, equation 5): two bidirectional LSTMs, of which one
-    gates the other, and a bypass. (time, sequences, N) → the same."""
+    """A block that multiplies and concatenates (equation 5).
 
-    def __init__(self, N, H):
+    Of two bidirectional LSTMs, each followed by a linear layer, one gates the other. Their product
+    is concatenated with the input, and a linear layer leads back to N features.
+
+    Args:
+        N: features of the input and the output.
+        H: units of an LSTM in one direction.
+    """
+
+    def __init__(self, N: int, H: int) -> None:
         super().__init__()
         self.lstms = nn.ModuleList(nn.LSTM(N, H, bidirectional=True) for _ in range(2))
         self.projections = nn.ModuleList(nn.Linear(2 * H, N) for _ in range(2))
         self.output = nn.Linear(2 * N, N)
 
-    def forward(self, x):
-        first, second = projected_lstms(self.lstms, self.projections, x)
-        # The concatenation's linear layer in two parts spares the concatenation.
-        gated, bypass = self.output.weight.chunk(2, 1)
-        y = F.linear(x, bypass, self.output.bias)
-        return y + F.linear(first * second, gated)
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the output of the block.
+
+        Args:
+            x: the input, (time, sequences, N).
+
+        Returns:
+            The output, (time, sequences, N).
+        """
+        first, second = (
+            projection(lstm(x)[0])
+            for lstm, projection in zip(self.lstms, self.projections, strict=True)
+        )
+        return self.output(torch.cat((first * second, x), -1))
 
 
 class DoubleBlock(nn.Module):
-    """A MulCat block along the frames within chunks, then one along the chunks, each added to
-    its input. (K, chunks, batch, N) → the same: time first is how the LSTMs run fastest."""
+    """A MulCat block along the frames within chunks, then one along the chunks.
 
-    def __init__(self, N, H, group_norm):
+    The output of each is added to its input.
+
+    Args:
+        N: features of the input and the output.
+        H: units of an LSTM in one direction.
+        group_norm: whether to normalise the output of each MulCat block.
+    """
+
+    def __init__(self, N: int, H: int, group_norm: bool) -> None:
         super().__init__()
         self.within = MulCat(N, H)
         self.across = MulCat(N, H)
@@ -75,55 +71,74 @@ class DoubleBlock(nn.Module):
             nn.GroupNorm(1, N, eps=1e-8) if group_norm else nn.Identity() for _ in range(2)
         )
 
-    def forward(self, x):
-        for block, norm in zip((self.within, self.across), self.norms, strict=True):
-            y = block(x.flatten(1, 2)).view(x.shape)
-            if isinstance(norm, nn.GroupNorm):
-                y = norm(y.permute(2, 3, 0, 1)).permute(2, 3, 0, 1)
-            # Two transpositions bring the axes back.
-            x = (x + y).transpose(0, 1).contiguous()
-        return x
+    def forward(self, x: Tensor) -> Tensor:
+        """Computes the output of the block.
+
+        Args:
+            x: the input, (batch, N, K, chunks).
+
+        Returns:
+            The output, (batch, N, K, chunks).
+        """
+        x = x + self.norms[0](_along_third_axis(self.within, x))
+        return x + self.norms[1](_along_third_axis(self.across, x.mT)).mT
+
+
+def _along_third_axis(block: MulCat, x: Tensor) -> Tensor:
+    """Applies a block along the third axis: the other two besides N count the sequences.
+
+    Args:
+        block: the block.
+        x: (batch, N, time, others).
+
+    Returns:
+        (batch, N, time, others).
+    """
+    sequences = x.permute(2, 0, 3, 1).flatten(1, 2)  # (time, batch × others, N)
+    return block(sequences).unflatten(1, (len(x), -1)).permute(1, 3, 0, 2)
 
 
 class SVoice(nn.Module):
-    """The network.
+    """The separation network.
 
-    N: encoder features; L: encoder kernel in samples; H: LSTM units in each direction; R: double
-    blocks; C: speakers; sample_rate in Hz and segment_seconds, the training segments' length, set
-    the chunk length; group_norm: normalise each MulCat block's output; activation_checkpointing:
-    in training keep only what goes into each double block and compute the rest anew in the backward
-    pass, to the same results.
+    Its weights are drawn by Xavier's normal initialisation, as the authors' are.
 
-    Raises InputError for sizes that do not fit each other.
+    Args:
+        N: features of the encoder.
+        L: the encoder's kernel in samples, an even number that divides N; N/L is at least L/2.
+        H: units of an LSTM in one direction.
+        R: double blocks.
+        C: speakers.
+        sample_rate: in Hz.
+        segment_seconds: the length of the training segments, which determines that of the chunks.
+        group_norm: whether to normalise the output of each MulCat block.
+        activation_checkpointing: whether `svoice.fast` keeps only the inputs of the double blocks
+            in training, and computes the rest again in the backward pass, with the same results.
+            The plain computation keeps everything.
+        plain: whether to compute the outputs as written here. Otherwise `svoice.fast` computes the
+            same outputs from the same weights, in less time and memory.
+
+    Attributes:
+        configuration: the arguments that determine the weights' shapes and their meaning. The last
+            two are not among them.
+        K: the frames of a chunk.
     """
 
     def __init__(
         self,
-        N,
-        L,
-        H,
-        R,
-        C,
-        sample_rate,
-        segment_seconds,
-        group_norm=False,
-        activation_checkpointing=False,
-    ):
+        N: int,
+        L: int,
+        H: int,
+        R: int,
+        C: int,
+        sample_rate: int,
+        segment_seconds: float,
+        group_norm: bool = False,
+        *,
+        activation_checkpointing: bool = False,
+        plain: bool = False,
+    ) -> None:
         super().__init__()
-        if L % 2:
-            raise InputError("svoice.L", L, "an even number (the encoder's hop is L/2)")
-        if N % L:
-            raise InputError("svoice.N", N, f"a multiple of svoice.L = {L}")
-        if 2 * N < L * L:
-            raise InputError(
-                "svoice.N",
-                N,
-                f"N/L at least L/2, so at least {L * L // 2} (the decoder would leave gaps)",
-            )
-        if sample_rate * segment_seconds < L:
-            raise InputError(
-                "svoice.segment_seconds", segment_seconds, f"at least svoice.L = {L} samples"
-            )
         self.configuration = {
             "N": N,
             "L": L,
@@ -134,7 +149,7 @@ class SVoice(nn.Module):
             "segment_seconds": segment_seconds,
             "group_norm": group_norm,
         }
-        self.activation_checkpointing = activation_checkpointing
+        self.activation_checkpointing, self.plain = activation_checkpointing, plain
         self.N, self.L, self.C = N, L, C
         self.K = chunk_length(sample_rate, segment_seconds, L)
         self.encoder = nn.Conv1d(1, N, L, stride=L // 2, bias=False)
@@ -145,42 +160,61 @@ class SVoice(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_normal_(parameter)
 
-    def forward(self, mixture):
-        """(batch, samples) → (outputs, batch, C, samples).
+    def forward(self, mixture: Tensor) -> Tensor:
+        """Separates mixtures.
 
-        In training the outputs are those after each of the R double blocks, in evaluation only
-        the last one is computed.
+        Args:
+            mixture: (batch, samples).
+
+        Returns:
+            The estimates, (outputs, batch, C, samples). In training there is an output after each
+            of the R double blocks, in evaluation only the one after the last block.
         """
+        if not self.plain:  # in every training and separation, on any device
+            return fast.forward(self, mixture)
         samples = mixture.shape[-1]
-        padding = max(0, self.L - samples)
-        frames = F.relu(self.encoder(F.pad(mixture, (0, padding)).unsqueeze(1)))
-        # (batch, N, K, chunks) → (K, chunks, batch, N)
-        x = chunk(frames, self.K).permute(2, 3, 0, 1).contiguous()
+        mixture = F.pad(mixture, (0, max(0, self.L - samples)))
+        frames = F.relu(self.encoder(mixture.unsqueeze(1)))  # (batch, N, frames)
+        x = chunk(frames, self.K)
         outputs = []
-        for number, block in enumerate(self.blocks, 1):
-            if self.activation_checkpointing and self.training:
-                # The check compares sizes, and buffers may be larger than what is in them.
-                x = checkpoint(block, x, use_reentrant=False, determinism_check="none")
-            else:
-                x = block(x)
-            if self.training or number == len(self.blocks):
-                outputs.append(self.decode(x, frames.shape[-1], samples))
-        return torch.stack(outputs)
+        for block in self.blocks:
+            x = block(x)
+            outputs.append(self.decode(x, frames.shape[-1], samples))
+        return torch.stack(outputs if self.training else outputs[-1:])
 
-    def decode(self, x, length, samples):
-        """(K, chunks, batch, N) → (batch, C, samples), by way of `length` frames.
+    def decode(self, x: Tensor, length: int, samples: int) -> Tensor:
+        """Turns features into estimates.
 
-        The paper convolves chunks to C·N features, merges them and averages groups of L features
-        into N/L samples. Convolution, merging and averaging are linear, so the merged frames and
-        the averaged filters give the same for a fraction of the work.
+        A convolution leads from N features to C × N, and the chunks are merged. Then each group of
+        L of a speaker's N features is averaged to one sample, which gives N/L samples per frame.
+        These overlap and are added up.
+
+        Args:
+            x: the features, (batch, N, K, chunks).
+            length: the frames of the sequence.
+            samples: the samples of the mixture.
+
+        Returns:
+            The estimates, (batch, C, samples).
         """
-        frames = merge(self.activation(x).permute(2, 3, 0, 1), length)
-        weight = self.separation.weight.view(-1, self.L, self.N, 1).mean(1)
-        bias = self.separation.bias.view(-1, self.L).mean(1)
-        pieces = F.conv1d(frames, weight, bias).unflatten(1, (self.C, -1)).flatten(0, 1)
-        hop = self.L // 2
-        width = pieces.shape[1]
-        overlapped = F.fold(
-            pieces, (1, (length - 1) * hop + width), kernel_size=(1, width), stride=(1, hop)
-        ).view(-1, self.C, (length - 1) * hop + width)
-        return F.pad(overlapped, (0, samples - overlapped.shape[-1]))
+        weight = self.separation.weight.unsqueeze(-1)
+        features = F.conv2d(self.activation(x), weight, self.separation.bias)
+        frames = merge(features, length).unflatten(1, (self.C, self.N)).flatten(0, 1)
+        pieces = F.avg_pool1d(frames.mT, self.L).mT  # (batch × C, N/L, frames)
+        return self.overlap_add(pieces, samples)
+
+    def overlap_add(self, pieces: Tensor, samples: int) -> Tensor:
+        """Adds up the samples of overlapping frames, which are L/2 samples apart.
+
+        Args:
+            pieces: the samples of each frame, (batch × C, N/L, frames).
+            samples: the samples of the result, which is cut or padded with zeros at the end.
+
+        Returns:
+            (batch, C, samples).
+        """
+        hop, width, length = self.L // 2, pieces.shape[1], pieces.shape[2]
+        covered = (length - 1) * hop + width
+        waves = F.fold(pieces, (1, covered), kernel_size=(1, width), stride=(1, hop))
+        waves = waves.view(-1, self.C, covered)
+        return F.pad(waves, (0, samples - covered))

@@ -1,13 +1,16 @@
 """Separate recordings: `python -m svoice.separate CHECKPOINT FILE.wav… --out DIR`.
 
-The speakers of recordings of any length, with a trained network. Every recording is checked before
-the first is separated. Channels are averaged to one, any sample rate is resampled to the network's
-and back. Each estimate has the level at which it best explains the recording (least squares).
+Separates the speakers of recordings of any length with a trained network. All recordings are
+checked before the first one is separated. The channels of a recording are averaged, and any sample
+rate is resampled to that of the network and back. Each estimate has the level at which it best
+explains the recording (least squares).
 """
 
-import math
+from __future__ import annotations
+
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +18,43 @@ import torch
 from scipy.signal import resample_poly
 from tqdm import tqdm
 
-from svoice import files
-from svoice.arguments import Parser
+from contract.arguments import Parser
+from contract.errors import InputError, one_line
+from contract.files import temporary, write_together
+from contract.wav import float_wav
 from svoice.checkpoint import load_model
-from svoice.data import opened, wav
-from svoice.devices import default_device
-from svoice.errors import InputError, one_line
+from svoice.data import opened
+from svoice.devices import WEIGHTS, default_device, memory_errors_explained
 from svoice.loss import best_permutation
+from svoice.network import SVoice
 
-# An utterance of a corpus fits into one window, so it is separated as svoice.estimate does it. A
-# longer window would only ask more of LSTMs that have learned from segments of a few seconds.
+# An utterance of a corpus fits into one window, so that it is separated as by svoice.estimate. A
+# longer window would only demand more of LSTMs that were trained on segments of a few seconds.
 WINDOW_SECONDS = 30
-# Long enough for each speaker to have said something in it, or for all but one.
+# Long enough for every speaker, or all but one, to say something within it.
 OVERLAP_SECONDS = 6
 
-BLOCK = 1 << 20  # samples read at a time
-EXPECTED = "a recording"
+BLOCK = 1 << 20  # samples that are read at a time
+
+# What does not fit into the memory, and what to do.
+RECORDING = (
+    "the network and the recording",
+    "end other programs that use it, or cut the recording into shorter parts",
+)
 
 
-def levelled(estimates, mixture):
-    """Each estimate × the least-squares factor that best explains the mixture with it,
-    ⟨estimate, mixture⟩ / ⟨estimate, estimate⟩, and a silent one × 0: SI-SNR leaves an estimate's
-    level free, and its sign.
+def levelled(estimates: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """Scales each estimate by the least-squares factor with which it best explains the mixture.
 
-    estimates (C, samples), mixture (samples,) → (C, samples)
+    The factor is ⟨estimate, mixture⟩ / ⟨estimate, estimate⟩, and 0 for a silent estimate. It is
+    needed because SI-SNR determines neither the level of an estimate nor its sign.
+
+    Args:
+        estimates: (C, samples), float32.
+        mixture: (samples,), float32.
+
+    Returns:
+        The scaled estimates, (C, samples), float32.
     """
     products = np.einsum("cs,s->c", estimates, mixture, dtype=np.float64)
     energies = np.einsum("cs,cs->c", estimates, estimates, dtype=np.float64)
@@ -46,164 +62,244 @@ def levelled(estimates, mixture):
     return estimates * factors[:, None].astype(np.float32)
 
 
-def continuation(estimates, written):
-    """Estimates of a window in the order, signs and levels of what the windows before it gave.
+def continuation(estimates: np.ndarray, previous: np.ndarray) -> np.ndarray:
+    """Gives the estimates of a window the order, signs and levels of those before it.
 
-    estimates (C, samples), whose first samples are also those of written (C, overlap)
-    → (C, samples)
+    The order is the one with the largest sum of |inner products| in the overlap. Unlike SI-SNR, an
+    inner product weighs by energy. This matters because the estimate of a speaker who is silent in
+    the overlap is a faint residue there, which resembles the other speakers as much as it resembles
+    the residue of another window.
 
-    The order is that of the largest sum of |inner products| in the overlap. Other than SI-SNR, an
-    inner product weighs by energy: the estimate of a speaker who is silent there is a faint
-    residue, which resembles other speakers as much as the residue of another window.
     An estimate takes the sign and the level of its predecessor where their correlation in the
-    overlap shows that they share most of their energy; else it keeps its own.
+    overlap shows that they share most of their energy. Otherwise it keeps its own.
+
+    Args:
+        estimates: the estimates of the window, (C, samples), float32.
+        previous: estimates of the overlap from the windows before, (C, overlap), float32; the
+            overlap is the beginning of the window.
+
+    Returns:
+        The window's estimates, reordered and scaled, (C, samples), float32.
     """
-    again = estimates[:, : written.shape[1]]
-    products = np.einsum("is,js->ij", written, again, dtype=np.float64)
+    overlapping = estimates[:, : previous.shape[1]]
+    products = np.einsum("is,js->ij", previous, overlapping, dtype=np.float64)
     order = best_permutation(torch.from_numpy(np.abs(products)).unsqueeze(0))[0].numpy()
     products = np.take_along_axis(products, order[:, None], 1)[:, 0]
-    before = np.einsum("cs,cs->c", written, written, dtype=np.float64)
-    now = np.einsum("cs,cs->c", again, again, dtype=np.float64)[order]
-    alike = products**2 > before * now / 2
-    ratios = np.divide(before, now, np.ones_like(now), where=alike)
+    previous_energies = np.einsum("cs,cs->c", previous, previous, dtype=np.float64)
+    energies = np.einsum("cs,cs->c", overlapping, overlapping, dtype=np.float64)[order]
+    alike = products**2 > previous_energies * energies / 2
+    ratios = np.divide(previous_energies, energies, np.ones_like(energies), where=alike)
     factors = np.where(alike, np.sign(products), 1) * np.sqrt(ratios)
     return estimates[order] * factors[:, None].astype(np.float32)
 
 
-def window_starts(samples, window, overlap):
-    """Where the windows start that cover so many samples. Each overlaps the one before it by
-    `overlap`, the last one by more where the samples' end asks for it."""
+def window_starts(samples: int, window: int, overlap: int) -> list[int]:
+    """Returns where the windows start that cover a recording.
+
+    Each window overlaps the one before it by `overlap`, and the last one by more if the recording
+    ends there.
+
+    Args:
+        samples: the samples of the recording.
+        window: the samples of a window.
+        overlap: in samples.
+    """
     last = max(0, samples - window)
     return [*range(0, last, window - overlap), last]
 
 
 @torch.inference_mode()
-def separate(network, mixture, window, overlap, done=lambda samples: None):
-    """Separate a mixture of any length, `window` samples at a time.
+def separate(
+    network: SVoice,
+    mixture: np.ndarray,
+    window: int,
+    overlap: int,
+    progress: Callable[[int], object] = lambda samples: None,
+) -> np.ndarray:
+    """Separates a mixture of any length, one window after the other.
 
-    mixture (samples,) → estimates (C, samples), both float32. done: called after each window with
-    the number of samples it added.
-
-    The network's memory is at most that of one window; the mixture and its estimates are in main
-    memory whole. In each overlap, the new window's estimates follow the ones before (see
+    The network needs the memory of one window; the mixture and its estimates are in main memory as
+    a whole. In each overlap, the new window's estimates follow those before them (see
     `continuation`) and are cross-faded with them. A mixture of one window gives the network's
     estimates at the levels of `levelled`.
+
+    Args:
+        network: the trained network.
+        mixture: (samples,), float32, at the network's sample rate.
+        window: the samples of a window.
+        overlap: how many samples two windows share.
+        progress: is called after each window with the number of samples that it has added.
+
+    Returns:
+        The estimates, (C, samples), float32.
     """
     estimates = np.empty((network.C, len(mixture)), np.float32)
     end = 0
     for start in window_starts(len(mixture), window, overlap):
         piece = mixture[start : start + window]
         outputs = network(torch.from_numpy(piece).unsqueeze(0).to(default_device()))
-        written = estimates[:, start:end]
-        new = continuation(levelled(outputs[-1, 0].cpu().numpy(), piece), written)
+        previous = estimates[:, start:end]
+        new = continuation(levelled(outputs[-1, 0].cpu().numpy(), piece), previous)
         fade = np.linspace(0, 1, end - start, dtype=np.float32)
-        new[:, : end - start] = (1 - fade) * written + fade * new[:, : end - start]
+        new[:, : end - start] = (1 - fade) * previous + fade * new[:, : end - start]
         estimates[:, start : start + window] = new
-        done(start + len(piece) - end)
+        progress(start + len(piece) - end)
         end = start + len(piece)
     return estimates
 
 
-def resample(signals, rate, new_rate):
-    """Signals (…, samples) of `rate` Hz at `new_rate` Hz, the last sample rounded up."""
-    common = math.gcd(rate, new_rate)
-    return resample_poly(signals, new_rate // common, rate // common, axis=-1)
+def blocks(path: str) -> Iterator[np.ndarray]:
+    """Yields the samples of a recording in blocks, (samples, channels), float32.
 
+    Args:
+        path: the recording.
 
-def blocks(path):
-    """The samples of a recording, in pieces (samples, channels), float32.
-
-    Raises InputError when it cannot be read.
+    Raises:
+        InputError: the file cannot be read.
     """
     with opened(path) as file:
-        # Not file.blocks: of a file shorter than its header states, that makes samples up.
+        # `file.blocks` is not used: if a file is shorter than its header says, it invents samples.
         while len(block := file.read(BLOCK, dtype="float32", always_2d=True)):
             yield block
 
 
-def separate_file(network, path, done):
-    """The estimates of a recording, (C, samples) at its own sample rate in Hz, and that rate.
+def separate_file(
+    network: SVoice, path: str, progress: Callable[[float], object]
+) -> tuple[np.ndarray, int]:
+    """Separates a recording.
 
-    Each is at the level of `levelled`.
+    Args:
+        network: the trained network.
+        path: the recording.
+        progress: is called after each window with the number of seconds that it has added.
+
+    Returns:
+        The estimates at the levels of `levelled`, (C, samples), and their sample rate, which is
+        that of the recording, in Hz.
+
+    Raises:
+        InputError: the file cannot be read, or its samples are too large to be separated.
     """
     with opened(path) as file:
         rate = file.samplerate
-    own_rate = network.configuration["sample_rate"]
-    window, overlap = (round(own_rate * seconds) for seconds in (WINDOW_SECONDS, OVERLAP_SECONDS))
-    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+    network_rate = network.configuration["sample_rate"]
+    window, overlap = (
+        round(network_rate * seconds) for seconds in (WINDOW_SECONDS, OVERLAP_SECONDS)
+    )
+    with np.errstate(over="ignore", invalid="ignore"):  # infinite and NaN samples are refused below
         recording = np.concatenate([block.mean(1) for block in blocks(path)])
-        mixture = resample(recording, rate, own_rate)
+        mixture = resample_poly(recording, network_rate, rate)
         estimates = separate(
-            network, mixture, window, overlap, lambda samples: done(samples / own_rate)
+            network, mixture, window, overlap, lambda samples: progress(samples / network_rate)
         )
-        estimates = levelled(resample(estimates, own_rate, rate)[:, : len(recording)], recording)
+        estimates = resample_poly(estimates, rate, network_rate, axis=1)[:, : len(recording)]
+        estimates = levelled(estimates, recording)
     if not np.isfinite(estimates).all():
-        raise InputError(path, "estimates with NaN or infinite samples", "finite ones")
+        problem = "its estimates have NaN or infinite samples"
+        raise InputError(path, problem, "scale the recording to at most 1")
     return estimates, rate
 
 
-def duration(path):
-    """The seconds of a recording. Raises InputError when it is not one that can be separated."""
+def duration(path: str) -> float:
+    """Returns the seconds of a recording, after checking that it can be separated.
+
+    Args:
+        path: the recording.
+
+    Raises:
+        InputError: there is no such file, it cannot be read, or it has no samples or samples that
+            are NaN or infinite.
+    """
     if os.path.isdir(path):
-        raise InputError(path, "a folder", EXPECTED)
+        raise InputError(path, "is a folder", "name the recordings in it")
     if not os.path.isfile(path):
-        raise InputError(path, "no file", EXPECTED)
+        raise InputError(path, "there is no such file", "correct the path")
     if os.path.getsize(path) == 0:
-        raise InputError(path, "an empty file", EXPECTED)
-    if Path(path).suffix.lower() == ".raw":  # which soundfile takes for samples alone
-        raise InputError(path, "a file that does not tell its sample rate", EXPECTED)
+        raise InputError(path, "is empty", "leave it out")
+    if Path(path).suffix.lower() == ".raw":  # soundfile reads it as samples without a header
+        raise InputError(path, "does not tell its sample rate", "convert it to WAV")
     samples = 0
     for block in blocks(path):
         samples += len(block)
         if not np.isfinite(block).all():
-            raise InputError(path, "NaN or infinite samples", "finite ones")
+            raise InputError(path, "has NaN or infinite samples", "leave it out")
     if samples == 0:
-        raise InputError(path, "no samples", EXPECTED)
+        raise InputError(path, "has no samples", "leave it out")
     with opened(path) as file:
         return samples / file.samplerate
 
 
-def outputs_of(path, out, speakers):
-    """The files for the estimates of a recording."""
+def outputs_of(path: str, out: Path, speakers: int) -> list[Path]:
+    """Returns the files for the estimates of a recording.
+
+    Args:
+        path: the recording.
+        out: the folder for the estimates.
+        speakers: the number of estimates.
+    """
     return [out / f"{Path(path).stem}_s{n}.wav" for n in range(1, speakers + 1)]
 
 
-def check_outputs(paths, out, speakers):
-    """Raise InputError where a file would be written twice, or in the place of a recording, or
-    under a name that is too long."""
-    sources = {}
+def check_outputs(paths: Sequence[str], out: Path, speakers: int) -> None:
+    """Checks the names of the estimates before any recording is separated.
+
+    Args:
+        paths: the recordings.
+        out: the folder for the estimates, which may not exist yet.
+        speakers: the number of estimates of each recording.
+
+    Raises:
+        InputError: an estimate would overwrite another one or a recording, or its name is too long.
+    """
+    recording_of: dict[Path, str] = {}
     recordings = {os.path.realpath(path) for path in paths}
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
-    longest = os.pathconf(there, "PC_NAME_MAX")
+    existing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    longest = os.pathconf(existing, "PC_NAME_MAX")
     for path in paths:
-        for output in outputs_of(path, out, speakers):
-            over = len(os.fsencode(files.temporary(output).name)) - longest
-            if over > 0:
-                size = len(os.fsencode(Path(path).stem))
-                expected = f"at most {size - over}, for the estimates' are longer"
-                raise InputError(path, f"a name of {size} bytes before its suffix", expected)
-        for output in outputs_of(path, out, speakers):
-            if output in sources:
-                raise InputError(path, f"the name of {sources[output]}", "a name of its own")
+        outputs = outputs_of(path, out, speakers)
+        excess = max(len(os.fsencode(temporary(output).name)) for output in outputs) - longest
+        if excess > 0:
+            size = len(os.fsencode(Path(path).stem))
+            problem = f"has a name of {size} bytes before its suffix, too long for its estimates"
+            raise InputError(path, problem, f"shorten it to at most {size - excess}")
+        for output in outputs:
+            if output in recording_of:
+                problem = f"has the same name as {recording_of[output]}, and so have the estimates"
+                raise InputError(path, problem, "rename one of them")
             if os.path.realpath(output) in recordings:
-                raise InputError(output, "a recording to separate", "another folder for --out")
-            sources[output] = path
+                problem = "is a recording that its estimate would overwrite"
+                raise InputError(output, problem, "choose another folder for --out")
+            recording_of[output] = path
 
 
-def make_folder(out):
+def make_folder(out: Path) -> None:
+    """Makes the folder for the estimates, unless it exists.
+
+    Args:
+        out: the folder.
+
+    Raises:
+        InputError: it, or a folder above it, is a file.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise InputError(out, "a file", "a folder") from None
+        problem = "is a file, or lies below one"
+        raise InputError(out, problem, "choose another folder for --out") from None
 
 
 @one_line
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Separates recordings as the command line says.
+
+    Args:
+        arguments: the arguments of the command line, by default those of this process.
+    """
     parser = Parser(__doc__)
     parser.add_argument(
         "checkpoint",
-        help="what svoice.train leaves: its model.pt, or the checkpoint.pt of an "
-        "unfinished training, of which the best weights are used",
+        help="a file of svoice.train: its model.pt, or the checkpoint.pt of an unfinished "
+        "training, of which the best weights are used",
     )
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="a recording: WAV, FLAC and what soundfile reads"
@@ -216,7 +312,8 @@ def main(arguments=None):
         help="the folder for the estimates, DIR/<name>_s1.wav …, 32-bit float WAV",
     )
     options = parser.parse_args(arguments)
-    network = load_model(options.checkpoint).to(default_device())
+    with memory_errors_explained(options.checkpoint, *WEIGHTS):
+        network = load_model(options.checkpoint).to(default_device())
     check_outputs(options.files, options.out, network.C)
     durations = [duration(path) for path in options.files]
     make_folder(options.out)
@@ -226,16 +323,17 @@ def main(arguments=None):
         disable=not sys.stderr.isatty(),
     ) as bar:
         for path, seconds in zip(options.files, durations, strict=True):
-            estimates, rate = separate_file(network, path, bar.update)
-            outputs = outputs_of(path, options.out, network.C)
-            files.replace(
-                {
-                    output: wav(estimate, rate)
-                    for output, estimate in zip(outputs, estimates, strict=True)
-                }
-            )
+            with memory_errors_explained(path, *RECORDING):
+                estimates, rate = separate_file(network, path, bar.update)
+                outputs = outputs_of(path, options.out, network.C)
+                write_together(
+                    {
+                        output: float_wav(output, estimate.astype("<f4").tobytes(), rate, 1)
+                        for output, estimate in zip(outputs, estimates, strict=True)
+                    }
+                )
             line = f"{path}: {seconds:.1f} s → {', '.join(map(str, outputs))}"
-            tqdm.write(os.fsencode(line).decode(errors="replace"))  # a name may be no UTF-8
+            tqdm.write(os.fsencode(line).decode(errors="replace"))  # a name may not be UTF-8
             sys.stdout.flush()
 
 

@@ -1,112 +1,167 @@
-"""Training by itself, a Hydra application over conf/: `python -m svoice.train optimizer=adam`."""
+"""Training without the pipeline: a Hydra application over conf/, as
+`python -m svoice.train optimizer=adam`."""
+
+from __future__ import annotations
 
 import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 
-from svoice import checkpoint, distributed, files
-from svoice.arguments import Parser
-from svoice.errors import InputError, one_line
-from svoice.params import check, read_yaml
-from svoice.records import NAMES
-from svoice.training import Places, Training, configuration, say
+from contract import layout
+from contract.arguments import Parser
+from contract.errors import InputError, one_line
+from contract.files import sha256, sources_sha256, write, write_together
+from contract.layout import EPOCHS, PARAMS, STEPS, SVOICE_MODEL, TRAIN, list_file
+from contract.yaml_files import read_yaml
+from svoice import checkpoint, distributed
+from svoice.data import Item, read_list
+from svoice.params import Params
+from svoice.records import EVENTS, FILES
+from svoice.training import SPLITS, Places, Training, configuration, print_line
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
+PACKAGE = Path(__file__).resolve().parent
+CONF = PACKAGE.parent / layout.CONF
 
 
-def run():
-    """Compose what sys.argv says and train; with --multirun one configuration after the other.
+def run() -> None:
+    """Composes the configuration that `sys.argv` describes, and trains by it.
 
-    Raises InputError for what cannot be composed.
+    With --multirun it trains by several configurations, one after the other.
+
+    Raises:
+        InputError: the configuration cannot be composed.
     """
-    # Otherwise Hydra reports by itself, over several lines.
+    # Otherwise Hydra prints errors by itself, on several lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    refuse_unknown_options()
+    _refuse_unknown_options()
     application = hydra.main(version_base="1.3", config_path=str(CONF), config_name="train_svoice")
     try:
         application(train)()
     except HydraException as error:
-        raise explained(error) from None
+        raise _explained(error) from None
 
 
-def refuse_unknown_options():
-    """Hydra itself refuses them below a usage of many lines."""
-    known = get_args_parser()
-    known.error = Parser(None).error
-    known.parse_args()
+def _refuse_unknown_options() -> None:
+    """Refuses unknown options in one line, where Hydra itself would print its whole usage."""
+    parser = get_args_parser()
+    parser.error = Parser(None).error
+    parser.parse_args()
 
 
-def explained(error):
-    """Hydra's error as an InputError."""
+def _explained(error: HydraException) -> InputError:
+    """Returns an error of Hydra as one for the user."""
     key = getattr(error.__cause__, "full_key", None)
     if key:
-        return InputError(key, "no such key", "a key of the configuration, as --help shows it")
+        return InputError(key, "there is no such key", "--help shows the keys")
     if isinstance(error, MissingConfigException) and error.options:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return InputError(group, repr(choice), f"one of {', '.join(error.options)}")
-    return InputError("the command line", first_line(error), "group=choice or key=value")
+        return InputError.mismatch(group, repr(choice), f"one of {', '.join(error.options)}")
+    return InputError("the command line", _first_line(error), "write group=choice or key=value")
 
 
-def first_line(error):
+def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0].rstrip(".")
 
 
-# SystemExit is what Hydra lets pass without a report of its own.
+# SystemExit is the only exception that Hydra passes on without printing it.
 @one_line
-def train(config):
-    """Train as a composed configuration says, unless that is done already."""
+def train(config: DictConfig) -> None:
+    """Trains by a composed configuration, unless that training is completed already.
+
+    Args:
+        config: the configuration, with the keys of conf/train_svoice.yaml.
+    """
     try:
-        config = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise InputError("the configuration", first_line(error), "values") from None
-    params = check(config)
-    lists, out, given = (path_of(config, key) for key in ("lists", "out", "checkpoint"))
+        remedy = "give every key a value"
+        raise InputError("the configuration", _first_line(error), remedy) from None
+    params = Params.of(values)
+    lists, out, start = (_path(values, key) for key in ("lists", "out", "checkpoint"))
     if lists is None:
-        raise InputError("lists", "null", "the folder of train.csv and valid.csv")
-    whole = configuration(params, lists)
+        raise InputError.mismatch("lists", "null", "the folder of train.csv and valid.csv")
+    run_configuration = configuration(params, lists)
+    # One process reads all audio for all of them.
+    identity = run_configuration | distributed.from_first(partial(_fingerprint, params, lists))
     if out is None:
-        out = Path("outputs", "svoice", name_of(whole))
-    if is_done(out, whole):
-        say(f"{out}: trained already")
+        out = Path("outputs", "svoice", _name(identity))
+    if _is_completed(out, identity):
+        print_line(f"{out}: this training is complete; nothing to do")
         return
-    places = Places(lists, out / "model.pt", out, out / "unfinished")
+    places = Places(lists, out / SVOICE_MODEL.name, out, out / "unfinished")
     training = Training(params, places)
-    if distributed.first():
-        if given and not places.checkpoint.exists():
-            adopt(given, whole, places)
-        files.replace({out / "params.yaml": as_yaml(whole)})
-        say(f"training in {out}")
+    if distributed.is_first():
+        if start and not places.checkpoint.exists():
+            _copy_checkpoint(start, run_configuration, places)
+        write(out / PARAMS, _yaml(identity))
+        print_line(f"training in {out}")
     distributed.wait_for_all()
     training.complete()
-    if distributed.first():
+    if distributed.is_first():
         places.scratch.rmdir()
 
 
-def path_of(config, key):
-    value = config.get(key)
+def _path(values: dict[str, Any], key: str) -> Path | None:
+    """Returns the path under a key of the configuration, which may be null."""
+    value = values.get(key)
     if not isinstance(value, str | None):
-        raise InputError(key, repr(value), "a path")
+        raise InputError.mismatch(key, repr(value), "a path")
     return None if value is None else Path(value)
 
 
-def name_of(whole):
-    """What a reader tells trainings apart by, and a hash of all the rest."""
-    names = [whole[group]["name"] for group in ("optimizer", "schedule", "clipping")]
-    digest = hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()
-    return "-".join([*names, digest[:8]])
+def _fingerprint(params: Params, lists: Path) -> dict[str, Any]:
+    """Returns what determines a run besides its configuration: its audio, the code, the libraries.
+
+    Args:
+        params: the parameters.
+        lists: the folder of train.csv and valid.csv. All audio files in them are read.
+
+    Raises:
+        InputError: a list or an audio file is wrong.
+        OSError: an audio file cannot be read.
+    """
+    items = {
+        name: read_list(lists / list_file(name), params.speakers, params.sample_rate)
+        for name in SPLITS
+    }
+    return {
+        "audio": {name: _audio_sha256(items[name]) for name in SPLITS},
+        "code": sources_sha256(PACKAGE, PACKAGE.parent / "contract"),
+        "libraries": {name: version(name) for name in ("torch", "numpy")},
+    }
 
 
-def as_yaml(values):
-    """A YAML file of `values`, keys in their order, as bytes."""
+def _audio_sha256(items: Sequence[Item]) -> str:
+    """Returns a hash of the audio files of a list, in their order."""
+    paths = [Path(path) for item in items for path in (item.mixture, *item.sources)]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        hashes = "".join(pool.map(sha256, paths))
+    return hashlib.sha256(hashes.encode()).hexdigest()
+
+
+def _name(identity: dict[str, Any]) -> str:
+    """Names a training: by the choices that a reader looks for, and by a hash of all the rest."""
+    names = [identity[group]["name"] for group in ("optimizer", "schedule", "clipping")]
+    text = json.dumps(identity, sort_keys=True)
+    return "-".join([*names, hashlib.sha256(text.encode()).hexdigest()[:8]])
+
+
+def _yaml(values: dict[str, Any]) -> bytes:
+    """Returns a YAML file of the values, with the keys in their order."""
     text = io.BytesIO()
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
@@ -115,32 +170,50 @@ def as_yaml(values):
     return text.getvalue()
 
 
-def is_done(out, whole):
-    """Whether a training's outputs are there. Raises InputError when they are another's."""
+def _is_completed(out: Path, identity: dict[str, Any]) -> bool:
+    """Returns whether the outputs of a training are in their folder.
+
+    Args:
+        out: the folder.
+        identity: all that determines the training.
+
+    Raises:
+        InputError: the folder belongs to another training.
+    """
+    path = out / PARAMS
     try:
-        found = read_yaml(out / "params.yaml")
+        present = read_yaml(path)
     except FileNotFoundError:
         return False
-    except (ValueError, YAMLError):
-        found = None
-    if found != whole:
-        raise InputError(out / "params.yaml", "another training's", "this one's, or another `out`")
-    return (out / "train.json").exists()
+    except InputError:
+        present = None
+    if present != identity:
+        raise InputError(path, "belongs to another training", "choose another folder with out=…")
+    return (out / TRAIN).exists()
 
 
-def adopt(path, whole, places):
-    """Copy a checkpoint, and the records beside it as they were then, to go on from them.
+def _copy_checkpoint(path: Path, run_configuration: dict[str, Any], places: Places) -> None:
+    """Copies a checkpoint and the records beside it, so that the training resumes from them.
 
-    Raises InputError when it is another configuration's, or the records are not there.
+    It may have been saved by another version of the code or of PyTorch, as on another machine.
+
+    Raises:
+        InputError: the checkpoint belongs to another configuration, or the records end before it.
     """
-    sizes = checkpoint.load_checkpoint(path, whole)["sizes"]
-    contents = {}
-    for name, size in zip(NAMES, sizes, strict=True):
-        source = path.parent / name
-        content = source.read_bytes()[:size]
-        if len(content) < size:
-            raise InputError(source, f"{len(content)} bytes", f"the {size} that {path} knows of")
-        contents[places.scratch / name] = content
-    # Last, because a training goes on from there as soon as it is there.
-    files.replace({**contents, places.checkpoint: path.read_bytes()})
-    say(f"going on from {path}")
+    steps, epochs, size = checkpoint.load_checkpoint(path, run_configuration)["records"]
+    contents = {name: (path.parent / name).read_bytes() for name in FILES}
+    for name, present, needed, unit in (
+        (STEPS, contents[STEPS].count(b"\n") - 1, steps, "rows"),
+        (EPOCHS, contents[EPOCHS].count(b"\n") - 1, epochs, "rows"),
+        (EVENTS, len(contents[EVENTS]), size, "bytes"),
+    ):
+        if present < needed:
+            raise InputError(
+                path.parent / name,
+                f"has {present} {unit}, but {path} was saved after {needed}",
+                "copy the whole folder of the unfinished training",
+            )
+    # The checkpoint is written last, because a training resumes wherever there is one.
+    records = {places.scratch / name: content for name, content in contents.items()}
+    write_together({**records, places.checkpoint: path.read_bytes()})
+    print_line(f"continuing from {path}")

@@ -1,45 +1,54 @@
 """Train SVoice: `python -m svoice.train optimizer=adam svoice=mini`, and as the pipeline does
 `python -m svoice.train --params params.yaml --scratch DIR`.
 
-Killed at any moment, the same command goes on from the last checkpoint. `--help` tells more.
+When the training is interrupted, the same command resumes it from the last checkpoint. `--help`
+describes both ways.
 """
 
-import sys
-from pathlib import Path
+from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
+from contract.arguments import Parser
+from contract.errors import one_line
+from contract.layout import SPEECH_LISTS, SVOICE_MODEL, SVOICE_RESULTS
 from svoice import distributed, standalone
-from svoice.arguments import Parser
-from svoice.errors import one_line
-from svoice.layout import LISTS, MODEL, RESULTS
-from svoice.params import read_params
+from svoice.params import Params
 from svoice.training import Places, Training
 
 
 @one_line
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains as the command line says.
+
+    Args:
+        arguments: the arguments of the command line, by default those of this process.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    with distributed.processes():
+    with distributed.process_group():
         if any(argument.startswith(("--params", "--scratch")) for argument in arguments):
             train_in_pipeline(arguments)
         else:
-            sys.argv[1:] = arguments  # where Hydra looks
+            sys.argv[1:] = arguments  # Hydra reads them there
             standalone.run()
 
 
-def train_in_pipeline(arguments):
-    """Train as a params.yaml says that the pipeline has composed and checked."""
+def train_in_pipeline(arguments: Sequence[str]) -> None:
+    """Trains by a params.yaml that the pipeline has composed and checked.
+
+    Args:
+        arguments: the arguments of the command line.
+
+    Raises:
+        InputError: the configuration, a list or an audio file is wrong.
+    """
     parser = Parser(__doc__)
-    parser.add_argument("--params", required=True, metavar="FILE", help="the configuration")
-    parser.add_argument(
-        "--scratch",
-        required=True,
-        metavar="DIR",
-        type=Path,
-        help="where the unfinished training lives, and is found again after an interruption",
-    )
+    parser.add_params()
+    parser.add_scratch()
     options = parser.parse_args(arguments)
-    places = Places(LISTS, MODEL, RESULTS, options.scratch)
-    Training(read_params(options.params), places).complete()
+    places = Places(SPEECH_LISTS, SVOICE_MODEL, SVOICE_RESULTS, options.scratch)
+    Training(Params.read(options.params), places).complete()
 
 
 if __name__ == "__main__":

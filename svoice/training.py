@@ -1,36 +1,51 @@
 """A training run, from its configuration to its outputs."""
 
-import json
+from __future__ import annotations
+
 import math
-import statistics
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from svoice import checkpoint, distributed, files
-from svoice.compilation import compile_network
-from svoice.data import TrainingBatches, digest, read_list
-from svoice.devices import default_device, hardware
-from svoice.errors import InputError
+from contract.files import json_text, sha256, write_together
+from contract.layout import TRAIN, list_file
+from contract.records import CHECKPOINT_SECONDS, divergence, summary, validation_row
+from contract.schedules import Length, Schedule
+from svoice import checkpoint, distributed
+from svoice.data import TrainingBatches, read_list
+from svoice.devices import (
+    allow_tf32,
+    compile_network,
+    default_device,
+    hardware,
+    memory_errors_explained,
+)
 from svoice.network import SVoice
-from svoice.params import network_sizes
-from svoice.precision import allow_tf32
-from svoice.records import NAMES, Records, read_column
-from svoice.schedules import make_schedule
+from svoice.params import Params
+from svoice.records import FILES, Records
 from svoice.stepper import Stepper
 from svoice.validation import validate
 
-CHECKPOINT_SECONDS = 600  # after which a long epoch is saved before its end
+SPLITS = ("train", "valid")  # the splits whose lists a training reads
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where a training finds its lists and leaves its outputs; in `scratch` while unfinished."""
+    """The files and folders of a training.
+
+    Attributes:
+        lists: the folder of train.csv and valid.csv.
+        model: the file of the trained network.
+        results: the folder of the records.
+        scratch: the folder of all that is unfinished.
+    """
 
     lists: Path
     model: Path
@@ -38,229 +53,262 @@ class Places:
     scratch: Path
 
     @property
-    def checkpoint(self):
+    def checkpoint(self) -> Path:
+        """The file from which the training resumes."""
         return self.scratch / "checkpoint.pt"
 
 
-def configuration(params, lists):
-    """All that determines a run: its parameters and its lists of mixtures."""
+def configuration(params: Params, lists: Path) -> dict[str, Any]:
+    """Returns what a checkpoint has to fit: its parameters, and the hashes of its lists.
+
+    The audio, the code and PyTorch determine a training as well. The pipeline and
+    `svoice.standalone`, which choose its folder, choose another one when they change.
+
+    Args:
+        params: the parameters.
+        lists: the folder of train.csv and valid.csv.
+
+    Raises:
+        OSError: a list cannot be read.
+    """
     return {
-        **params,
-        "lists": {name: digest(lists / f"{name}.csv") for name in ("train", "valid")},
+        **params.configuration(),
+        "lists": {name: sha256(lists / list_file(name)) for name in SPLITS},
     }
 
 
-def make_network(params):
-    """The network with its initial weights, a function of the seed."""
-    torch.manual_seed(params["seed"])
-    return SVoice(
-        **network_sizes(params),
-        activation_checkpointing=params["svoice"]["activation_checkpointing"],
+def make_network(params: Params) -> SVoice:
+    """Returns the network with its initial weights, which the seed determines.
+
+    Args:
+        params: the sizes of the network, and the seed.
+
+    Returns:
+        The network on the CPU, in training mode.
+    """
+    torch.manual_seed(params.seed)
+    checkpointing = params.svoice.activation_checkpointing
+    return SVoice(**params.network_sizes, activation_checkpointing=checkpointing)
+
+
+def _memory_errors_explained() -> AbstractContextManager[None]:
+    """Turns an error that says that memory ran out into one for the user who trains."""
+    return memory_errors_explained(
+        "svoice",
+        "the network and its batch",
+        "raise svoice.accumulation_steps, set svoice.activation_checkpointing to true, or lower "
+        "svoice.batch_size",
     )
-
-
-def samples_of(params, key):
-    """A duration of the configuration in samples. Raises InputError when it is not even one."""
-    samples = round(params["svoice"][key] * params["speech"]["sample_rate"])
-    if samples < 1:
-        raise InputError(f"svoice.{key}", params["svoice"][key], "at least one sample")
-    return samples
 
 
 class Training:
     """A training run and where it stands.
 
-    epoch: how many are done and validated; step: how many are done; best_valid_loss,
-    best_weights: of the validations so far, infinite and the initial weights before the first
-    finite one.
+    Args:
+        params: the parameters.
+        places: the files and folders.
+
+    Attributes:
+        epoch: the number of epochs that are finished and validated.
+        step: the number of steps taken.
+        best_valid_loss: the lowest validation loss so far, in dB; infinite before the first finite
+            one.
+        best_weights: the weights of that validation, by name; before it, the initial weights.
+
+    Raises:
+        InputError: a list or an audio file is wrong, there is no GPU for this process, or the
+            memory does not suffice.
     """
 
-    def __init__(self, params, places):
-        self.places = places
-        self.epochs = params["svoice"]["epochs"]
-        self.precision = params["svoice"]["precision"]
-        rate, speakers = params["speech"]["sample_rate"], params["speech"]["speakers"]
+    def __init__(self, params: Params, places: Places) -> None:
+        self.params, self.places = params, places
+        self.epochs = params.svoice.epochs
+        rate, speakers = params.sample_rate, params.speakers
         device = default_device()
-        allow_tf32(params["svoice"]["tf32"])
-        # On a GPU this would need a cuBLAS set up for it, and slower kernels.
+        allow_tf32(params.svoice.tf32)
+        # On a GPU this would need slower kernels, and an environment variable for cuBLAS.
         torch.use_deterministic_algorithms(device.type == "cpu")
         torch.utils.deterministic.fill_uninitialized_memory = False
-        self.validation = read_list(places.lists / "valid.csv", speakers, rate)
+        self.validation = read_list(places.lists / list_file("valid"), speakers, rate)
         self.batches = TrainingBatches(
-            read_list(places.lists / "train.csv", speakers, rate),
-            samples_of(params, "segment_seconds"),
-            samples_of(params, "stride_seconds"),
-            params["svoice"]["batch_size"],
-            params["seed"],
+            read_list(places.lists / list_file("train"), speakers, rate),
+            params.samples("segment_seconds"),
+            params.samples("stride_seconds"),
+            params.svoice.batch_size,
+            params.seed,
             distributed.rank(),
-            distributed.world(),
+            distributed.world_size(),
             pinned=device.type == "cuda",
         )
-        self.schedule = make_schedule(
-            params["optimizer"]["svoice"]["lr"],
-            params["schedule"],
-            len(self.batches),
-            self.epochs * len(self.batches),
-        )
-        self.network = make_network(params).to(device)
-        if params["svoice"]["compile"]:
-            compile_network(self.network)
-        self.stepper = Stepper(self.network, params)
+        self.length = Length(len(self.batches), self.epochs * len(self.batches))
+        self.schedule = Schedule(params.learning_rate, params.schedule, self.length)
+        with _memory_errors_explained():
+            self.network = make_network(params).to(device)
+            if params.svoice.compile:
+                compile_network(self.network)
+            self.stepper = Stepper(self.network, params)
         self.configuration = configuration(params, places.lists)
         self.epoch = self.step = 0
         self.best_valid_loss = math.inf
-        self.best_weights = checkpoint.snapshot(self.network)
-        self.saved = perf_counter()
+        self.best_weights: dict[str, Tensor] = checkpoint.snapshot(self.network)
+        self._saved_at = perf_counter()
 
-    def complete(self):
-        """Train to the end and write the outputs."""
-        status = self.run()
-        if distributed.first():
-            self.write_outputs(status)
-            self.empty_scratch()
+    @_memory_errors_explained()
+    def complete(self) -> None:
+        """Trains to the end, from the last checkpoint if there is one, and writes the outputs.
 
-    def run(self):
-        """Train to the end, from the last checkpoint where there is one.
+        A loss that is not finite ends the training, and is a result.
 
-        → the status, `completed` or `diverged`
+        Raises:
+            InputError: the checkpoint is not of this training, another process is training, a file
+                can no longer be read, or the memory does not suffice.
+            OSError: a file cannot be written.
         """
-        sizes = self.resume() if self.places.checkpoint.exists() else (0, 0, 0)
+        state = self._resume() if self.places.checkpoint.exists() else None
         distributed.check_agreement(self.step, self.places.checkpoint)
-        first = distributed.first()
-        with (
-            Records(self.places.scratch, sizes) if first else nullcontext() as records,
-            tqdm(
-                total=self.epochs * len(self.batches),
-                initial=self.step,
-                unit="step",
-                disable=not (first and sys.stderr.isatty()),
-            ) as bar,
-        ):
+        is_first = distributed.is_first()
+        with Records(self.places.scratch, state) if is_first else nullcontext() as records:
+            self._run(records)
+            if records:
+                self._write_outputs(records)
+        if is_first:
+            self._empty_scratch()
+
+    # In what follows, `records` is None in all processes but the first.
+
+    def _run(self, records: Records | None) -> None:
+        """Trains until the last epoch is validated or a loss is not finite."""
+        with tqdm(
+            total=self.length.total,
+            initial=self.step,
+            unit="step",
+            disable=not (records and sys.stderr.isatty()),
+        ) as bar:
             while self.epoch < self.epochs:
-                losses = self.train_epoch(records, bar)
+                losses = self._train_epoch(records, bar)
                 if losses and not math.isfinite(losses[-1]):
-                    say(f"diverged: the loss of step {self.step} is {losses[-1]}")
-                    return "diverged"
-                valid_loss = validate(self.network, self.validation, self.precision)
+                    print_line(divergence(losses[-1], self.step))
+                    return
+                valid_loss = validate(self.network, self.validation, self.params.svoice.precision)
                 self.epoch += 1
                 if valid_loss < self.best_valid_loss:
                     self.best_valid_loss = valid_loss
                     self.best_weights = checkpoint.snapshot(self.network)
                 if records:
-                    self.record_epoch(records, losses, valid_loss)
+                    self._record_epoch(records, losses, valid_loss)
                 if not math.isfinite(valid_loss):
-                    say(f"diverged: the validation loss is {valid_loss}")
-                    return "diverged"
+                    print_line(divergence(valid_loss, self.step, in_validation=True))
+                    return
                 self.schedule.validated(valid_loss)
                 if records:
-                    self.save(records)
-        return "completed"
+                    self._save(records)
 
-    def train_epoch(self, records, bar):
-        """Train on what is left of an epoch, or until the loss is not finite.
+    def _train_epoch(self, records: Records | None, bar: tqdm) -> list[float]:
+        """Trains on the rest of an epoch, or until the loss is not finite.
 
-        → the losses of the epoch's steps; without `records` only of those made since the start
+        Returns:
+            The losses of all steps of the epoch; without `records`, only those of the steps that
+            this process has taken.
         """
         self.network.train()
-        done = self.step - self.epoch * len(self.batches)
-        losses = records.losses(self.epoch + 1) if records and done else []
-        started = perf_counter()
-        for number, batch in enumerate(self.batches.epoch(self.epoch + 1, done), done):
+        batches_done = self.step - self.epoch * len(self.batches)
+        losses = records.losses(self.epoch + 1) if records and batches_done else []
+        batches = self.batches.epoch(self.epoch + 1, batches_done)
+        started = perf_counter()  # the start of a step, which begins with the wait for its batch
+        for number, batch in enumerate(batches, batches_done):
             rate = self.schedule.rate(self.step)
             loss, norm = self.stepper.step(batch, self.batches.weight(number), rate)
             losses.append(loss)
             self.step += 1
             finished = perf_counter()
             if records:
-                records.step(self.step, self.epoch + 1, loss, rate, norm, finished - started)
-            started = finished
+                records.step(
+                    step=self.step,
+                    epoch=self.epoch + 1,
+                    loss=loss,
+                    learning_rate=rate,
+                    gradient_norm=norm,
+                    seconds=finished - started,
+                )
             bar.update()
             if not math.isfinite(loss):
                 break
-            # Only the first process looks at its clock: nothing but the saving depends on it.
-            if records and finished - self.saved >= CHECKPOINT_SECONDS:
-                self.save(records)
+            # Only the first process looks at its clock, as nothing but saving depends on it.
+            if records and finished - self._saved_at >= CHECKPOINT_SECONDS:
+                self._save(records)
+            started = perf_counter()
         return losses
 
-    def record_epoch(self, records, losses, valid_loss):
-        train_loss = math.fsum(losses) / len(losses)
-        best = self.best_valid_loss if math.isfinite(self.best_valid_loss) else math.nan
-        records.epoch(self.epoch, self.step, train_loss, valid_loss, best)
-        say(
-            f"epoch {self.epoch} of {self.epochs}: training loss {train_loss:.3f} dB, "
-            f"validation loss {valid_loss:.3f} dB, best {best:.3f} dB"
+    def _record_epoch(self, records: Records, losses: list[float], valid_loss: float) -> None:
+        row = validation_row(self.epoch, self.step, losses, valid_loss, self.best_valid_loss)
+        records.epoch(**row)
+        print_line(
+            f"epoch {self.epoch} of {self.epochs}: training loss {row['train_loss']:.3f} dB, "
+            f"validation loss {valid_loss:.3f} dB, best {row['best_valid_loss']:.3f} dB"
         )
 
-    def save(self, records):
+    def _save(self, records: Records) -> None:
         state = {
             "epoch": self.epoch,
             "step": self.step,
             "network": self.network.state_dict(),
             **self.stepper.state_dict(),
-            "schedule": self.schedule.state_dict(),
+            "plateau": self.schedule.state(),
             "best_valid_loss": self.best_valid_loss,
             "best_weights": self.best_weights,
-            "sizes": records.sync(),
+            "records": records.sync(),
         }
         checkpoint.save_checkpoint(self.places.checkpoint, self.configuration, state)
-        self.saved = perf_counter()
+        self._saved_at = perf_counter()
 
-    def resume(self):
-        """Take the checkpoint's state. → the sizes that the records had then"""
+    def _resume(self) -> tuple[int, int, int]:
+        """Takes over the state of the checkpoint, and returns that of the records."""
         state = checkpoint.load_checkpoint(self.places.checkpoint, self.configuration)
         self.epoch, self.step = state["epoch"], state["step"]
         self.network.load_state_dict(state["network"])
         self.stepper.load_state_dict(state)
-        self.schedule.load_state_dict(state["schedule"])
+        self.schedule.restore(state["plateau"])
         self.best_valid_loss = state["best_valid_loss"]
         self.best_weights = state["best_weights"]
         if self.step == self.epoch * len(self.batches):
-            say(f"resuming after epoch {self.epoch} of {self.epochs}")
+            print_line(f"resuming after epoch {self.epoch} of {self.epochs}")
         else:
-            say(f"resuming after step {self.step}, in epoch {self.epoch + 1} of {self.epochs}")
-        return state["sizes"]
+            epoch = f"epoch {self.epoch + 1} of {self.epochs}"
+            print_line(f"resuming after step {self.step}, in {epoch}")
+        return state["records"]
 
-    def summary(self, status):
-        """What train.json says, from the rows of steps.csv."""
-        steps = self.places.scratch / "steps.csv"
-        return {
-            "status": status,
-            "steps": self.step,
-            "best_valid_loss": finite(self.best_valid_loss),
-            "final_loss": finite(read_column(steps, "loss")[-1]),
-            "seconds_per_step": statistics.median(read_column(steps, "seconds")),
-            "parameters": sum(parameter.numel() for parameter in self.network.parameters()),
-            "hardware": hardware(self.stepper.device, distributed.world()),
-        }
-
-    def write_outputs(self, status):
-        """All or none; train.json last, so that where it is the others are too."""
+    def _write_outputs(self, records: Records) -> None:
+        """Writes all outputs or none; train.json is last, so that where it is, all are."""
         results, scratch = self.places.results, self.places.scratch
-        summary = json.dumps(self.summary(status), indent=2) + "\n"
-        files.replace(
+        report = summary(
+            records.steps.rows,
+            records.epochs.rows,
+            sum(parameter.numel() for parameter in self.network.parameters()),
+            hardware(self.stepper.device, distributed.world_size()),
+        )
+        write_together(
             {
                 self.places.model: checkpoint.model_bytes(self.network, self.best_weights),
-                **{results / name: (scratch / name).read_bytes() for name in NAMES},
-                results / "train.json": summary.encode(),
+                **{results / name: (scratch / name).read_bytes() for name in FILES},
+                results / TRAIN: json_text(report),
             }
         )
 
-    def empty_scratch(self):
-        # First what a new start would go on from.
-        for name in ("checkpoint.pt", *NAMES):
-            path = self.places.scratch / name
+    def _empty_scratch(self) -> None:
+        # The checkpoint is removed first, so that no new start resumes without its records.
+        records = (self.places.scratch / name for name in FILES)
+        for path in (self.places.checkpoint, *records):
             path.unlink(missing_ok=True)
             if path.parent != self.places.scratch:
                 path.parent.rmdir()
 
 
-def finite(value):
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
+def print_line(line: str) -> None:
+    """Prints a line of progress in the first process, above the progress bar if there is one.
 
-
-def say(line):
-    """Print a line of progress, beside a bar if there is one."""
-    if distributed.first():
+    Args:
+        line: the line, without its end.
+    """
+    if distributed.is_first():
         tqdm.write(line)
         sys.stdout.flush()

@@ -1,28 +1,46 @@
 """The validation loss."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import torch
 
 from svoice import distributed
-from svoice.data import Segment, load
-from svoice.precision import batch_loss
+from svoice.data import Item, Segment, load
+from svoice.devices import WHOLE_MIXTURE, batch_loss, memory_errors_explained
+from svoice.network import SVoice
 
 
 @torch.inference_mode()
-def validate(network, items, precision):
-    """The mean over whole utterances of −SI-SNR in dB of the network's last output.
+def validate(network: SVoice, items: Sequence[Item], precision: str) -> float:
+    """Computes the mean of −SI-SNR over whole utterances, of the network's last output.
 
-    In the precision of the training: what it will be used in, and what schedules and the choice
-    of the best weights go by. Several processes share the utterances; the result is the same.
+    Several processes share the utterances; the result is the same.
+
+    Args:
+        network: the network, which is left in evaluation mode.
+        items: the utterances.
+        precision: that of the training, in which the network will be used, and by whose losses
+            schedules change the rate and the best weights are chosen.
+
+    Returns:
+        The loss, in dB.
+
+    Raises:
+        InputError: a file cannot be read, or an utterance does not fit into the memory.
     """
     network.eval()
     device = next(network.parameters()).device
     losses = torch.zeros(len(items), dtype=torch.float64, device=device)
-    for number in range(distributed.rank(), len(items), distributed.world()):
+    for number in range(distributed.rank(), len(items), distributed.world_size()):
         item = items[number]
-        batch = load([Segment(item, 0, item.length)], item.length)
-        # `forward` itself is never the compiled one, which every new length would compile anew.
-        losses[number] = batch_loss(
-            network.forward, [tensor.to(device) for tensor in batch], precision
-        )
-    # Adding others' zeros changes nothing, so this is one process's list to the bit.
-    return distributed.add_up(losses).cpu().mean().item()
+        with memory_errors_explained(item.mixture, *WHOLE_MIXTURE):
+            batch = load([Segment(item, 0, item.length)], item.length)
+            # `forward` is never compiled. The compiled network would be compiled anew for each
+            # length.
+            losses[number] = batch_loss(
+                network.forward, [tensor.to(device) for tensor in batch], precision
+            )
+    # The other processes' entries are zeros, so the sum is exactly the list of one process.
+    return distributed.sum_over_processes(losses).cpu().mean().item()

@@ -1,76 +1,89 @@
-"""Every module of a package that can be run, and what it owes whoever types it wrongly."""
+"""The modules of a package that can be run, and a check of their command lines."""
 
 import ast
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+from tests import forked
 from tests.conftest import ROOT
+from tests.project import copy_project
 
-ASKED, REFUSED = "--help", "--no-such-option"
-# Tools and other processes write there.
-LEFT_OUT = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", "test-data"}
+HELP, UNKNOWN = "--help", "--no-such-option"
 
 
 def runnable(*packages: str) -> list[str]:
-    """The modules of these folders that `python -m` can run, found by what is in their files."""
-    found = []
+    """Returns the modules of some packages that `python -m` can run, by what is in their files."""
+    modules = []
     for package in packages:
         for path in sorted((ROOT / package).rglob("*.py")):
             if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8"):
                 parts = path.relative_to(ROOT).with_suffix("").parts
-                found.append(".".join(parts).removesuffix(".__main__"))
-    return found
+                modules.append(".".join(parts).removesuffix(".__main__"))
+    return modules
 
 
 def first_line(module: str) -> str:
-    """The first line of a module's docstring."""
+    """Returns the first line of a module's docstring."""
     path = ROOT.joinpath(*module.split("."))
     file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
     return ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))).splitlines()[0]
 
 
 def check(command: str, empty: Path, text: str) -> None:
-    """Asserts of a module, or of a command of it, that `--help` prints `text` and that an unknown
-    option is refused in one line. Neither does any work: both run in a folder that is empty and in
-    the repository, and the files of both stay as they are."""
-    before = files()
-    started = {
-        (folder, option): subprocess.Popen(
-            [sys.executable, "-m", *command.split(), option],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for folder in (empty, ROOT)
-        for option in (ASKED, REFUSED)
+    """Asserts that a command has a help and refuses an unknown option in one line.
+
+    Neither does any work: both run in an empty folder and in a copy of the repository, and the
+    files of both stay as they are. One help is that of a new Python, in which no import has printed
+    anything before, or made another one unnecessary.
+
+    Args:
+        command: a module, or a module and one of its commands.
+        empty: an empty folder.
+        text: a part of the help.
+    """
+    project = Path(copy_of_the_project().name)
+    before = files(project)
+    environment = {**os.environ, "PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    arguments = ["-m", *command.split()]
+    processes = {
+        (folder, option): forked.Process([*arguments, option], folder, environment)
+        for folder, option in ((empty, UNKNOWN), (project, HELP), (project, UNKNOWN))
     }
-    ended = {}
-    for key, process in started.items():
-        out, err = process.communicate(timeout=300)
-        ended[key] = process.returncode, out, err
-    for (_, option), (code, out, err) in ended.items():
-        if option == ASKED:
-            assert (code, err) == (0, "")
-            assert text in out
+    in_new_python = subprocess.run(
+        [sys.executable, *arguments, HELP],
+        cwd=empty,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    results = [(HELP, in_new_python.returncode, in_new_python.stdout, in_new_python.stderr)]
+    for (_, option), process in processes.items():
+        output, errors = process.communicate()
+        results.append((option, process.returncode, output, errors))
+    for option, exit_code, output, errors in results:
+        if option == HELP:
+            assert (exit_code, errors) == (0, "")
+            assert text in output
         else:
-            assert (code, out) == (2, "")
-            assert err.startswith("ERROR: ") and REFUSED in err
-            assert err.count("\n") == 1
+            assert (exit_code, output) == (2, "")
+            assert errors.startswith("ERROR: ") and UNKNOWN in errors
+            assert errors.count("\n") == 1 and errors.endswith("\n")
     assert not list(empty.iterdir())
-    assert files() == before
+    assert files(project) == before
 
 
-def files() -> dict[Path, int]:
-    """The repository's files and when each was written."""
-    found = {}
-    for folder, folders, names in os.walk(ROOT):
-        folders[:] = [name for name in folders if name not in LEFT_OUT]
-        for name in names:
-            path = Path(folder, name)
-            found[path] = path.lstat().st_mtime_ns
-    return found
+@functools.cache
+def copy_of_the_project() -> tempfile.TemporaryDirectory:
+    """Returns a folder with the project's files, in which only these tests run commands."""
+    folder = tempfile.TemporaryDirectory()
+    copy_project(Path(folder.name))
+    return folder
+
+
+def files(root: Path) -> dict[Path, int]:
+    """Returns the time at which each file below a folder was written, in nanoseconds."""
+    return {path: path.lstat().st_mtime_ns for path in root.rglob("*")}

@@ -1,10 +1,13 @@
-"""What the tests of all three environments share: real audio and a tiny configuration."""
+"""Fixtures for the tests of all three environments: real audio and a tiny configuration."""
 
 import copy
 import os
 import signal
+from collections.abc import Generator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,19 +16,32 @@ from tests.yaml_files import read_yaml, write_yaml
 ROOT = Path(__file__).resolve().parents[1]
 TEST_DATA = ROOT / "scratch" / "test-data"
 
-# A shell that starts the tests in the background has them ignore Ctrl-C, and all they start.
+# If a shell starts the tests in the background, they ignore Ctrl-C, as do all processes that they
+# start, unless this is undone.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# In CI no test is skipped because something is missing, and generated examples are many.
+IN_CI = os.environ.get("CI") == "true"
 
-OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    settings.register_profile("full", deadline=None, max_examples=100, derandomize=True)
+    settings.register_profile("quick", deadline=None, max_examples=15, derandomize=True)
+    settings.load_profile("full" if IN_CI else "quick")
+
+MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 
 
 def shell_environment() -> dict[str, str]:
-    """The environment of a user's shell: without what `make test` hands on to another make, which
-    then says where it is."""
-    return {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+    """Returns the environment of a user's shell.
+
+    It lacks the variables that `make test` passes on to another make, which would print more.
+    """
+    return {name: value for name, value in os.environ.items() if name not in MAKE_VARIABLES}
 
 
+# The sizes of the tiny configuration.
 TINY = {
     "spleeter": {
         "T": 64,
@@ -40,19 +56,28 @@ TINY = {
 
 @dataclass
 class Workspace:
-    """A folder as a trainer finds it: params.yaml and the CSV lists with their audio."""
+    """A folder in which a trainer runs: params.yaml and the CSV lists with their audio.
+
+    Attributes:
+        root: the folder.
+        params: the contents of params.yaml once `write_params` has written them.
+    """
 
     root: Path
-    params: dict
+    params: dict[str, Any]
 
-    def write_params(self):
+    def write_params(self) -> None:
+        """Writes params.yaml."""
         write_yaml(self.root / "params.yaml", self.params)
 
 
 @pytest.fixture
-def workspace(tmp_path):
-    """The embedded data under a tiny configuration. Its CSV lists may be changed, its audio
-    (a link to the shared copy) may not: replace a file's path in the list instead."""
+def workspace(tmp_path: Path) -> Workspace:
+    """A workspace with the embedded data and the tiny configuration.
+
+    A test may change its CSV lists but not its audio, which is a link to the shared copy: it
+    replaces a file's path in the list instead.
+    """
     if not (TEST_DATA / "data" / "csv").is_dir():
         pytest.fail("scratch/test-data is missing: run `make test-data`")
     params = read_yaml(ROOT / "params.yaml")
@@ -66,6 +91,31 @@ def workspace(tmp_path):
         target.write_bytes(source.read_bytes())
     for name in ("music", "speech"):
         (root / "data" / name).symlink_to(TEST_DATA / "data" / name)
-    made = Workspace(root, params)
-    made.write_params()
-    return made
+    workspace = Workspace(root, params)
+    workspace.write_params()
+    return workspace
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, fails the tests that would be skipped because they need what is missing."""
+    report = yield
+    if IN_CI and call.excinfo and call.excinfo.errisinstance(pytest.skip.Exception):
+        reason = str(call.excinfo.value)
+        if reason.startswith("needs "):
+            report.outcome, report.longrepr = "failed", f"In CI it is missing: {reason}"
+    return report
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that use a browser or a Docker engine, and those of the pipeline as slow."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if "browser" in fixtures:
+            item.add_marker(pytest.mark.browser)
+        if "client" in fixtures:
+            item.add_marker(pytest.mark.docker)
+        if item.path.parent.name == "pipeline":
+            item.add_marker(pytest.mark.slow)

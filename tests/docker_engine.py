@@ -1,48 +1,70 @@
-"""The Docker engine that tests use: a real one. Others may use it at the same time."""
+"""The Docker engine of the tests: a real one, which others may use at the same time."""
 
-import os
+from __future__ import annotations
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NoReturn
 
 import docker
 import pytest
 import requests
 from docker.errors import APIError
+from docker.models.containers import Container
 
-from metrics.errors import InputError
-from stages import engine
-from stages.base_image import present
-from stages.images import CPU_BASE
+from contract.errors import InputError
+from stages.runtime import base_image, engine
+from stages.runtime.images import CPU_BASE
 
 
-def client():
-    """A client of the engine, which has the base image of `make base-image`.
+def client() -> docker.DockerClient:
+    """Returns a client of the engine, which has the base image of `make base-image`.
 
-    Skips the test where there is none; fails it where CI must have one.
+    Without an engine or the image the test is skipped.
     """
-    absent = pytest.fail if "ENGINE_EXPECTED" in os.environ else pytest.skip
     try:
-        with engine.connected() as found:
-            if not present(found):
-                absent(f"no image {CPU_BASE}: run `make base-image`")
-            return found
+        with engine.connected() as connected:
+            if not base_image.find(connected):
+                pytest.skip(f"needs the image {CPU_BASE} of `make base-image`")
+            return connected
     except InputError as error:
-        absent(str(error))
+        pytest.skip(f"needs a Docker engine; {error}")
 
 
-def containers(client, folder: Path) -> list:
-    """Those of launchers that have a workspace in this folder, or that folder as workspace; the
-    ones that have ended, too."""
+def containers(client: docker.DockerClient, folder: Path) -> list[Container]:
+    """Returns the launchers' containers that work in a folder, including those that have ended.
+
+    Args:
+        client: of the engine.
+        folder: the workspace, or a folder above it.
+    """
     filters = {"label": engine.LAUNCHER}
     listed = client.containers.list(all=True, filters=filters, ignore_removed=True)
-    return [c for c in listed if Path(c.attrs["Config"]["WorkingDir"]).is_relative_to(folder)]
+    return [
+        container
+        for container in listed
+        if Path(container.attrs["Config"]["WorkingDir"]).is_relative_to(folder)
+    ]
 
 
-def meanwhile(monkeypatch, call: str, *, before=None, after=None) -> None:
-    """Lets somebody else do something right before or after the next `call` to the engine, a method
-    of docker's `APIClient`; once."""
+def interfere(
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    *,
+    before: Callable[[], Any] | None = None,
+    after: Callable[[], Any] | None = None,
+) -> None:
+    """Does once what another process might do, right before or after the next call to the engine.
+
+    Args:
+        monkeypatch: the fixture.
+        call: a method of docker's `APIClient`.
+        before: is called before the method.
+        after: is called after the method.
+    """
     original = getattr(docker.APIClient, call)
 
-    def interrupted(*arguments, **options):
+    def interrupted(*arguments: Any, **options: Any) -> Any:
         monkeypatch.setattr(docker.APIClient, call, original)
         if before:
             before()
@@ -54,12 +76,27 @@ def meanwhile(monkeypatch, call: str, *, before=None, after=None) -> None:
     monkeypatch.setattr(docker.APIClient, call, interrupted)
 
 
-def failing(monkeypatch, call: str, status: int) -> None:
-    """Has the engine answer every `call`, a method of docker's `APIClient`, with an error."""
+def fail(monkeypatch: pytest.MonkeyPatch, call: str, status: int) -> None:
+    """Makes the engine answer every call of a method with an error.
 
-    def fail(*_, **__):
+    Args:
+        monkeypatch: the fixture.
+        call: a method of docker's `APIClient`.
+        status: the HTTP status of the answer.
+    """
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
         response = requests.Response()
         response.status_code = status
         raise APIError("refused", response, explanation="the test says so")
 
-    monkeypatch.setattr(docker.APIClient, call, fail)
+    monkeypatch.setattr(docker.APIClient, call, refuse)
+
+
+def go_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes the engine unreachable."""
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise requests.ConnectionError("refused")
+
+    monkeypatch.setattr(docker.APIClient, "send", refuse)

@@ -1,18 +1,24 @@
-"""Makes the data the tests share, by the pipeline's own stages: `python -m tests.make_data DIR`.
+"""Makes the data that the tests share: `python -m tests.make_data DIR`.
 
-The embedded audio, with fewer speech mixtures than the mini preset has.
+The pipeline's own stages make them from the embedded audio, with fewer speech mixtures than the
+mini preset has.
 """
 
 import os
 import shutil
 from pathlib import Path
 
-from metrics.arguments import Parser
+from contract.arguments import Parser
 from stages import csv_music, csv_speech, fetch_music, fetch_speech, mix_speech
 from tests.yaml_files import read_yaml, write_yaml
 
 
 def main(root: Path) -> None:
+    """Makes the data in a folder, in place of an earlier one.
+
+    Args:
+        root: the folder.
+    """
     params = read_yaml(Path("params.yaml"))
     params["speech"]["mixtures"] = {"train": 6, "valid": 2, "test": 2}
     shutil.rmtree(root, ignore_errors=True)
@@ -26,5 +32,5 @@ def main(root: Path) -> None:
 
 if __name__ == "__main__":
     parser = Parser(__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR", help="of the data; made anew")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="of the data; it is replaced")
     main(parser.parse_args().folder)

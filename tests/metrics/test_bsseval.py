@@ -1,4 +1,4 @@
-"""BSS Eval on real stems and on random shapes, against museval called directly."""
+"""BSS Eval on real stems and on random shapes, compared with museval."""
 
 import tracemalloc
 import warnings
@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 
 from metrics import bsseval
 from metrics.bsseval import bss_eval, bss_eval_samples
+from tests.conftest import IN_CI
 
 RATE = 44100
 
 
 @pytest.fixture
 def stems(workspace):
-    """References and estimates `(2 sources, 1.5 s, 2 channels)`: with leakage and noise."""
+    """References, and estimates with leakage and noise, `(sources, samples, channels)`: two
+    sources, 1.5 s, two channels."""
     folder = next((workspace.root / "data/music/test").iterdir())
     vocals, drums = (
         soundfile.read(folder / f"{name}.wav", frames=3 * RATE // 2)[0]
@@ -32,32 +34,34 @@ def stems(workspace):
 
 @pytest.fixture
 def mono(stems):
+    """The first channel of `stems`."""
     return tuple(signals[:, :, :1].copy() for signals in stems)
 
 
 def museval_scores(references, estimates, window, hop, taps=512):
+    """SDR, ISR, SIR and SAR as museval computes them, each `(sources, windows)`."""
     from museval.metrics import bss_eval as museval_bss_eval
 
     with np.errstate(divide="ignore", invalid="ignore"):
         return museval_bss_eval(references, estimates, window=window, hop=hop, filters_len=taps)[:4]
 
 
-def assert_same(ours, theirs, tolerance=1e-6):
-    """In dB; NaN and infinite in the same places."""
-    for name, values, expected in zip(ours._fields, ours, theirs, strict=True):
-        np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance, err_msg=name)
+def assert_same(scores, expected, tolerance=1e-6):
+    """Asserts the same ratios within a tolerance in dB, NaN and infinite in the same places."""
+    for name, values, expected_values in zip(scores._fields, scores, expected, strict=True):
+        np.testing.assert_allclose(values, expected_values, rtol=0, atol=tolerance, err_msg=name)
 
 
-def test_equals_museval_window_by_window(stems):
-    ours = bss_eval(*stems, RATE, window_seconds=0.5, hop_seconds=0.25)
-    theirs = museval_scores(*stems, window=22050, hop=11025)
-    assert ours.SDR.shape == (2, 5)
-    assert np.isfinite(theirs).all()
-    assert_same(ours, theirs)
+def test_every_window_has_the_ratios_of_museval(stems):
+    scores = bss_eval(*stems, RATE, window_seconds=0.5, hop_seconds=0.25)
+    expected = museval_scores(*stems, window=22050, hop=11025)
+    assert scores.SDR.shape == (2, 5)
+    assert np.isfinite(expected).all()
+    assert_same(scores, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.int16])
-def test_samples_of_any_type(mono, dtype):
+def test_samples_may_have_any_type(mono, dtype):
     signals = [(20000 * audio).astype(dtype) for audio in mono]
     expected = bss_eval_samples(*(audio.astype(np.float64) for audio in signals), RATE, RATE)
     np.testing.assert_array_equal(bss_eval_samples(*signals, RATE, RATE), expected)
@@ -65,7 +69,7 @@ def test_samples_of_any_type(mono, dtype):
 
 @st.composite
 def examples(draw):
-    """Noise through short filters, each source with gaps; window, hop, taps; sizes of blocks."""
+    """References and estimates of noise with silent gaps, window, hop, taps, sizes of blocks."""
     sources, channels = draw(st.integers(2, 5)), draw(st.integers(1, 2))
     taps = draw(st.sampled_from([1, 2, 16, 48]))
     samples = draw(st.integers(2 * sources * channels * taps + 20, 3000))
@@ -83,47 +87,47 @@ def examples(draw):
     return references, estimates, window, hop, taps, blocks
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)  # nobody's run fails by chance
+@settings(max_examples=150 if IN_CI else 15)
 @given(examples())
-def test_equals_museval_whatever_the_shape(example):
+def test_ratios_are_those_of_museval_whatever_the_shape(example):
     references, estimates, window, hop, taps, blocks = example
     with mock.patch.multiple(bsseval, TAPS=taps, **blocks):
-        ours = bss_eval_samples(references, estimates, window, hop)
-    theirs = museval_scores(references, estimates, window, hop, taps)
-    assert_same(ours, theirs)
+        scores = bss_eval_samples(references, estimates, window, hop)
+    expected = museval_scores(references, estimates, window, hop, taps)
+    assert_same(scores, expected)
 
 
 @pytest.mark.parametrize(
     ("sources", "channels", "samples", "window", "hop"),
     [(2, 2, 10000, 3000, 1000), (3, 1, 20000, 8000, 12001), (5, 1, 9000, 9000, 9000)],
 )
-def test_equals_museval_with_all_taps(sources, channels, samples, window, hop):
+def test_ratios_are_those_of_museval_with_all_taps(sources, channels, samples, window, hop):
     rng = np.random.default_rng(samples)
     references = rng.standard_normal((sources, samples, channels))
     estimates = references + 0.5 * rng.standard_normal(references.shape)
-    ours = bss_eval_samples(references, estimates, window, hop)
-    assert_same(ours, museval_scores(references, estimates, window, hop))
+    scores = bss_eval_samples(references, estimates, window, hop)
+    assert_same(scores, museval_scores(references, estimates, window, hop))
 
 
-def test_silent_window_is_nan_for_all_sources_and_only_there(mono):
+def test_a_silent_window_is_nan_for_all_sources_and_no_other_window_is(mono):
     references, estimates = mono
     references[1, RATE // 2 : RATE] = 0
-    ours = bss_eval(references, estimates, RATE, 0.5, 0.5)
-    for values in ours:
+    scores = bss_eval(references, estimates, RATE, 0.5, 0.5)
+    for values in scores:
         np.testing.assert_array_equal(np.isnan(values), [[False, True, False]] * 2)
-    assert_same(ours, museval_scores(references, estimates, RATE // 2, RATE // 2))
+    assert_same(scores, museval_scores(references, estimates, RATE // 2, RATE // 2))
 
 
-def test_channels_that_cancel_count_as_silent(stems):
+def test_channels_that_cancel_each_other_count_as_silent(stems):
     references, estimates = stems
     estimates[0, : RATE // 2, 1] = -estimates[0, : RATE // 2, 0]
-    ours = bss_eval_samples(references, estimates, RATE // 2, RATE // 2)
-    assert np.isnan(ours.SDR[:, 0]).all()
-    assert_same(ours, museval_scores(references, estimates, RATE // 2, RATE // 2))
+    scores = bss_eval_samples(references, estimates, RATE // 2, RATE // 2)
+    assert np.isnan(scores.SDR[:, 0]).all()
+    assert_same(scores, museval_scores(references, estimates, RATE // 2, RATE // 2))
 
 
 @pytest.mark.parametrize("silent", ["reference", "estimate"])
-def test_source_silent_throughout_makes_every_window_nan(stems, silent):
+def test_a_source_that_is_silent_throughout_makes_every_window_nan(stems, silent):
     references, estimates = (signals.copy() for signals in stems)
     (references if silent == "reference" else estimates)[0] = 0
     scores = bss_eval(references, estimates, RATE, 0.5, 0.5)
@@ -132,35 +136,35 @@ def test_source_silent_throughout_makes_every_window_nan(stems, silent):
         assert np.isnan(values).all()
 
 
-def test_window_longer_than_the_signal_is_the_whole_signal(mono):
-    ours = bss_eval(*mono, RATE, 60.0, 60.0)
-    theirs = museval_scores(*mono, np.inf, np.inf)
-    assert ours.SDR.shape == (2, 1)
-    assert_same(ours, theirs)
+def test_a_window_longer_than_the_signal_is_the_whole_signal(mono):
+    scores = bss_eval(*mono, RATE, 60.0, 60.0)
+    expected = museval_scores(*mono, np.inf, np.inf)
+    assert scores.SDR.shape == (2, 1)
+    assert_same(scores, expected)
 
 
 def test_what_is_left_after_the_last_whole_window_is_not_scored(mono):
     window, hop = RATE // 2, RATE // 3
-    ours = bss_eval_samples(*mono, window, hop)
+    scores = bss_eval_samples(*mono, window, hop)
     shorter = (signals[:, : 3 * hop + window].copy() for signals in mono)
-    assert ours.SDR.shape == (2, 4) == bss_eval_samples(*shorter, window, hop).SDR.shape
-    assert_same(ours, museval_scores(*mono, window, hop))
+    assert scores.SDR.shape == (2, 4) == bss_eval_samples(*shorter, window, hop).SDR.shape
+    assert_same(scores, museval_scores(*mono, window, hop))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nonfinite_estimate_loses_its_own_scores_only(mono, value):
+def test_a_nonfinite_estimate_loses_only_its_own_scores(mono, value):
     references, estimates = mono
     estimates[0, 100] = value
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ours = bss_eval(references, estimates, RATE, 0.5, 0.5)
-    for values in ours:
+        scores = bss_eval(references, estimates, RATE, 0.5, 0.5)
+    for values in scores:
         assert np.isnan(values[0]).all()
         assert np.isfinite(values[1]).all()
-    assert_same(ours, museval_scores(references, estimates, RATE // 2, RATE // 2))
+    assert_same(scores, museval_scores(references, estimates, RATE // 2, RATE // 2))
 
 
-def test_nonfinite_reference_leaves_no_score(mono):
+def test_a_nonfinite_reference_leaves_no_score(mono):
     references, estimates = mono
     references[0, 100] = np.nan
     assert np.isnan(bss_eval(references, estimates, RATE, 0.5, 0.5)).all()
@@ -185,46 +189,46 @@ def stem_twice_at_another_level(references):
 @pytest.mark.parametrize(
     "spoil", [silent_channel, equal_channels, stem_twice, stem_twice_at_another_level]
 )
-def test_singular_equations_have_an_answer(stems, spoil):
+def test_singular_equations_have_a_solution(stems, spoil):
     references, estimates = stems
     spoil(references)
-    ours = bss_eval_samples(references, estimates, RATE, RATE // 4)
-    theirs = museval_scores(references, estimates, RATE, RATE // 4)
-    assert np.isfinite(ours.SDR).all()
-    np.testing.assert_allclose(ours.SDR, theirs[0], rtol=0, atol=0.01)
-    # The projections are as well defined as ever, but where one stem is all the others.
+    scores = bss_eval_samples(references, estimates, RATE, RATE // 4)
+    expected = museval_scores(references, estimates, RATE, RATE // 4)
+    assert np.isfinite(scores.SDR).all()
+    np.testing.assert_allclose(scores.SDR, expected[0], rtol=0, atol=0.01)
+    # Equal stems do not interfere with each other: their SIR is a ratio to rounding errors.
     compared = ("ISR", "SAR") if "stem" in spoil.__name__ else ("ISR", "SIR", "SAR")
-    for name, expected in zip(("ISR", "SIR", "SAR"), theirs[1:], strict=True):
+    for name, ratios in zip(("ISR", "SIR", "SAR"), expected[1:], strict=True):
         if name in compared:
-            np.testing.assert_allclose(getattr(ours, name), expected, rtol=0, atol=0.01)
+            np.testing.assert_allclose(getattr(scores, name), ratios, rtol=0, atol=0.01)
 
 
-def test_fewer_samples_than_taps_have_an_answer(mono):
+def test_fewer_samples_than_taps_have_scores(mono):
     references, estimates = (signals[:, 20000:20300] for signals in mono)
-    ours = bss_eval_samples(references, estimates, 100, 100)
-    theirs = museval_scores(references, estimates, 100, 100)
-    np.testing.assert_allclose(ours.SDR, theirs[0], rtol=0, atol=0.01)
-    assert np.isfinite(ours.ISR).all()
+    scores = bss_eval_samples(references, estimates, 100, 100)
+    expected = museval_scores(references, estimates, 100, 100)
+    np.testing.assert_allclose(scores.SDR, expected[0], rtol=0, atol=0.01)
+    assert np.isfinite(scores.ISR).all()
 
 
-def test_perfect_estimate_is_infinitely_good(mono):
+def test_a_perfect_estimate_has_an_infinite_sdr(mono):
     references, _ = mono
-    ours = bss_eval_samples(references, references, RATE, RATE)
-    assert (np.inf == ours.SDR).all()
-    for values in ours[1:]:
+    scores = bss_eval_samples(references, references, RATE, RATE)
+    assert (np.inf == scores.SDR).all()
+    for values in scores[1:]:
         assert (values > 100).all()
 
 
 def test_one_source_has_no_interference(mono):
-    ours = bss_eval_samples(*(signals[:1] for signals in mono), RATE, RATE)
-    assert (np.inf == ours.SIR).all()
-    assert_same(ours, museval_scores(*(signals[:1] for signals in mono), RATE, RATE))
+    scores = bss_eval_samples(*(signals[:1] for signals in mono), RATE, RATE)
+    assert (np.inf == scores.SIR).all()
+    assert_same(scores, museval_scores(*(signals[:1] for signals in mono), RATE, RATE))
 
 
 def test_threads_change_no_digit(stems):
     expected = bss_eval_samples(*stems, RATE // 4, RATE // 5, threads=1)
-    found = bss_eval_samples(*stems, RATE // 4, RATE // 5, threads=3)
-    np.testing.assert_array_equal(found, expected)
+    scores = bss_eval_samples(*stems, RATE // 4, RATE // 5, threads=3)
+    np.testing.assert_array_equal(scores, expected)
 
 
 @pytest.mark.parametrize("window", [RATE, 1 << 40])
@@ -238,19 +242,20 @@ def test_memory_does_not_grow_with_the_signal(mono, window):
         finally:
             tracemalloc.stop()
 
-    assert peak(16) < 1.05 * peak(6)
+    # Ten times the signal. The peak depends a little on when the thread frees its last block.
+    assert peak(60) < 1.25 * peak(6)
 
 
 @pytest.mark.parametrize(
     ("references", "estimates", "window", "hop", "message"),
     [
-        ((2, 9, 1), (2, 8, 1), 1, 1, r"references \(2, 9, 1\), estimates \(2, 8, 1\)"),
-        ((2, 9), (2, 9), 1, 1, r"references \(2, 9\), estimates \(2, 9\)"),
-        ((2, 0, 1), (2, 0, 1), 1, 1, r"references \(2, 0, 1\)"),
-        ((2, 9, 1), (2, 9, 1), 0, 1, "window 0, hop 1"),
-        ((2, 9, 1), (2, 9, 1), 1, 0, "window 1, hop 0"),
+        ((2, 9, 1), (2, 8, 1), 1, 1, r"^references \(2, 9, 1\), estimates \(2, 8, 1\)$"),
+        ((2, 9), (2, 9), 1, 1, r"^references \(2, 9\), estimates \(2, 9\)$"),
+        ((2, 0, 1), (2, 0, 1), 1, 1, r"^references \(2, 0, 1\), estimates \(2, 0, 1\)$"),
+        ((2, 9, 1), (2, 9, 1), 0, 1, r"^window 0, hop 1$"),
+        ((2, 9, 1), (2, 9, 1), 1, 0, r"^window 1, hop 0$"),
     ],
 )
-def test_arguments_that_make_no_sense_are_refused(references, estimates, window, hop, message):
+def test_arguments_of_wrong_shape_or_range_are_refused(references, estimates, window, hop, message):
     with pytest.raises(ValueError, match=message):
         bss_eval_samples(np.ones(references), np.ones(estimates), window, hop)

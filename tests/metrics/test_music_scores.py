@@ -1,4 +1,4 @@
-"""Scores of tracks from files, and every way the files can be wrong."""
+"""Scores of tracks from files, and the errors about files that are wrong."""
 
 import json
 
@@ -7,32 +7,39 @@ import pandas as pd
 import pytest
 import soundfile
 
-from metrics.errors import InputError
-from metrics.music_scores import aggregate_music, music_by_track, score_music, unscored
-from tests.metrics.files import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write
+from contract.errors import InputError
+from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
+from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, MusicHeadlines
+from contract.sources import MIXTURE_PATH, path_column
+from metrics.bsseval import BssEval
+from metrics.music_scores import aggregate_music, music_by_track, score_music
+from metrics.tables import unscored
+from tests.results import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write_audio
 
 RATE = 44100
-FIRST = "results/spleeter/estimates/First (live)"
+FIRST = SPLEETER_RESULTS / ESTIMATES / "First (live)"
+REMEDY = "run the stage that writes it again"
 
 
-def test_rows_and_aggregate_are_museval_medians(music, kept):
+def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
     from museval.metrics import bss_eval as museval_bss_eval
 
-    silent = music.root / FIRST / "bass.wav"
-    samples, _ = soundfile.read(silent)
+    bass = music.root / FIRST / "bass.wav"
+    samples, _ = soundfile.read(bass)
     samples[: RATE // 4] = 0  # the first of two windows
-    write(silent, samples, RATE)
+    write_audio(bass, samples, RATE)
 
-    frames = score_music(music.root, 0.25, 0.25, kept)
-    assert list(frames) == ["track", "target", "time", "SDR", "SIR", "SAR", "ISR"]
+    frames = score_music(music.root, 0.25, 0.25, kept_scores)
+    assert list(frames) == ["track", "target", "time", *BSS_METRICS]
     assert list(frames["time"]) == [0.0, 0.25] * 8
     scores = music_by_track(frames)
 
     expected = []
     for item in read_list(music.root, "music"):
-        track = item["mix_path"].split("/")[-2]
-        references = [soundfile.read(music.root / item[f"{target}_path"])[0] for target in TARGETS]
-        folder = music.root / "results/spleeter/estimates" / track
+        track = item[MIXTURE_PATH].split("/")[-2]
+        paths = [music.root / item[path_column(target)] for target in TARGETS]
+        references = [soundfile.read(path)[0] for path in paths]
+        folder = music.root / SPLEETER_RESULTS / ESTIMATES / track
         estimates = [soundfile.read(folder / f"{target}.wav")[0] for target in TARGETS]
         sdr, isr, sir, sar, _ = museval_bss_eval(
             np.stack(references)[:, :, None],
@@ -43,27 +50,27 @@ def test_rows_and_aggregate_are_museval_medians(music, kept):
         for index, target in enumerate(TARGETS):
             medians = [np.nanmedian(values[index]) for values in (sdr, sir, sar, isr)]
             expected.append([track, target, *medians, 2, int(np.isnan(sdr[index]).sum())])
-    columns = ["track", "target", "SDR", "SIR", "SAR", "ISR", "frames", "nan_frames"]
-    pd.testing.assert_frame_equal(
-        scores, pd.DataFrame(expected, columns=columns), rtol=0, atol=1e-6
-    )
+    expected = pd.DataFrame(expected, columns=MUSIC_SCORE_COLUMNS)
+    pd.testing.assert_frame_equal(scores, expected, rtol=0, atol=1e-6)
     assert list(scores["nan_frames"]) == [1, 1, 1, 1, 0, 0, 0, 0]
 
     aggregate = aggregate_music(scores)
     counts = ["tracks", "unscored_tracks", "frames", "nan_frames"]
-    assert list(aggregate) == ["SDR", "SIR", "SAR", "ISR", "mean_over_tracks", *counts]
+    assert list(aggregate) == [*BSS_METRICS, "mean_over_tracks", *counts]
+    assert list(aggregate) == list(MusicHeadlines.__annotations__)
     assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (2, 0)
     assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
     assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 1)
     drums = scores[scores["target"] == "drums"]["SDR"]
-    assert aggregate["SDR"]["drums"] == pytest.approx(drums.mean())  # of two: also the median
+    # Of two values, the mean is the median.
+    assert aggregate["SDR"]["drums"] == pytest.approx(drums.mean())
     assert aggregate["SDR"]["mean"] == pytest.approx(
         np.mean([aggregate["SDR"][target] for target in TARGETS])
     )
     json.dumps(aggregate, allow_nan=False)
 
 
-def test_aggregate_is_over_tracks_and_null_for_nothing():
+def test_the_aggregate_is_over_tracks_and_none_where_no_value_is_finite():
     scores = pd.DataFrame(
         [
             {"track": track, "target": target, **dict.fromkeys(["SIR", "SAR", "ISR"], 1.0)}
@@ -88,20 +95,20 @@ def test_aggregate_is_over_tracks_and_null_for_nothing():
 
 
 @pytest.mark.parametrize("silent", ["reference", "estimate"])
-def test_a_track_with_a_silent_stem_is_counted_apart(music, kept, silent):
-    before = aggregate_music(music_by_track(score_music(music.root, 0.25, 0.25, kept)))
+def test_a_track_with_a_silent_stem_is_counted_as_unscored(music, kept_scores, silent):
+    before = aggregate_music(music_by_track(score_music(music.root, 0.25, 0.25, kept_scores)))
     first, second = read_list(music.root, "music")
-    path = first["vocals_path"] if silent == "reference" else f"{FIRST}/vocals.wav"
+    path = first[path_column("vocals")] if silent == "reference" else FIRST / "vocals.wav"
     samples, _ = soundfile.read(music.root / path)
-    write(music.root / path, np.zeros_like(samples), RATE)
-    scores = music_by_track(score_music(music.root, 0.25, 0.25, kept))
+    write_audio(music.root / path, np.zeros_like(samples), RATE)
+    scores = music_by_track(score_music(music.root, 0.25, 0.25, kept_scores))
     assert unscored(scores) == ["First (live)"]
     aggregate = aggregate_music(scores)
     assert (before["tracks"], before["unscored_tracks"]) == (2, 0)
     assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (1, 1)
     assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
     assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 2)
-    track = second["mix_path"].split("/")[-2]
+    track = second[MIXTURE_PATH].split("/")[-2]
     for row in scores[scores["track"] == track].to_dict("records"):
         assert aggregate["SDR"][row["target"]] == row["SDR"]
 
@@ -120,85 +127,113 @@ def test_frames_that_are_not_finite_are_left_out_and_counted():
     assert (row["SDR"], row["SIR"], row["frames"], row["nan_frames"]) == (2.0, 2.0, 5, 3)
 
 
+FULL = f"has 26460 samples at {RATE} Hz in 1 channel"
+
+
+# Each function spoils an input and returns the error's file and message.
+
+
 def missing_estimate(root):
     (root / FIRST / "drums.wav").unlink()
-    return r"First \(live\)/drums.wav: found no such file, expected audio"
+    return FIRST / "drums.wav", f"there is no such file; {REMEDY}"
 
 
 def short_estimate(root):
-    write(root / FIRST / "drums.wav", np.ones(1000), RATE)
-    return r"drums.wav: found 1000 samples at 44100 Hz .*, expected 26460 samples at 44100 Hz"
+    write_audio(root / FIRST / "drums.wav", np.ones(1000), RATE)
+    problem = f"has 1000 samples at {RATE} Hz in 1 channel, but its mixture {FULL}"
+    return FIRST / "drums.wav", f"{problem}; {REMEDY}"
 
 
-def other_rate(root):
-    write(root / FIRST / "drums.wav", np.ones(round(MUSIC_SECONDS * RATE)), 22050)
-    return r"drums.wav: found 26460 samples at 22050 Hz .*, expected 26460 samples at 44100 Hz"
+def estimate_of_another_rate(root):
+    write_audio(root / FIRST / "drums.wav", np.ones(round(MUSIC_SECONDS * RATE)), 22050)
+    problem = f"has 26460 samples at 22050 Hz in 1 channel, but its mixture {FULL}"
+    return FIRST / "drums.wav", f"{problem}; {REMEDY}"
 
 
-def other_channels(root):
-    write(root / FIRST / "drums.wav", np.ones((round(MUSIC_SECONDS * RATE), 2)), RATE)
-    return r"drums.wav: found .* in 2 channel\(s\), expected .* in 1 channel\(s\)"
+def estimate_with_more_channels(root):
+    write_audio(root / FIRST / "drums.wav", np.ones((round(MUSIC_SECONDS * RATE), 2)), RATE)
+    problem = f"has 26460 samples at {RATE} Hz in 2 channels, but its mixture {FULL}"
+    return FIRST / "drums.wav", f"{problem}; {REMEDY}"
 
 
 def unreadable_estimate(root):
     (root / FIRST / "drums.wav").write_bytes(b"no audio at all")
-    return r"drums.wav: found unreadable data \(.*\), expected audio"
+    return FIRST / "drums.wav", f"cannot be read as audio (Format not recognised); {REMEDY}"
+
+
+def cut(path):
+    """Cuts a file short. Returns how many samples libsndfile then finds in it."""
+    path.write_bytes(path.read_bytes()[:50000])
+    samples = soundfile.info(path).frames
+    assert 10_000 < samples < 20_000
+    return samples
 
 
 def truncated_estimate(root):
-    path = root / FIRST / "drums.wav"
-    path.write_bytes(path.read_bytes()[:50000])
-    return r"drums.wav: found 1\d{4} samples at 44100 Hz .*, expected 26460"
+    samples = cut(root / FIRST / "drums.wav")
+    problem = f"has {samples} samples at {RATE} Hz in 1 channel, but its mixture {FULL}"
+    return FIRST / "drums.wav", f"{problem}; {REMEDY}"
 
 
 def truncated_reference(root):
-    path = root / read_list(root, "music")[0]["bass_path"]
-    path.write_bytes(path.read_bytes()[:50000])
-    return r"First \(live\)/bass.wav: found 1\d{4} samples"
+    path = read_list(root, "music")[0][path_column("bass")]
+    samples = cut(root / path)
+    problem = f"has {samples} samples at {RATE} Hz in 1 channel, but its mixture {FULL}"
+    return path, f"{problem}; {REMEDY}"
 
 
 def truncated_mixture(root):
-    path = root / read_list(root, "music")[0]["mix_path"]
-    path.write_bytes(path.read_bytes()[:50000])
-    return r"mixture.wav: found 0\.2\d+ s, expected 0.6 s as in .*test.csv"
+    path = read_list(root, "music")[0][MIXTURE_PATH]
+    seconds = cut(root / path) / RATE
+    problem = f"lasts {seconds:g} s, but {root / MUSIC_TEST} says 0.6 s"
+    return path, f"{problem}; run the stage that writes the list again"
 
 
-def no_list(root):
-    (root / "data/csv/music/test.csv").unlink()
-    return r"music/test.csv: found no such file"
+def missing_list(root):
+    (root / MUSIC_TEST).unlink()
+    return MUSIC_TEST, f"there is no such file; {REMEDY}"
 
 
-def empty_file(root):
-    (root / "data/csv/music/test.csv").write_text("")
-    return r"music/test.csv: found unreadable data \(.*\), expected a CSV"
+def empty_list(root):
+    (root / MUSIC_TEST).write_text("")
+    problem = "is not a valid CSV file (No columns to parse from file)"
+    return MUSIC_TEST, f"{problem}; {REMEDY}"
 
 
 def list_without_rows(root):
-    path = root / "data/csv/music/test.csv"
+    path = root / MUSIC_TEST
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    return r"music/test.csv: found no rows, expected at least one item"
+    return MUSIC_TEST, f"lists nothing; {REMEDY}"
 
 
-def list_without_column(root):
-    path = root / "data/csv/music/test.csv"
-    pd.read_csv(path).drop(columns="bass_path").to_csv(path, index=False)
-    return r"music/test.csv: found the columns mix_path, .*, expected bass_path too"
+def list_without_a_column(root):
+    frame = pd.read_csv(root / MUSIC_TEST).drop(columns=path_column("bass"))
+    frame.to_csv(root / MUSIC_TEST, index=False)
+    return MUSIC_TEST, f"has the columns {', '.join(frame)}, but not bass_path; {REMEDY}"
 
 
 def list_with_an_empty_cell(root):
     rewrite_list(root, "music", other_path=None)
-    return r"music/test.csv: found nan in column other_path of row 1, expected a path"
+    return MUSIC_TEST, f"nan in row 1, column other_path, is not a path; {REMEDY}"
 
 
 def list_with_a_wrong_number(root):
     rewrite_list(root, "music", duration="long")
-    return r"music/test.csv: found 'long' in column duration of row 1, expected a number"
+    return MUSIC_TEST, f"'long' in row 1, column duration, is not a number; {REMEDY}"
+
+
+def wrong_duration(root):
+    rewrite_list(root, "music", duration=0.66)
+    problem = f"lasts 0.6 s, but {root / MUSIC_TEST} says 0.66 s"
+    song = read_list(root, "music")[0][MIXTURE_PATH]
+    return song, f"{problem}; run the stage that writes the list again"
 
 
 def track_twice(root):
-    path = root / "data/csv/music/test.csv"
+    path = root / MUSIC_TEST
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    return r"music/test.csv: found the track First \(live\) twice"
+    remedy = "remove one of the two, or rename it"
+    return MUSIC_TEST, f"lists the track First (live) twice; {remedy}"
 
 
 @pytest.mark.parametrize(
@@ -206,37 +241,40 @@ def track_twice(root):
     [
         missing_estimate,
         short_estimate,
-        other_rate,
-        other_channels,
+        estimate_of_another_rate,
+        estimate_with_more_channels,
         unreadable_estimate,
         truncated_estimate,
         truncated_reference,
         truncated_mixture,
-        no_list,
-        empty_file,
+        missing_list,
+        empty_list,
         list_without_rows,
-        list_without_column,
+        list_without_a_column,
         list_with_an_empty_cell,
         list_with_a_wrong_number,
+        wrong_duration,
         track_twice,
     ],
 )
-def test_bad_input_is_one_line_naming_the_file(music, kept, spoil):
-    message = spoil(music.root)
-    with pytest.raises(InputError, match=message) as caught:
-        score_music(music.root, 0.25, 0.25, kept)
-    assert "\n" not in str(caught.value)
+def test_bad_input_is_one_line_that_names_the_file(music, kept_scores, spoil):
+    path, message = spoil(music.root)
+    with pytest.raises(InputError) as caught:
+        score_music(music.root, 0.25, 0.25, kept_scores)
+    assert str(caught.value) == f"{music.root / path}: {message}"
 
 
-def test_progress_without_a_terminal_is_plain_lines(music, kept, capsys, monkeypatch):
-    monkeypatch.setattr("metrics.music_scores.bss_eval", lambda references, *_: _zeros(references))
-    score_music(music.root, 0.25, 0.25, kept)
-    assert capsys.readouterr().err.splitlines() == [
-        "scoring music: 2 of 2 tracks",
-    ]
-
-
-def _zeros(references):
-    from metrics.bsseval import BssEval
-
+def zeros(references, *_):
     return BssEval(*(np.zeros((len(references), 2)) for _ in range(4)))
+
+
+def test_a_list_may_round_its_durations(music, kept_scores, monkeypatch):
+    monkeypatch.setattr("metrics.music_scores.bss_eval", zeros)
+    rewrite_list(music.root, "music", duration=0.64)
+    assert set(score_music(music.root, 0.25, 0.25, kept_scores)["track"]) >= {"First (live)"}
+
+
+def test_progress_without_a_terminal_is_plain_lines(music, kept_scores, capsys, monkeypatch):
+    monkeypatch.setattr("metrics.music_scores.bss_eval", zeros)
+    score_music(music.root, 0.25, 0.25, kept_scores)
+    assert capsys.readouterr().err == "scoring music: 2 of 2 tracks\n"

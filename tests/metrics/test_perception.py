@@ -1,4 +1,4 @@
-"""PESQ and STOI on real voices, and what is said where PESQ is not installed."""
+"""PESQ and STOI on real voices, and the message where PESQ is not installed."""
 
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -7,25 +7,27 @@ import numpy as np
 import pytest
 import soundfile
 
+from contract.errors import InputError
+from contract.scores import SPEECH_SCORE_COLUMNS
 from metrics import perception
-from metrics.errors import InputError
 from metrics.score_all import unfinished
 from metrics.speech_scores import aggregate_speech, score_speech
-from tests.metrics.files import read_list
+from tests.results import read_list
 
 
 @pytest.fixture
 def voice(workspace):
-    """8 kHz, some seconds."""
+    """The longest test voice, `(samples,)` at 8 kHz."""
     item = max(read_list(workspace.root, "speech"), key=lambda item: item["length"])
     return soundfile.read(workspace.root / item["s1_path"])[0]
 
 
 def noisy(voice, level):
+    """The voice with noise, whose level is relative to the voice's."""
     return voice + level * np.std(voice) * np.random.default_rng(0).normal(size=voice.size)
 
 
-def test_stoi_falls_with_noise_and_is_none_for_silence(voice):
+def test_stoi_falls_with_noise_and_is_nan_for_silence(voice):
     scores = [perception.stoi(voice, noisy(voice, level), 8000) for level in (0, 0.3, 3)]
     assert scores[0] == pytest.approx(1)
     assert 1 > scores[1] > scores[2] > 0
@@ -35,8 +37,8 @@ def test_stoi_falls_with_noise_and_is_none_for_silence(voice):
     assert np.isnan(perception.stoi(voice[:2000], voice[:2000], 8000))
 
 
-def test_pesq_falls_with_noise_and_is_none_for_silence(voice):
-    pytest.importorskip("pesq", reason="docker/requirements/pipeline-speech.txt is optional")
+def test_pesq_falls_with_noise_and_is_nan_for_silence(voice):
+    pytest.importorskip("pesq", reason="needs docker/requirements/pipeline-speech.txt")
     scores = [perception.pesq(voice, noisy(voice, level), 8000) for level in (0, 0.1, 1)]
     assert 4.6 > scores[0] > scores[1] > scores[2] >= 1
     assert np.isnan(perception.pesq(0 * voice, voice, 8000))
@@ -44,27 +46,33 @@ def test_pesq_falls_with_noise_and_is_none_for_silence(voice):
     assert np.isnan(perception.pesq(voice[:100], voice[:100], 8000))
 
 
-def test_wanted_measures_are_columns_and_means(speech, tmp_path):
-    with unfinished(tmp_path / "unfinished") as kept:
-        scores = score_speech(speech.root, kept, stoi=True)
-        again = score_speech(speech.root, kept)
-    assert list(scores)[-1] == "stoi" and "stoi" not in again
+def test_a_measure_that_is_asked_for_is_a_column_and_a_mean(speech, tmp_path):
+    with unfinished(tmp_path / "unfinished") as kept_scores:
+        scores = score_speech(speech.root, kept_scores, stoi=True)
+        without = score_speech(speech.root, kept_scores)
+    assert tuple(scores) == (*SPEECH_SCORE_COLUMNS, "stoi")
+    assert tuple(without) == SPEECH_SCORE_COLUMNS
     assert scores["stoi"].between(0, 1).all()
     assert aggregate_speech(scores)["stoi"] == pytest.approx(scores["stoi"].mean())
 
 
-def test_without_its_library_pesq_is_one_line_before_anything_is_scored(speech, kept, monkeypatch):
+def test_without_its_library_pesq_is_refused_before_anything_is_scored(
+    speech, kept_scores, monkeypatch
+):
     def not_installed(name):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(perception, "version", not_installed)
-    with pytest.raises(InputError, match="found no package pesq, expected it") as caught:
-        score_speech(speech.root, kept, pesq=True)
-    assert "\n" not in str(caught.value)
-    assert not list(kept.folder.iterdir())
+    with pytest.raises(InputError) as caught:
+        score_speech(speech.root, kept_scores, pesq=True)
+    assert str(caught.value) == (
+        "evaluation.pesq: is true, but the package pesq is not installed; "
+        "run `pip install -r docker/requirements/pipeline-speech.txt`"
+    )
+    assert not list(kept_scores.folder.iterdir())
 
 
-def test_libraries_are_imported_only_where_they_are_wanted(speech, kept, monkeypatch):
+def test_libraries_are_imported_only_where_they_are_needed(speech, kept_scores, monkeypatch):
     monkeypatch.setitem(sys.modules, "pesq", None)
     monkeypatch.setitem(sys.modules, "pystoi", None)
-    assert len(score_speech(speech.root, kept)) == 4
+    assert len(score_speech(speech.root, kept_scores)) == 4

@@ -1,4 +1,4 @@
-"""SDR on real voices, against BSS Eval as museval has it."""
+"""SDR on real voices, compared with museval's BSS Eval 3."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from metrics.sdr import sdr
 
 @pytest.fixture
 def voices(workspace):
-    """Three different voices `(3, 16000)`, float64."""
+    """Three different voices, `(speakers, samples)`, float64."""
     folder = workspace.root / "data/speech/mixtures/wav8k/min"
     files = sorted(folder.glob("tr/s[12]/*.wav"))[:3]
     return np.stack([soundfile.read(path, frames=16000)[0] for path in files])
@@ -28,13 +28,13 @@ def test_equals_bss_eval_3(voices):
         hop=np.inf,
         bsseval_sources_version=True,
     )
-    ours = [
+    scores = [
         sdr(voice, estimate[None])[0] for voice, estimate in zip(voices, estimates, strict=True)
     ]
-    np.testing.assert_allclose(ours, expected[:, 0], atol=1e-6)
+    np.testing.assert_allclose(scores, expected[:, 0], atol=1e-6)
 
 
-def test_a_filtered_reference_is_no_distortion_and_noise_counts_at_its_level(voices):
+def test_filtering_the_reference_is_no_distortion_and_noise_counts_at_its_level(voices):
     filtered = lfilter([-0.3, 0, 0.1], 1, np.pad(voices[0], (0, 2)))
     reference = np.pad(voices[0], (0, 2))
     assert sdr(reference, filtered[None])[0] > 100
@@ -44,13 +44,13 @@ def test_a_filtered_reference_is_no_distortion_and_noise_counts_at_its_level(voi
     assert sdr(reference, (filtered + noise)[None])[0] == pytest.approx(20, abs=0.3)
 
 
-def test_several_estimates_are_scored_as_one_by_one(voices):
+def test_several_estimates_have_the_scores_that_each_has_alone(voices):
     estimates = voices[1:] + voices[0]
     expected = [sdr(voices[0], estimate[None])[0] for estimate in estimates]
     np.testing.assert_allclose(sdr(voices[0], estimates), expected, atol=1e-9)
 
 
-def test_silence(voices):
+def test_silence_has_no_finite_score(voices):
     assert np.isnan(sdr(np.zeros(16000), voices)).all()
     broken = voices[1].copy()
     broken[7] = np.nan
@@ -59,8 +59,8 @@ def test_silence(voices):
     assert np.isfinite(scores[2])
 
 
-def test_a_reference_of_one_tone(voices):
-    """Whose equations have no single solution."""
+def test_a_reference_of_one_tone_has_a_score(voices):
+    """Its equations have many solutions."""
     tone = np.sin(2 * np.pi * np.arange(16000) / 8)
     assert sdr(tone, (0.5 * tone + 0.001 * voices[0])[None])[0] > 20
     assert sdr(np.ones(16000), voices[:1])[0] < 20

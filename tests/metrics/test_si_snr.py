@@ -1,4 +1,4 @@
-"""SI-SNR on real voices, against the formula written out and brute force."""
+"""SI-SNR on real voices, compared with the formula written out and with brute force."""
 
 import itertools
 
@@ -11,13 +11,14 @@ from metrics.si_snr import score_speakers, si_snr
 
 @pytest.fixture
 def voices(workspace):
-    """Four different voices `(4, 16000)`, float64."""
+    """Four different voices, `(speakers, samples)`, float64."""
     folder = workspace.root / "data/speech/mixtures/wav8k/min"
     files = sorted(folder.glob("tr/s[12]/*.wav"))[:4]
     return np.stack([soundfile.read(path, frames=16000)[0] for path in files])
 
 
 def plain_si_snr(reference, estimate):
+    """The formula of `metrics.si_snr`, in its letters."""
     s = reference - sum(reference) / len(reference)
     e = estimate - sum(estimate) / len(estimate)
     target = (e @ s) / (s @ s) * s
@@ -41,14 +42,14 @@ def test_equals_the_plain_formula(voices):
 
 
 @pytest.mark.parametrize("decibels", [-10.0, 0.0, 10.0, 40.0])
-def test_orthogonal_noise_at_a_known_level(voices, decibels):
+def test_orthogonal_noise_counts_at_its_level(voices, decibels):
     noise = orthogonal(voices[1], voices[0])
     level = np.linalg.norm(voices[0] - voices[0].mean()) / np.linalg.norm(noise)
     estimate = voices[0] + noise * level * 10 ** (-decibels / 20)
     assert si_snr(voices[0], estimate) == pytest.approx(decibels, abs=1e-9)
 
 
-def test_invariant_to_scale_and_offset(voices):
+def test_scale_and_offset_change_nothing(voices):
     estimate = voices[0] + 0.3 * voices[1]
     expected = si_snr(voices[0], estimate)
     for gain, offset in ((1e-3, 0), (-7.0, 0), (250.0, 0.5)):
@@ -57,20 +58,20 @@ def test_invariant_to_scale_and_offset(voices):
 
 
 @pytest.mark.parametrize("speakers", [5, 10])
-def test_the_planted_permutation_of_many_speakers_is_found(speakers):
+def test_a_known_permutation_of_many_speakers_is_found(speakers):
     rng = np.random.default_rng(speakers)
     references = rng.normal(size=(speakers, 4000))
-    planted = rng.permutation(speakers)
-    estimates = (references + 0.3 * rng.normal(size=references.shape))[planted]
+    permutation = rng.permutation(speakers)
+    estimates = (references + 0.3 * rng.normal(size=references.shape))[permutation]
     scores = score_speakers(references, estimates, references.sum(axis=0))
-    assert planted[scores.order].tolist() == list(range(speakers))
+    assert permutation[scores.order].tolist() == list(range(speakers))
     pairs = zip(references, estimates[scores.order], strict=True)
     expected = [plain_si_snr(reference, estimate) for reference, estimate in pairs]
     np.testing.assert_allclose(scores.si_snr, expected, atol=1e-9)
 
 
 @pytest.mark.parametrize("speakers", [1, 2, 3, 4])
-def test_best_permutation_equals_brute_force(voices, speakers):
+def test_the_best_permutation_is_that_of_brute_force(voices, speakers):
     references = voices[:speakers]
     mixture = references.sum(axis=0)
     shuffled = np.random.default_rng(speakers).permutation(speakers)
@@ -89,20 +90,20 @@ def test_best_permutation_equals_brute_force(voices, speakers):
     assert tuple(scores.order) == best
     expected = [plain_si_snr(references[i], estimates[j]) for i, j in enumerate(best)]
     np.testing.assert_allclose(scores.si_snr, expected, atol=1e-9)
-    if speakers > 1:  # one speaker is its own mixture: without bound
+    if speakers > 1:  # a single speaker is the mixture itself: its SI-SNR is unbounded
         over_mixture = [plain_si_snr(reference, mixture) for reference in references]
         np.testing.assert_allclose(
             scores.si_snr_improvement, np.subtract(expected, over_mixture), atol=1e-9
         )
 
 
-def test_mixture_as_estimate_improves_nothing(voices):
+def test_the_mixture_as_an_estimate_improves_nothing(voices):
     mixture = voices[:2].sum(axis=0)
     scores = score_speakers(voices[:2], np.stack([mixture, mixture]), mixture)
     np.testing.assert_array_equal(scores.si_snr_improvement, [0, 0])
 
 
-def test_silent_reference_is_nan_and_has_no_say_in_the_permutation(voices):
+def test_a_silent_reference_is_nan_and_has_no_influence_on_the_permutation(voices):
     references = np.stack([np.full(16000, 0.1), voices[1], voices[2]])
     estimates = np.stack([voices[2] + 0.1 * voices[0], voices[1], voices[0]])
     scores = score_speakers(references, estimates, references.sum(axis=0))
@@ -112,7 +113,7 @@ def test_silent_reference_is_nan_and_has_no_say_in_the_permutation(voices):
 
 
 @pytest.mark.parametrize("broken", [0.0, 0.1, np.nan, np.inf])
-def test_estimate_of_nothing_is_minus_infinity(voices, broken):
+def test_a_silent_or_broken_estimate_is_minus_infinity(voices, broken):
     estimates = np.stack([np.full(16000, broken), voices[0] + 0.1 * voices[1]])
     scores = score_speakers(voices[:2], estimates, voices[:2].sum(axis=0))
     assert list(scores.order) == [1, 0]
@@ -120,6 +121,7 @@ def test_estimate_of_nothing_is_minus_infinity(voices, broken):
     assert np.isfinite(scores.si_snr[0])
 
 
-def test_as_many_estimates_as_references(voices):
-    with pytest.raises(ValueError, match="references"):
+def test_there_must_be_as_many_estimates_as_references(voices):
+    message = r"^references \(2, 16000\), estimates \(3, 16000\)$"
+    with pytest.raises(ValueError, match=message):
         score_speakers(voices[:2], voices[:3], voices[0])

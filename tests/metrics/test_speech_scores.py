@@ -1,4 +1,4 @@
-"""Scores of speech mixtures from files, and the ways the files can be wrong."""
+"""Scores of speech mixtures from files, and the errors about files that are wrong."""
 
 import json
 from pathlib import Path
@@ -8,31 +8,41 @@ import pandas as pd
 import pytest
 import soundfile
 
-from metrics.errors import InputError
+from contract.errors import InputError
+from contract.layout import ESTIMATES, SPEECH_TEST, SVOICE_RESULTS
+from contract.scores import (
+    PERCEPTUAL_METRICS,
+    SPEECH_METRICS,
+    SPEECH_SCORE_COLUMNS,
+    SpeechHeadlines,
+)
+from contract.sources import MIXTURE_PATH, path_column, speaker
 from metrics.sdr import sdr
 from metrics.si_snr import si_snr
 from metrics.speech_scores import aggregate_speech, score_speech
-from metrics.workspace import SPEECH_METRICS
-from tests.metrics.files import read_list, rewrite_list, write
+from tests.results import read_list, rewrite_list, write_audio
+
+ESTIMATED = SVOICE_RESULTS / ESTIMATES
+REMEDY = "run the stage that writes it again"
 
 
-def test_rows_and_aggregate(speech, kept):
-    scores = score_speech(speech.root, kept)
+def test_rows_and_aggregate_are_those_of_the_formulas(speech, kept_scores):
+    scores = score_speech(speech.root, kept_scores)
 
     expected = []
     for index, item in enumerate(read_list(speech.root, "speech")):
-        name = Path(item["mix_path"]).name
-        mixture, _ = soundfile.read(speech.root / item["mix_path"])
-        for number, speaker in enumerate(["s1", "s2"]):
-            matched = f"s{(number + index) % 2 + 1}"  # the fixture swaps the second mixture's
-            reference, _ = soundfile.read(speech.root / item[f"{speaker}_path"])
-            estimate, _ = soundfile.read(speech.root / f"results/svoice/estimates/{matched}/{name}")
+        name = Path(item[MIXTURE_PATH]).name
+        mixture, _ = soundfile.read(speech.root / item[MIXTURE_PATH])
+        for number, own in enumerate([speaker(1), speaker(2)]):
+            matched = speaker((number + index) % 2 + 1)  # the fixture swaps the second mixture's
+            reference, _ = soundfile.read(speech.root / item[path_column(own)])
+            estimate, _ = soundfile.read(speech.root / ESTIMATED / matched / name)
             score = float(si_snr(reference, estimate))
             gain = score - float(si_snr(reference, mixture))
             sdr_gain = float(np.subtract(*sdr(reference, [estimate, mixture])))
-            expected.append([name.removesuffix(".wav"), speaker, matched, score, gain, sdr_gain])
-    columns = ["mixture", "speaker", "estimate", *SPEECH_METRICS]
-    pd.testing.assert_frame_equal(scores, pd.DataFrame(expected, columns=columns))
+            expected.append([name.removesuffix(".wav"), own, matched, score, gain, sdr_gain])
+    frame = pd.DataFrame(expected, columns=SPEECH_SCORE_COLUMNS)
+    pd.testing.assert_frame_equal(scores, frame)
     assert (scores["si_snr_improvement"] > 5).all()
 
     aggregate = aggregate_speech(scores)
@@ -43,22 +53,25 @@ def test_rows_and_aggregate(speech, kept):
         "mixtures": 2,
         "silent_references": 0,
     }
+    always_there = set(SpeechHeadlines.__annotations__) - set(PERCEPTUAL_METRICS)
+    assert set(aggregate) == always_there
     json.dumps(aggregate, allow_nan=False)
 
 
-def test_silent_reference_is_left_out_of_the_mean_and_a_silent_estimate_is_not(speech, kept):
+def test_the_mean_leaves_out_a_silent_reference_but_not_a_silent_estimate(speech, kept_scores):
     item = read_list(speech.root, "speech")[0]
-    write(speech.root / "data/own/silence.wav", np.zeros(item["length"]), item["sample_rate"])
+    silence = np.zeros(item["length"])
+    write_audio(speech.root / "data/own/silence.wav", silence, item["sample_rate"])
     rewrite_list(speech.root, "speech", s2_path="data/own/silence.wav")
-    scores = score_speech(speech.root, kept)
+    scores = score_speech(speech.root, kept_scores)
     assert np.isnan(scores["si_snr"]).tolist() == [False, True, False, False]
     assert aggregate_speech(scores)["si_snr"] == pytest.approx(scores["si_snr"].dropna().mean())
 
-    name = Path(read_list(speech.root, "speech")[1]["mix_path"]).name
-    estimate = speech.root / "results/svoice/estimates/s1" / name
+    name = Path(read_list(speech.root, "speech")[1][MIXTURE_PATH]).name
+    estimate = speech.root / ESTIMATED / speaker(1) / name
     samples, rate = soundfile.read(estimate)
-    write(estimate, 0 * samples, rate)
-    aggregate = aggregate_speech(score_speech(speech.root, kept))
+    write_audio(estimate, 0 * samples, rate)
+    aggregate = aggregate_speech(score_speech(speech.root, kept_scores))
     assert aggregate == {
         **dict.fromkeys(SPEECH_METRICS),
         "mixtures": 2,
@@ -66,70 +79,85 @@ def test_silent_reference_is_left_out_of_the_mean_and_a_silent_estimate_is_not(s
     }
 
 
-def test_three_speakers(speech, kept):
-    """As many speakers as the list has sources of."""
+def test_the_list_says_how_many_speakers_there_are(speech, kept_scores):
     item = read_list(speech.root, "speech")[0]
     third = np.random.default_rng(0).normal(size=item["length"]) / 10
-    mixture, rate = soundfile.read(speech.root / item["mix_path"])
-    write(speech.root / "data/own/mix/a.wav", mixture + third, rate)
-    write(speech.root / "data/own/s3/a.wav", third, rate)
+    mixture, rate = soundfile.read(speech.root / item[MIXTURE_PATH])
+    write_audio(speech.root / "data/own/mix/a.wav", mixture + third, rate)
+    write_audio(speech.root / "data/own/s3/a.wav", third, rate)
     row = {**item, "mix_path": "data/own/mix/a.wav", "s3_path": "data/own/s3/a.wav"}
-    pd.DataFrame([row]).to_csv(speech.root / "data/csv/speech/test.csv", index=False)
+    pd.DataFrame([row]).to_csv(speech.root / SPEECH_TEST, index=False)
     for folder, path in zip(
         ["s3", "s1", "s2"], [item["s1_path"], item["s2_path"], "data/own/s3/a.wav"], strict=True
     ):
         samples, _ = soundfile.read(speech.root / path)
-        write(speech.root / f"results/svoice/estimates/{folder}/a.wav", samples + mixture / 9, rate)
-    scores = score_speech(speech.root, kept)
+        write_audio(speech.root / ESTIMATED / folder / "a.wav", samples + mixture / 9, rate)
+    scores = score_speech(speech.root, kept_scores)
     assert list(scores["speaker"]) == ["s1", "s2", "s3"]
     assert list(scores["estimate"]) == ["s3", "s1", "s2"]
 
 
+# Each function spoils an input and returns the error's file and message.
+
+
 def missing_estimate(root):
-    name = Path(read_list(root, "speech")[0]["mix_path"]).name
-    (root / "results/svoice/estimates/s2" / name).unlink()
-    return rf"estimates/s2/{name}: found no such file, expected audio"
+    path = ESTIMATED / speaker(2) / Path(read_list(root, "speech")[0][MIXTURE_PATH]).name
+    (root / path).unlink()
+    return path, f"there is no such file; {REMEDY}"
 
 
 def stereo_estimate(root):
     item = read_list(root, "speech")[0]
-    name = Path(item["mix_path"]).name
-    path = root / "results/svoice/estimates/s1" / name
-    write(path, np.ones((item["length"], 2)), 8000)
-    return rf"{name}: found .* in 2 channel\(s\), expected .* in 1 channel\(s\)"
+    path = ESTIMATED / speaker(1) / Path(item[MIXTURE_PATH]).name
+    write_audio(root / path, np.ones((item["length"], 2)), 8000)
+    samples = f"{item['length']} samples at 8000 Hz"
+    problem = f"has {samples} in 2 channels, but its mixture has {samples} in 1 channel"
+    return path, f"{problem}; {REMEDY}"
 
 
 def short_reference(root):
-    write(root / "data/own/short.wav", np.ones(100), 8000)
-    rewrite_list(root, "speech", s1_path="data/own/short.wav")
+    path = "data/own/short.wav"
+    write_audio(root / path, np.ones(100), 8000)
+    rewrite_list(root, "speech", s1_path=path)
     length = read_list(root, "speech")[0]["length"]
-    return rf"short.wav: found 100 samples at 8000 Hz .*, expected {length} samples"
+    problem = (
+        "has 100 samples at 8000 Hz in 1 channel, "
+        f"but its mixture has {length} samples at 8000 Hz in 1 channel"
+    )
+    return path, f"{problem}; {REMEDY}"
 
 
 def mixture_unlike_the_list(root):
-    length = read_list(root, "speech")[0]["length"]
+    item = read_list(root, "speech")[0]
+    length = item["length"]
     rewrite_list(root, "speech", length=length + 1)
-    return rf"wav: found {length} samples .*, expected {length + 1} samples .* as in .*test.csv"
+    problem = (
+        f"has {length} samples at 8000 Hz in 1 channel, "
+        f"but {root / SPEECH_TEST} says {length + 1} samples at 8000 Hz in 1 channel"
+    )
+    return item[MIXTURE_PATH], f"{problem}; run the stage that writes the list again"
 
 
 def unreadable_mixture(root):
-    path = root / "data/own" / Path(read_list(root, "speech")[0]["mix_path"]).name
-    path.parent.mkdir()
-    path.write_bytes(b"RIFF....")
-    rewrite_list(root, "speech", mix_path=str(path.relative_to(root)))
-    return rf"own/{path.name}: found unreadable data"
+    path = Path("data/own") / Path(read_list(root, "speech")[0][MIXTURE_PATH]).name
+    (root / path).parent.mkdir()
+    (root / path).write_bytes(b"RIFF....")
+    rewrite_list(root, "speech", mix_path=str(path))
+    return path, f"cannot be read as audio (Format not recognised); {REMEDY}"
 
 
 def list_without_sources(root):
-    path = root / "data/csv/speech/test.csv"
-    pd.read_csv(path).drop(columns=["s1_path", "s2_path"]).to_csv(path, index=False)
-    return r"speech/test.csv: found the columns mix_path, length, sample_rate, expected s1_path too"
+    frame = pd.read_csv(root / SPEECH_TEST).drop(columns=["s1_path", "s2_path"])
+    frame.to_csv(root / SPEECH_TEST, index=False)
+    problem = "has the columns mix_path, length, sample_rate, but not s1_path"
+    return SPEECH_TEST, f"{problem}; {REMEDY}"
 
 
 def mixture_twice(root):
-    path = root / "data/csv/speech/test.csv"
+    path = root / SPEECH_TEST
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
-    return r"speech/test.csv: found the file .*\.wav twice"
+    name = Path(read_list(root, "speech")[0][MIXTURE_PATH]).name
+    return SPEECH_TEST, f"lists the file {name} twice; remove one of the two, or rename it"
 
 
 @pytest.mark.parametrize(
@@ -144,8 +172,8 @@ def mixture_twice(root):
         mixture_twice,
     ],
 )
-def test_bad_input_is_one_line_naming_the_file(speech, kept, spoil):
-    message = spoil(speech.root)
-    with pytest.raises(InputError, match=message) as caught:
-        score_speech(speech.root, kept)
-    assert "\n" not in str(caught.value)
+def test_bad_input_is_one_line_that_names_the_file(speech, kept_scores, spoil):
+    path, message = spoil(speech.root)
+    with pytest.raises(InputError) as caught:
+        score_speech(speech.root, kept_scores)
+    assert str(caught.value) == f"{speech.root / path}: {message}"

@@ -1,18 +1,28 @@
-"""A repository for each module: the files of this one, committed, at the tiniest size."""
+"""A repository for each module of tests, in which the pipeline has run at the smallest size.
+
+It holds the files of this repository, committed. The pipeline runs once for all suites, and each
+module has a copy of the result, with DVC's cache.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from contract.files import new_folder
+from contract.locks import lock
 from tests.conftest import ROOT, TINY, shell_environment
+from tests.project import copy_project, project_hash
 
-# The tiny configuration as overrides, on top of every experiment's own.
+FIRST_RUNS = ROOT / "scratch" / "test-runs"
+
+# The tiny configuration as overrides, which every experiment has besides its own.
 TINY_MODELS = [
     f"{group}.{key}={value}" for group, values in TINY.items() for key, value in values.items()
 ]
@@ -26,19 +36,37 @@ OVERRIDES = [
 
 @dataclass
 class Repository:
-    """A clone with DVC, in which commands run as a user runs them."""
+    """A repository with DVC, in which commands run as a user runs them.
+
+    Attributes:
+        root: its folder.
+    """
 
     root: Path
 
     @property
     def environment(self) -> dict[str, str]:
-        """In which `dvc` and `python` are the pipeline's, as after `activate`."""
+        """The environment of commands, with the `dvc` and `python` of the pipeline."""
         tools = Path(sys.prefix) / "bin"
-        return {**shell_environment(), "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+        return {
+            **shell_environment(),
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            # Threads of networks this small wait for each other on cores that others use.
+            "OMP_NUM_THREADS": "1",
+        }
 
-    def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Runs a command; its output is one text, as a terminal shows it."""
-        # A file, not a pipe: the workers that `dvc queue start` leaves behind would hold it open.
+    def __call__(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end.
+
+        Args:
+            command: the program and its arguments.
+            check: whether it must succeed.
+
+        Returns:
+            The process, whose `stdout` has the output and the errors, as a terminal shows them.
+        """
+        # The output is a file, because `dvc queue start` leaves workers behind that would keep a
+        # pipe open.
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
                 command,
@@ -54,47 +82,77 @@ class Repository:
         assert not check or done.returncode == 0, done.stdout
         return done
 
-    def experiment(self, *overrides: str, base=OVERRIDES, name: str | None = None, check=True):
-        """Runs `dvc exp run` with the tiny configuration and `overrides`."""
+    def experiment(
+        self,
+        *overrides: str,
+        base: Sequence[str] = OVERRIDES,
+        name: str | None = None,
+        check: bool = True,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `dvc exp run`.
+
+        Args:
+            overrides: of this experiment.
+            base: the overrides that come before them.
+            name: the experiment's; DVC chooses one if None.
+            check: whether it must succeed.
+        """
         options = [part for override in (*base, *overrides) for part in ("-S", override)]
-        named = ["-n", name] if name else []
-        return self("dvc", "exp", "run", *named, *options, check=check)
+        name_options = ["-n", name] if name else []
+        return self("dvc", "exp", "run", *name_options, *options, check=check)
 
     def commit(self, message: str) -> None:
+        """Commits all changes."""
         self("git", "add", "-A")
         self("git", "commit", "-q", "-m", message)
 
 
-def copy_project(root: Path) -> None:
-    """Copies the files of this repository, without what an earlier run of the pipeline wrote."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if name != "dvc.lock" and not name.startswith("results/") and (ROOT / name).is_file():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, root / name)
-
-
 def make_repository(root: Path) -> Repository:
-    """The project in a Git repository of its own, in which nothing has run."""
+    """Makes a Git repository of the project's files, in which nothing has run.
+
+    Args:
+        root: its folder.
+    """
     copy_project(root)
-    made = Repository(root)
-    made("git", "init", "-q")
-    made("git", "config", "user.email", "tests@example.org")
-    made("git", "config", "user.name", "Tests")
-    made.commit("The project")
-    return made
+    repository = Repository(root)
+    repository("git", "init", "-q")
+    repository("git", "config", "user.email", "tests@example.org")
+    repository("git", "config", "user.name", "Tests")
+    repository.commit("The project")
+    return repository
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """A repository in which the pipeline has run once, to be copied.
+
+    The suites share the run: the first that needs it makes it while the others wait. It is kept
+    until a file of the project or an environment has changed.
+    """
+    root = tmp_path_factory.mktemp("first_run") / "repository"
+    with lock(FIRST_RUNS / "lock", "the first run of the pipeline"):
+        kept = FIRST_RUNS / project_hash()
+        if kept.exists():
+            shutil.copytree(kept, root, symlinks=True)
+            return Repository(root)
+        repository = make_repository(root)
+        repository.experiment(name="base")
+        repository.commit("A first run")
+        for older in FIRST_RUNS.iterdir():
+            if older.is_dir():
+                shutil.rmtree(older)
+        with new_folder(kept) as folder:
+            shutil.copytree(root, folder, symlinks=True, dirs_exist_ok=True)
+    return repository
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    made = make_repository(tmp_path_factory.mktemp("clone") / "repository")
-    made.experiment(name="base")
-    made.commit("A first run")
-    yield made
-    made("dvc", "queue", "stop", "--kill", check=False)
+def repository(
+    first_run: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Repository]:
+    """A copy of `first_run` for one module, whose tests may change it."""
+    root = tmp_path_factory.mktemp("clone") / "repository"
+    shutil.copytree(first_run.root, root, symlinks=True)
+    repository = Repository(root)
+    yield repository
+    repository("dvc", "queue", "stop", "--kill", check=False)

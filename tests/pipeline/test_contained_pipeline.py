@@ -1,4 +1,4 @@
-"""The pipeline with its trainings in containers, beside the same without."""
+"""The pipeline learns the same with its trainings in containers as without."""
 
 import fcntl
 import json
@@ -6,33 +6,41 @@ import queue
 import re
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
+import docker
 import pandas as pd
 import pytest
 from docker.errors import NotFound
 
-from stages.engine import LAUNCHER
+from stages.runtime.engine import LAUNCHER
 from tests import docker_engine
-from tests.pipeline.conftest import OVERRIDES
+from tests.pipeline.conftest import OVERRIDES, Repository
 
 MODELS = ["spleeter", "svoice"]
 CONTAINERS = [*OVERRIDES, "runtime=docker"]
+TRAIN = "results/svoice/train.json"
+STATUSES = {"Queued", "Running", "Success", "Failed"}
+SECONDS = 1800  # for two trainings on a busy machine
 
 
 @pytest.fixture(scope="module", autouse=True)
 def client():
+    """A client of the Docker engine."""
     return docker_engine.client()
 
 
-def losses(repository, model):
+def losses(repository: Repository, model: str) -> pd.Series:
+    """The loss of each step."""
     return pd.read_csv(repository.root / "results" / model / "steps.csv").loss
 
 
-def test_in_containers_the_same_is_learnt(repository, client):
+def test_trainings_in_containers_learn_the_same(repository, client):
     local = {model: losses(repository, model) for model in MODELS}
-    # The data are links into DVC's cache, where a container finds them, too.
+    # A container has to find the data when they are links into DVC's cache.
     repository("dvc", "config", "--local", "cache.type", "symlink")
     repository("dvc", "checkout", "--relink")
     assert all(path.is_symlink() for path in (repository.root / "data").rglob("*.wav"))
@@ -45,108 +53,105 @@ def test_in_containers_the_same_is_learnt(repository, client):
         assert losses(repository, model).tolist() == pytest.approx(local[model], rel=1e-4)
         assert json.loads((results / "scores.json").read_text())
     assert not docker_engine.containers(client, repository.root)
-    again = repository("dvc", "repro").stdout
-    assert "Running stage" not in again
+    assert "Running stage" not in repository("dvc", "repro").stdout
 
 
 def test_queued_experiments_run_in_containers_side_by_side(repository, client):
-    grid = ["clipping=none,value", "optimizer=sgd"]
-    side_by_side(repository, client, grid)
-
-
-def side_by_side(repository, client, grid):
-    """Queues the two experiments of a grid for two workers, and has a training of each wait for the
-    other's to begin."""
-    options = [part for override in (*CONTAINERS, *grid) for part in ("-S", override)]
-    names = set(queued(repository, options))
+    """The trainings of two experiments wait until both have begun."""
+    overrides = [*CONTAINERS, "clipping=none,value", "optimizer=sgd"]
+    names = queue_experiments(repository, overrides)
     assert len(names) == 2
-    # What is stored of the songs is for one process at a time to look for. While this one has it,
-    # no training of Spleeter gets beyond its beginning.
-    with ExitStack() as held, Events(client, repository.root) as events:
-        for path in (repository.root / "scratch" / "spleeter" / "cache").glob("*.lock"):
-            fcntl.flock(held.enter_context(path.open()), fcntl.LOCK_EX)
+    # A training of Spleeter locks its cache of songs while it looks them up. As long as this
+    # process holds the locks, no training gets beyond its beginning.
+    with ExitStack() as locks, Events(client, repository.root) as events:
+        paths = list((repository.root / "scratch" / "spleeter" / "cache").glob("*.lock"))
+        assert paths
+        for path in paths:
+            fcntl.flock(locks.enter_context(path.open()), fcntl.LOCK_EX)
         repository("dvc", "queue", "start", "-j", "2")
-        events.until(lambda: len(set(events.running.values())) == 2)
-        held.close()
-        status = ended(repository, names)
-    assert status == dict.fromkeys(names, "Success")
+        events.wait_until(lambda: len(set(events.running.values())) == 2)
+        locks.close()
+        statuses = wait_for_end(repository, names)
+    assert statuses == dict.fromkeys(names, "Success")
     assert not docker_engine.containers(client, repository.root)
     shown = json.loads(repository("dvc", "exp", "show", "--json").stdout)
     trained = {
-        exp["name"]: exp["revs"][0]["data"]["metrics"]["results/svoice/train.json"]["data"]
+        experiment["name"]: experiment["revs"][0]["data"]["metrics"][TRAIN]["data"]
         for commit in shown
-        for exp in commit["experiments"] or []
-        if exp["name"] in names
+        for experiment in commit["experiments"] or []
+        if experiment["name"] in names
     }
     assert {train["status"] for train in trained.values()} == {"completed"}
     assert trained.keys() == names
 
 
-def queued(repository, options):
-    """Queues experiments and yields their names."""
-    said = repository("dvc", "exp", "run", "--queue", *options).stdout
-    return re.findall(r"Queued experiment '([^']+)'", said)
+def queue_experiments(repository: Repository, overrides: list[str]) -> set[str]:
+    """Queues the experiments of a grid and returns their names."""
+    options = [part for override in overrides for part in ("-S", override)]
+    output = repository("dvc", "exp", "run", "--queue", *options).stdout
+    return set(re.findall(r"Queued experiment '([^']+)'", output))
 
 
-def ended(repository, names):
-    """Waits for experiments of the queue: name and how it ended."""
-    limit = time.monotonic() + SECONDS
-    while time.monotonic() < limit:
-        status = statuses(repository)
-        ended = {name: status[name] for name in names}
-        if not {"Queued", "Running"} & set(ended.values()):
-            return ended
+def wait_for_end(repository: Repository, names: set[str]) -> dict[str, str]:
+    """Waits until queued experiments have ended, and returns how each did, by its name."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        statuses = queue_statuses(repository)
+        statuses = {name: statuses[name] for name in names}
+        if not {"Queued", "Running"} & set(statuses.values()):
+            return statuses
         time.sleep(1)
     pytest.fail(repository("dvc", "queue", "status").stdout)
 
 
-def statuses(repository):
-    """Of the queue: name and status."""
+def queue_statuses(repository: Repository) -> dict[str, str]:
+    """The status of each experiment in DVC's queue, by its name."""
     lines = repository("dvc", "queue", "status").stdout.splitlines()
     rows = [line.split() for line in lines if line.split()[-1:] != ["Status"]]
     return {row[1]: row[-1] for row in rows if row[-1:] and row[-1] in STATUSES}
 
 
-STATUSES = {"Queued", "Running", "Success", "Failed"}
-SECONDS = 1800  # for two trainings on a busy machine
-
-
 class Events:
-    """What the engine tells of the containers of experiments, as it happens.
+    """The starts and ends of the containers of a repository's experiments, as they happen.
 
-    running: container and the workspace of its experiment, of all that run.
+    Args:
+        client: of the engine.
+        root: the repository.
+
+    Attributes:
+        running: the workspace of its experiment, by the id of each running container.
     """
 
-    def __init__(self, client, root):
-        self.client, self.root = client, root
-        self.running = {}
-        self.told = queue.Queue()
+    def __init__(self, client: docker.DockerClient, root: Path) -> None:
+        self._client, self._root = client, root
+        self._events: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.running: dict[str, Path] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> "Events":
         filters = {"label": LAUNCHER, "event": ["start", "die"]}
-        self.stream = self.client.events(filters=filters, decode=True)
+        self._stream = self._client.events(filters=filters, decode=True)
         threading.Thread(target=self._listen, daemon=True).start()
         return self
 
-    def __exit__(self, *_):
-        self.stream.close()
+    def __exit__(self, *_: object) -> None:
+        self._stream.close()
 
-    def _listen(self):
-        for event in self.stream:
-            self.told.put(event)
+    def _listen(self) -> None:
+        for event in self._stream:
+            self._events.put(event)
 
-    def until(self, fulfilled):
+    def wait_until(self, condition: Callable[[], bool]) -> None:
         """Follows the events until a condition holds."""
-        limit = time.monotonic() + SECONDS
-        while not fulfilled():
-            event = self.told.get(timeout=max(0, limit - time.monotonic()))
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            event = self._events.get(timeout=max(0, deadline - time.monotonic()))
             if event["Action"] == "die":
                 self.running.pop(event["id"], None)
                 continue
             try:
-                details = self.client.api.inspect_container(event["id"])
-            except NotFound:  # it has ended: its other event follows
+                details = self._client.api.inspect_container(event["id"])
+            except NotFound:  # it has ended, and the event of that follows
                 continue
             workspace = Path(details["Config"]["WorkingDir"])
-            if workspace.is_relative_to(self.root / ".dvc" / "tmp" / "exps"):
+            if workspace.is_relative_to(self._root / ".dvc" / "tmp" / "exps"):
                 self.running[event["id"]] = workspace

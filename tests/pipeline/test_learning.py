@@ -1,4 +1,7 @@
-"""What the models have learnt is worth something: on real audio, at the mini preset's own size."""
+"""Training at the size of the mini preset is of use on real audio.
+
+In CI it takes 300 steps, elsewhere 100, because the other 200 take a minute of a core.
+"""
 
 import csv
 import json
@@ -6,26 +9,29 @@ import json
 import numpy as np
 import soundfile
 
+from contract.sources import STEMS
 from metrics.bsseval import bss_eval
-from metrics.workspace import TARGETS
+from tests.conftest import IN_CI
+
+STEPS = 300 if IN_CI else 100
 
 
-def test_300_steps_of_adam_separate_better_than_the_mixture_itself(repository):
-    overrides = ("optimizer=adam", "spleeter.steps=300")
+def test_training_with_adam_makes_estimates_that_are_better_than_the_mixture(repository):
+    overrides = ("optimizer=adam", f"spleeter.steps={STEPS}")
     options = [part for override in overrides for part in ("-S", override)]
     repository("dvc", "exp", "run", *options, "evaluate_spleeter")
     results = repository.root / "results" / "spleeter"
-    assert json.loads((results / "train.json").read_text())["steps"] == 300
+    assert json.loads((results / "train.json").read_text())["steps"] == STEPS
 
     with (repository.root / "data/csv/music/test.csv").open(newline="") as file:
         (track,) = csv.DictReader(file)
     references = np.stack(
-        [soundfile.read(repository.root / track[f"{target}_path"])[0] for target in TARGETS]
+        [soundfile.read(repository.root / track[f"{target}_path"])[0] for target in STEMS]
     )
     mixture, rate = soundfile.read(repository.root / track["mix_path"])
-    untouched = bss_eval(references, np.stack([mixture] * len(TARGETS)), rate, 1.0, 1.0).SDR
+    mixture_sdr = bss_eval(references, np.stack([mixture] * len(STEMS)), rate, 1.0, 1.0).SDR
     with (results / "scores.csv").open(newline="") as file:
-        found = {row["target"]: float(row["SDR"]) for row in csv.DictReader(file)}
-    for target, sdr in zip(TARGETS, np.median(untouched, axis=1), strict=True):
+        estimate_sdr = {row["target"]: float(row["SDR"]) for row in csv.DictReader(file)}
+    for target, sdr in zip(STEMS, np.median(mixture_sdr, axis=1), strict=True):
         assert np.isfinite(sdr)
-        assert found[target] > sdr, target
+        assert estimate_sdr[target] > sdr, target

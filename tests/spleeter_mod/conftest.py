@@ -3,43 +3,49 @@
 import logging
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-# As spleeter_mod does; some tests import TensorFlow first.
+from tests import forked
+
+# `spleeter_mod` sets this as well, but some tests import TensorFlow before it.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 class Command:
-    """`python -m spleeter_mod.<name>` in a folder, as a user runs it."""
+    """`python -m spleeter_mod.<name>` in a folder, as a user runs it.
 
-    def __init__(self, name: str, folder: Path):
-        scratch = ["--scratch", "scratch"] if name == "train" else []
-        self._how = {
-            "args": [
-                *(sys.executable, "-m", f"spleeter_mod.{name}", "--params", "params.yaml"),
-                *scratch,
-            ],
-            "cwd": folder,
-            "env": {**os.environ, "PYTHONPATH": str(ROOT)},
-            "text": True,
-        }
+    Args:
+        name: `train` or `estimate`.
+        folder: the workspace.
+    """
 
-    def start(self, before: str = "") -> subprocess.Popen:
-        """Runs the command in the background, after the code `before`."""
-        how = dict(self._how)
+    def __init__(self, name: str, folder: Path) -> None:
+        self._module = f"spleeter_mod.{name}"
+        self._options = ["--params", "params.yaml"]
+        if name == "train":
+            self._options += ["--scratch", "scratch"]
+        self._folder = folder
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    def start(self, before: str = "") -> forked.Process:
+        """Starts the command and does not wait for it.
+
+        Args:
+            before: Python code to run in the same process before the command.
+        """
+        start = ["-m", self._module]
         if before:
-            python, _, module, *arguments = how["args"]
-            code = f"{before}; from {module} import main; main()"
-            how["args"] = [python, "-c", code, *arguments]
-        return subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            start = ["-c", f"{before}\nfrom {self._module} import main\nmain()"]
+        return forked.Process([*start, *self._options], self._folder, self._environment)
 
-    def run(self) -> subprocess.CompletedProcess:
-        return subprocess.run(**self._how, capture_output=True, timeout=300)
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """Runs the command to its end."""
+        arguments = ["-m", self._module, *self._options]
+        return forked.run(arguments, self._folder, self._environment)
 
 
 @pytest.fixture
@@ -49,11 +55,14 @@ def command():
 
 @pytest.fixture
 def set_params():
-    """Change keys of groups of a workspace's params.yaml."""
+    """A function that changes keys in groups of a workspace's params.yaml.
+
+    A choice with its name replaces its group.
+    """
 
     def change(workspace, **groups):
         for group, values in groups.items():
-            if isinstance(values, dict):
+            if isinstance(values, dict) and "name" not in values:
                 workspace.params[group] = {**workspace.params[group], **values}
             else:
                 workspace.params[group] = values
@@ -64,5 +73,5 @@ def set_params():
 
 @pytest.fixture(autouse=True)
 def quiet_spleeter():
-    """Spleeter logs every chunk of audio it loads; see `session.configure`."""
+    """Spleeter would log every chunk of audio that it loads; see `session.configure`."""
     logging.getLogger("spleeter").setLevel(logging.CRITICAL)

@@ -1,4 +1,4 @@
-"""What several tests start from: the study's configuration, and the files of conf/."""
+"""The configuration of the study, and the files of conf/."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
-# As the study had it: Spleeter's own for MUSDB with an optimizer.
+# The configuration of the study: that of Spleeter for MUSDB, and an optimizer.
 STUDY = {
     "train_csv": "configs/musdb_train.csv",
     "validation_csv": "configs/musdb_validation.csv",
@@ -40,13 +40,15 @@ STUDY = {
 
 
 def choice(group, name):
-    """A file of conf/."""
+    """Reads a file of conf/."""
     return read_yaml(CONF / group / f"{name}.yaml")
 
 
 def published_optimizer(name):
-    """The settings of `optimizer=<name> spleeter=published`, put together as conf/config.yaml has
-    them: this environment has no Hydra."""
+    """Returns the settings of `optimizer=<name> spleeter=published`.
+
+    They are composed as conf/config.yaml says, because this environment has no Hydra.
+    """
     parts = [choice("optimizer", name), choice("spleeter", "published")["optimizer"]]
     if (CONF / "study_settings" / f"published_{name}.yaml").exists():
         parts.append(choice("study_settings", f"published_{name}")["optimizer"])

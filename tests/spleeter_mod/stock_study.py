@@ -1,9 +1,9 @@
-"""Stock Spleeter, patched as the study describes: `spleeter train`, to which a choice of
-TensorFlow 1's optimizers is added by name; and ours, by the same configuration.
+"""Trains stock Spleeter, patched as the study describes, and ours by the same configuration.
 
-For a process of its own, in which determinism is switched on for good. Stock Spleeter's model goes
-to the folder stock_<model_dir>, with the loss of every step in losses.json beside it; ours to the
-`model_dir`.
+The patch adds a choice of TensorFlow 1's optimizers, by name, to `spleeter train`. The model of
+stock Spleeter goes to the folder stock_<model_dir>, with the losses of all steps in losses.json,
+and ours goes to `model_dir`. This runs in a process of its own, because determinism cannot be
+switched off again.
 """
 
 import json
@@ -21,7 +21,7 @@ from spleeter_mod.data import Share, draws, training_dataset
 
 v1 = tf.compat.v1.train
 
-# What the study handed each of them: the rate of the configuration, but for Adadelta.
+# The study gave each optimizer the rate of the configuration, except Adadelta.
 OPTIMIZERS = {
     "Adadelta": lambda rate: v1.AdadeltaOptimizer(),
     "SGD": v1.GradientDescentOptimizer,
@@ -46,9 +46,11 @@ class Losses(v1.SessionRunHook):
 
 
 def batches(settings, songs, folder):
-    """Our batches in the place of stock Spleeter's, which `test_spleeter_data` holds them against.
-    The spectrograms differ by rounding, and what an optimizer makes of that at a rate of 0.1 grows
-    tenfold in every other step."""
+    """Returns our batches, which stock Spleeter is given in the place of its own.
+
+    `test_spleeter_data` compares the two. Their spectrograms differ by rounding, a difference which
+    grows tenfold in every other step at a rate of 0.1.
+    """
     chunks = cache.to_train_on(settings)
     segments = cache.Segments(settings, songs, chunks, folder)
     segments.fill(range(len(segments)))
@@ -57,7 +59,7 @@ def batches(settings, songs, folder):
 
 
 def train_stock(path, run, songs, audio):
-    """Train by a configuration as Spleeter's command does."""
+    """Trains stock Spleeter as its command does."""
     losses, folder = [], Path(f"stock_{run.model_dir}")
 
     def build_optimizer(builder):
@@ -93,7 +95,7 @@ def train_stock(path, run, songs, audio):
 
 
 def main(audio, *paths):
-    """Train both by each of the configurations `paths`, whose lists' songs are in a folder."""
+    """Trains both by each of the configurations `paths`; `audio` is the folder of the songs."""
     tf.config.experimental.enable_op_determinism()
     for path in map(Path, paths):
         run = configuration.read(path)

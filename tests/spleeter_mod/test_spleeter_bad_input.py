@@ -1,4 +1,4 @@
-"""Bad input ends in one line that says what is wrong where, before TensorFlow is loaded."""
+"""Bad input ends a command with one line that says what is wrong, before TensorFlow is imported."""
 
 import csv
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from contract.menu import OPTIMIZERS
 from spleeter_mod import estimate, train
 
 LISTS = Path("data/csv/music")
@@ -28,7 +29,7 @@ def place(workspace, monkeypatch):
 
 
 def change_row(split="train", **values):
-    """Change fields of the only row of a list; functions are given the old value."""
+    """Changes fields of the only row of a list, to a value or by a function of the old value."""
     path = LISTS / f"{split}.csv"
     with path.open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -41,13 +42,14 @@ def change_row(split="train", **values):
 
 
 def repeat_row(split):
+    """Repeats the only row of a list."""
     path = LISTS / f"{split}.csv"
     header, row = path.read_text().splitlines()
     path.write_text("\n".join([header, row, row]))
 
 
 def copy_of(path, change):
-    """A file beside the list with the samples that `change` makes of those of `path`."""
+    """Writes a changed copy of an audio file, and returns its path."""
     samples, rate = soundfile.read(path, dtype="int16")
     samples, rate = change(samples, rate)
     soundfile.write("changed.wav", samples, rate)
@@ -55,6 +57,8 @@ def copy_of(path, change):
 
 
 def params(**groups):
+    """Returns a function that changes values in params.yaml."""
+
     def change(place):
         for group, values in groups.items():
             place.params[group].update(values)
@@ -64,103 +68,117 @@ def params(**groups):
 
 
 def row(split="train", **values):
+    """Returns a function that changes fields of a list."""
     return lambda place: change_row(split, **values)
 
 
 def text(path, content):
+    """Returns a function that replaces the content of a file."""
     return lambda place: Path(path).write_bytes(content)
 
 
 def truncated(path):
+    """Writes the first half of a file, and returns its path."""
     content = Path(path).read_bytes()
     Path("changed.wav").write_bytes(content[: len(content) // 2])
     return "changed.wav"
 
 
 def resaved(change):
+    """Returns a function that writes a changed copy of an audio file and returns its path."""
     return lambda path: copy_of(path, change)
 
 
 TRAIN_LIST = "data/csv/music/train.csv"
 HEADER = "mix_path,vocals_path,drums_path,bass_path,other_path,duration"
-# What is done to the workspace, and the line it ends in.
+MAKE_LIST = "correct the list, or make it again with `dvc repro`"
+MISSING = "but there is no such file; correct the path, or restore the file"
+# How the workspace is spoilt, and the error. `*` stands for anything.
 BAD_TRAINING = {
     "no list": (
         lambda place: Path(TRAIN_LIST).unlink(),
-        f"{TRAIN_LIST}: found no such file, expected the list of tracks",
+        f"{TRAIN_LIST}: there is no such file; "
+        "make the lists with `dvc repro`, or correct the path",
     ),
     "empty list": (
         text(TRAIN_LIST, b""),
-        f"{TRAIN_LIST}: found the columns (none), expected {HEADER}",
+        f"{TRAIN_LIST}: has no header; {MAKE_LIST}",
     ),
     "list without rows": (
         text(TRAIN_LIST, f"{HEADER}\n".encode()),
-        f"{TRAIN_LIST}: found no rows, expected at least one track",
+        f"{TRAIN_LIST}: has no rows; {MAKE_LIST}",
     ),
     "wrong columns": (
         text(TRAIN_LIST, b"mix_path,vocals_path\na,b\n"),
-        f"{TRAIN_LIST}: found the columns mix_path,vocals_path, expected {HEADER}",
+        f"{TRAIN_LIST}: has the columns mix_path,vocals_path instead of {HEADER}; {MAKE_LIST}",
     ),
     "short row": (
         text(TRAIN_LIST, f"{HEADER}\na.wav,b.wav\n".encode()),
-        f"{TRAIN_LIST} line 2: found another number of fields, expected 6",
+        f"{TRAIN_LIST}, line 2: has 2 fields instead of 6; {MAKE_LIST}",
+    ),
+    "long row": (
+        text(TRAIN_LIST, f"{HEADER}\na,b,c,d,e,1,f,g\n".encode()),
+        f"{TRAIN_LIST}, line 2: has 8 fields instead of 6; {MAKE_LIST}",
     ),
     "not a list": (
         text(TRAIN_LIST, b"\xff\xfe\x00\x01"),
-        f"{TRAIN_LIST}: found no CSV (*), expected a list of tracks",
+        f"{TRAIN_LIST}: is not a CSV file (*); {MAKE_LIST}",
     ),
     "missing file": (
         row(drums_path="nowhere.wav"),
-        f"{TRAIN_LIST} line 2: found drums_path 'nowhere.wav', which does not exist, "
-        "expected a WAV file",
+        f"{TRAIN_LIST}, line 2: drums_path is 'nowhere.wav', {MISSING}",
     ),
     "missing file to validate on": (
         row("valid", mix_path="nowhere.wav"),
-        "data/csv/music/valid.csv line 2: found mix_path 'nowhere.wav', which does not exist, "
-        "expected a WAV file",
+        f"data/csv/music/valid.csv, line 2: mix_path is 'nowhere.wav', {MISSING}",
     ),
     "wrong duration": (
         row(duration="17"),
-        f"{TRAIN_LIST} line 2: found duration 17, expected 2.500 s as in *mixture.wav",
+        f"{TRAIN_LIST}, line 2, duration: found 17, expected 2.500 s as in *mixture.wav",
+    ),
+    "another duration": (
+        row(duration="2.56"),
+        f"{TRAIN_LIST}, line 2, duration: found 2.56, expected 2.500 s as in *mixture.wav",
     ),
     "no number as duration": (
         row(duration="long"),
-        f"{TRAIN_LIST} line 2: found duration long, expected 2.500 s as in *mixture.wav",
+        f"{TRAIN_LIST}, line 2, duration: found long, expected 2.500 s as in *mixture.wav",
     ),
     "truncated file": (
         row(mix_path=truncated),
-        "changed.wav: found * bytes, expected * as its header says",
+        "changed.wav: is cut short: it has * bytes and its header says *; copy it again",
     ),
     "no audio": (
         lambda place: (
             text("changed.wav", b"no audio")(place),
             change_row(bass_path="changed.wav"),
         ),
-        "changed.wav: found no audio (*), expected a WAV file",
+        "changed.wav: cannot be read as audio (Format not recognised); replace it with a WAV file",
     ),
     "mono mixture": (
         row(mix_path=resaved(lambda x, rate: (x[:, 0], rate))),
-        "changed.wav: found 1 channel(s), expected 2",
+        "changed.wav: has 1 channel(s) instead of 2; convert it to stereo",
     ),
     "mono stem": (
         row(vocals_path=resaved(lambda x, rate: (x[:, :1], rate))),
-        "changed.wav: found 1 channel(s), expected 2 channel(s) as in *mixture.wav",
+        "changed.wav: has 1 channel(s), but *mixture.wav has 2; replace one of them",
     ),
     "slow stem": (
         row(vocals_path=resaved(lambda x, rate: (x[::2], rate // 2))),
-        "changed.wav: found 22050 Hz, expected 44100 Hz as in *mixture.wav",
+        "changed.wav: has 22050 Hz, but *mixture.wav has 44100; replace one of them",
     ),
     "short stem": (
         row(other_path=resaved(lambda x, rate: (x[:-1], rate))),
-        "changed.wav: found 110249 samples, expected 110250 samples as in *mixture.wav",
+        "changed.wav: has 110249 samples, but *mixture.wav has 110250; replace one of them",
     ),
     "another sample rate": (
         params(music={"sample_rate": 48000}),
-        "*mixture.wav: found 44100 Hz, expected sample_rate 48000 Hz",
+        "*mixture.wav: has 44100 Hz, but sample_rate is 48000 Hz; resample it, or set sample_rate",
     ),
     "song shorter than T": (
         params(spleeter={"T": 128, "chunk_seconds": 5.0}),
-        "*mixture.wav: found 2.500 s, expected at least 2.972 s, for T frames",
+        "*mixture.wav: lasts 2.500 s, but T frames last 2.972 s; "
+        "remove the song from the list, or reduce T",
     ),
     "chunk shorter than T": (
         params(spleeter={"T": 128}),
@@ -168,58 +186,62 @@ BAD_TRAINING = {
     ),
     "odd T": (
         params(spleeter={"T": 100}),
-        "spleeter.T: found 100, expected a multiple of 64",
+        "spleeter.T: found 100, expected a multiple of 64, at most 2147483647",
     ),
     "odd F": (
         params(spleeter={"F": 1000}),
-        "spleeter.F: found 1000, expected a multiple of 64",
+        "spleeter.F: found 1000, expected a multiple of 64, at most 2147483647",
     ),
     "large F": (
         params(spleeter={"F": 2112}),
         "spleeter.F: found 2112, expected at most frame_length / 2 + 1 = 2049 frequency bins",
     ),
+    "frames with gaps between them": (
+        params(spleeter={"frame_step": 4097}),
+        "spleeter.frame_step: found 4097, expected at most frame_length = 4096 samples",
+    ),
     "few filters": (
         params(spleeter={"filters": [16, 32]}),
-        "spleeter.filters: found 2 numbers, expected 6",
+        "spleeter.filters: found [[]16, 32], expected a list of 6, each a whole number "
+        "from 1 to 2147483647",
     ),
     "unknown optimizer": (
         params(optimizer={"name": "adamant"}),
-        "optimizer.name: found adamant, expected one of sgd, momentum, *, nadam",
+        f"optimizer.name: found 'adamant', expected one of {', '.join(OPTIMIZERS)}",
     ),
     "missing key": (
         lambda place: (place.params["spleeter"].pop("T"), place.write_params()),
-        "params.yaml: found no key spleeter.T, expected a composed params.yaml",
+        "spleeter.T: is missing; set it to a multiple of 64, at most 2147483647",
     ),
     "no YAML": (
         text("params.yaml", b"a: [1,"),
-        "params.yaml: found no valid YAML (*), expected a composed params.yaml",
+        "params.yaml: is not valid YAML (*); correct it",
     ),
     "no params.yaml": (
         lambda place: Path("params.yaml").unlink(),
-        "params.yaml: found 'No such file or directory', expected it to exist",
+        "params.yaml: there is no such file; compose it from conf/",
     ),
 }
 BAD_ESTIMATION = {
     "no model": (
         lambda place: Path("models/spleeter/config.json").unlink(),
-        "models/spleeter/config.json: found no file, expected the model of spleeter_mod.train",
+        "models/spleeter/config.json: there is no such file; train Spleeter first",
     ),
     "no configuration": (
         lambda place: None,
-        "models/spleeter/config.json: found no JSON (*), expected Spleeter's configuration",
+        "models/spleeter/config.json: is not a JSON file (*); train Spleeter again",
     ),
     "model without weights": (
         text("models/spleeter/config.json", b"{}"),
-        "models/spleeter: found no checkpoint, expected the model of spleeter_mod.train",
+        "models/spleeter: has no checkpoint; train Spleeter again",
     ),
     "missing song": (
         row("test", mix_path="nowhere.wav"),
-        "data/csv/music/test.csv line 2: found mix_path 'nowhere.wav', which does not exist, "
-        "expected a WAV file",
+        f"data/csv/music/test.csv, line 2: mix_path is 'nowhere.wav', {MISSING}",
     ),
     "two songs of one name": (
         lambda place: repeat_row("test"),
-        "data/csv/music/test.csv: found two tracks named *, expected one",
+        "data/csv/music/test.csv: lists the track * twice; remove one of the two, or rename it",
     ),
 }
 
@@ -239,11 +261,11 @@ def test_estimation_refuses(place, capsys, spoil, line):
 
 
 def assert_refused(main, arguments, line, capsys):
-    """`*` in the line stands for anything."""
+    """Asserts that a command ends with this line and writes nothing; `*` stands for anything."""
     before = outputs()
     with pytest.raises(SystemExit) as end:
         main(arguments)
-    # What `sys.exit` is given as text it prints to stderr, and exits with 1.
+    # `sys.exit` prints a text to stderr, and exits with 1.
     assert isinstance(end.value.code, str)
     assert "\n" not in end.value.code
     assert fnmatchcase(end.value.code, f"ERROR: {line}"), end.value.code

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleeter_mod import settings
-from spleeter_mod.clipping import clip
+from contract import menu
+from spleeter_mod.clipping import CLIPPINGS, clip
 from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "clipping"
-# name, shape, the axis of its output units
+# The name of each variable, its shape, and the axis of its output units.
 WEIGHTS = [
     ("conv2d/kernel", (5, 5, 2, 4), 3),
     ("conv2d_transpose/kernel", (5, 5, 3, 4), 2),
@@ -21,7 +21,7 @@ WEIGHTS = [
 
 @pytest.fixture
 def values():
-    """(gradients, weights) with gradients of very different sizes, among them zeros."""
+    """Gradients of very different sizes, some of them zero, and weights."""
     random = np.random.default_rng(0)
     weights = [random.standard_normal(shape) for _, shape, _ in WEIGHTS]
     gradients = [random.standard_normal(shape) * 0.1 for _, shape, _ in WEIGHTS]
@@ -42,55 +42,57 @@ def clipped(clipping, gradients, weights):
             for (name, _, _), value in zip(WEIGHTS, weights, strict=True)
         ]
         tensors = [tf.constant(gradient, tf.float32) for gradient in gradients]
-        result = clip(clipping, tensors, variables, tf.linalg.global_norm(tensors))
+        result = clip(tensors, variables, tf.linalg.global_norm(tensors), clipping)
         session.run(tf.compat.v1.global_variables_initializer())
         return session.run(result)
 
 
 def adaptively(gradient, weight, unit_axis, factor, epsilon):
-    """Unit by unit, in a loop."""
+    """Adaptive clipping unit by unit, in a loop."""
     if unit_axis is None:
         units = [(gradient, weight)]
     else:
         units = zip(
             np.moveaxis(gradient, unit_axis, 0), np.moveaxis(weight, unit_axis, 0), strict=True
         )
-    done = []
-    for g, w in units:
-        limit = factor * max(np.linalg.norm(w), epsilon)
-        norm = np.linalg.norm(g)
-        done.append(g * limit / norm if norm > limit else g)
-    return done[0] if unit_axis is None else np.moveaxis(np.stack(done), 0, unit_axis)
+    clipped_units = []
+    for unit_gradient, unit_weight in units:
+        limit = factor * max(np.linalg.norm(unit_weight), epsilon)
+        norm = np.linalg.norm(unit_gradient)
+        clipped_units.append(unit_gradient * limit / norm if norm > limit else unit_gradient)
+    if unit_axis is None:
+        return clipped_units[0]
+    return np.moveaxis(np.stack(clipped_units), 0, unit_axis)
 
 
 def test_none(values):
-    for found, gradient in zip(clipped({"name": "none"}, *values), values[0], strict=True):
-        np.testing.assert_allclose(found, gradient, rtol=1e-6)
+    for actual, gradient in zip(clipped({"name": "none"}, *values), values[0], strict=True):
+        np.testing.assert_allclose(actual, gradient, rtol=1e-6)
 
 
 @pytest.mark.parametrize("max_norm", [0.01, 1e3])
 def test_norm(values, max_norm):
     scale = min(1, max_norm / (global_norm(values[0]) + 1e-6))
     assert (scale < 1) == (max_norm == 0.01)
-    found = clipped({"name": "norm", "max_norm": max_norm}, *values)
-    for array, gradient in zip(found, values[0], strict=True):
+    actual = clipped({"name": "norm", "max_norm": max_norm}, *values)
+    for array, gradient in zip(actual, values[0], strict=True):
         np.testing.assert_allclose(array, gradient * scale, rtol=1e-5)
 
 
 def test_value(values):
-    found = clipped({"name": "value", "max_value": 0.05}, *values)
-    for array, gradient in zip(found, values[0], strict=True):
+    actual = clipped({"name": "value", "max_value": 0.05}, *values)
+    for array, gradient in zip(actual, values[0], strict=True):
         np.testing.assert_allclose(array, np.clip(gradient, -0.05, 0.05), rtol=1e-6)
 
 
 def test_adaptive(values):
-    found = clipped({"name": "adaptive", "factor": 0.02, "epsilon": 1e-3}, *values)
-    for array, gradient, weight, (_, _, axis) in zip(found, *values, WEIGHTS, strict=True):
+    actual = clipped({"name": "adaptive", "factor": 0.02, "epsilon": 1e-3}, *values)
+    for array, gradient, weight, (_, _, axis) in zip(actual, *values, WEIGHTS, strict=True):
         expected = adaptively(gradient, weight, axis, 0.02, 1e-3)
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-12)
         assert not np.allclose(expected, gradient)
 
 
-def test_the_menu_is_what_there_is():
+def test_conf_and_the_menu_have_the_same_clippings():
     files = {read_yaml(path)["name"] for path in CONF.glob("*.yaml")}
-    assert files == set(settings.CLIPPINGS)
+    assert files == set(menu.CLIPPINGS) == set(CLIPPINGS)

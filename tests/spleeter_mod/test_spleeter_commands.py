@@ -1,4 +1,4 @@
-"""`python -m spleeter_mod` and stock `spleeter`, as their READMEs have them."""
+"""The commands of `python -m spleeter_mod` and of stock `spleeter`, run as a user runs them."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ TRAIN = ("spleeter_mod", "train", "-p", "config.json", "-d", "music", "--verbose
 
 
 class Place:
-    """A folder with a configuration and its lists; commands run in it."""
+    """A folder with a configuration and its lists, in which commands run."""
 
     def __init__(self, root):
         self.root = root
@@ -58,14 +58,14 @@ class Place:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Trained, killed after its second validation and trained again."""
+    """A place where a training was killed after its second validation, and completed."""
     place = Place(tmp_path_factory.mktemp("study"))
     (place.root / "music").symlink_to(TEST_DATA / "data" / "music")
     (place.root / "configs").mkdir()
-    for ours, theirs in (("train", "train"), ("valid", "validation")):
-        text = (TEST_DATA / "data" / "csv" / "music" / f"{ours}.csv").read_text()
+    for our_name, stock_name in (("train", "train"), ("valid", "validation")):
+        text = (TEST_DATA / "data" / "csv" / "music" / f"{our_name}.csv").read_text()
         text = text.replace("data/music/", "")
-        (place.root / "configs" / f"musdb_{theirs}.csv").write_text(text)
+        (place.root / "configs" / f"musdb_{stock_name}.csv").write_text(text)
     (place.root / "config.json").write_text(json.dumps(CONFIGURATION))
     with place.start(*TRAIN, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         for line in process.stdout:
@@ -85,7 +85,7 @@ def test_train_resumes_and_writes_a_model_with_its_curves(trained):
     assert second == f"resuming after step 6 of {STEPS}"
     assert lines[0].startswith("step 8: loss ")
     assert lines[-1] == "the model is in musdb_model"
-    # Every second step, and those before a validation.
+    # There is a row for every second step, and for the last step before each validation.
     assert [int(row["step"]) for row in trained.rows("steps.csv")] == [2, 3, 4, 6, 8, 9]
     epochs = trained.rows("epochs.csv")
     assert [int(row["step"]) for row in epochs] == [3, 6, 9]
@@ -94,21 +94,22 @@ def test_train_resumes_and_writes_a_model_with_its_curves(trained):
     summary = json.loads((trained.root / "musdb_model" / "train.json").read_text())
     assert (summary["status"], summary["steps"]) == ("completed", STEPS)
     left = (trained.root / "scratch" / "spleeter").iterdir()
-    assert [path.suffix for path in left] == [".lock"]  # another process may be waiting for it
+    # The lock stays, because another process may be waiting for it.
+    assert [path.suffix for path in left] == [".lock"]
 
 
 def test_the_same_command_again_makes_the_same_model(trained):
-    """In another place, uninterrupted."""
+    """Without interruption, in another place."""
     other = Place(trained.root.parent / "again")
     shutil.copytree(trained.root, other.root, symlinks=True)
     shutil.rmtree(other.root / "musdb_model")
     code, _, errors = other(*TRAIN)
     assert (code, errors) == (0, "")
     for name in ("model.data-00000-of-00001", "epochs.csv"):
-        found, expected = (
+        actual, expected = (
             (place.root / "musdb_model" / name).read_bytes() for place in (other, trained)
         )
-        assert found == expected, name
+        assert actual == expected, name
 
 
 def separated(place, module, folder, **env):
@@ -137,7 +138,7 @@ def test_evaluate_scores_the_test_songs(trained):
     command = ("evaluate", "-p", "config.json", "--mus_dir", "music", "-o", "evaluation")
     code, out, errors = trained("spleeter_mod", *command)
     assert code == 0, errors
-    assert [line for line in (out + errors).splitlines() if "SDR: " in line]
+    assert any("SDR: " in line for line in (out + errors).splitlines())
     (scores,) = (trained.root / "evaluation" / "metrics" / "test").iterdir()
     targets = json.loads(scores.read_text())["targets"]
     assert {target["name"] for target in targets} == {*CONFIGURATION["instrument_list"]}
@@ -148,12 +149,13 @@ def test_evaluate_scores_the_test_songs(trained):
     [
         (
             ("train", "-p", "gone.json", "-d", "music"),
-            "ERROR: gone.json: found no such file, expected Spleeter's configuration",
+            "ERROR: gone.json: there is no such file; name Spleeter's configuration",
         ),
         (
             ("train", "-p", "config.json", "-d", "configs"),
-            "ERROR: configs/musdb_train.csv line 2: found mix_path 'train/The Easton Ellises - "
-            "Falcon 69 (train)/mixture.wav', which does not exist, expected a WAV file",
+            "ERROR: configs/musdb_train.csv, line 2: mix_path is 'train/The Easton Ellises - "
+            "Falcon 69 (train)/mixture.wav', but there is no such file; "
+            "correct the path, or restore the file",
         ),
         (
             ("separate", "-p", "gone.json", "config.json"),
@@ -161,6 +163,6 @@ def test_evaluate_scores_the_test_songs(trained):
         ),
     ],
 )
-def test_refuses_in_one_line(trained, command, line):
+def test_an_error_is_one_line(trained, command, line):
     code, _, errors = trained("spleeter_mod", *command)
     assert (code, errors) == (1, line + "\n")

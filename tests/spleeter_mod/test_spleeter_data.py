@@ -1,4 +1,4 @@
-"""The input pipeline: its order, its crops, its cache, its padding."""
+"""The input pipeline: the order of the batches, the crops, the cache, the padding."""
 
 import csv
 import dataclasses
@@ -13,10 +13,11 @@ import soundfile
 import tensorflow as tf
 from spleeter.dataset import DatasetBuilder, get_training_dataset, get_validation_dataset
 
+from contract.errors import InputError
+from contract.layout import MUSIC_LISTS
 from spleeter_mod import cache, settings, tracks
 from spleeter_mod.adapter import SoundfileAudioAdapter
 from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
-from spleeter_mod.errors import InputError
 
 MIX = "mix_spectrogram"
 LIST = Path("songs.csv")
@@ -29,7 +30,7 @@ def run(workspace, monkeypatch):
     monkeypatch.chdir(workspace.root)
     rows = []
     for name in ("train", "valid", "test"):
-        with (tracks.LISTS / f"{name}.csv").open(newline="") as file:
+        with (MUSIC_LISTS / f"{name}.csv").open(newline="") as file:
             rows += csv.DictReader(file)
     with LIST.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
@@ -50,11 +51,11 @@ def place(run, chunks=None):
 
 
 def segments(run, chunks=None):
-    """All of them, kept."""
+    """Returns the segments, of which all are in the cache."""
     chunks = chunks or cache.to_train_on(run)
-    made = cache.Segments(run, songs(run), chunks, place(run, chunks))
-    made.fill(range(len(made)))
-    return made
+    all_segments = cache.Segments(run, songs(run), chunks, place(run, chunks))
+    all_segments.fill(range(len(all_segments)))
+    return all_segments
 
 
 def to_validate_on(run):
@@ -74,24 +75,24 @@ def batches(run, first_step=0, count=5, share=None, **changes):
 
 def assert_equal(first, second):
     assert len(first) == len(second)
-    for one, other in zip(first, second, strict=True):
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name], other[name])
+    for batch, other_batch in zip(first, second, strict=True):
+        assert batch.keys() == other_batch.keys()
+        for name in batch:
+            np.testing.assert_array_equal(batch[name], other_batch[name])
 
 
-def test_the_order_is_a_function_of_seed_and_step(run):
+def test_the_order_depends_on_the_seed_and_the_step_alone(run):
     first = batches(run)
     assert {array.shape for batch in first for array in batch.values()} == {(4, 64, 256, 2)}
     assert set(first[0]) == {MIX, *(f"{stem}_spectrogram" for stem in settings.STEMS)}
-    # From a cache that is there, and from any step on.
+    # The cache exists now, and the run may begin at any step.
     assert_equal(batches(run, first_step=2, count=3), first[2:])
     (other,) = batches(run, count=1, seed=run.seed + 1)
     assert not np.array_equal(other[MIX], first[0][MIX])
 
 
 def test_a_crop_is_the_same_of_every_instrument(run):
-    """With the mixture in place of every stem, all spectrograms are the mixture's."""
+    """If every stem is the mixture, all spectrograms are those of the mixture."""
     text = LIST.read_text()
     for stem in settings.STEMS:
         text = text.replace(f"/{stem}.wav", "/mixture.wav")
@@ -104,10 +105,10 @@ def test_a_crop_is_the_same_of_every_instrument(run):
 @pytest.mark.parametrize("seed", [0, 4])
 @pytest.mark.parametrize("same_passes", [True, False])
 @pytest.mark.parametrize("count", [1, 3])
-def test_batches_are_stock_spleeters(run, monkeypatch, seed, same_passes, count):
-    """Their order and their crops; the spectrograms, but for rounding."""
+def test_batches_are_those_of_stock_spleeter(run, monkeypatch, seed, same_passes, count):
+    """They have the same order and crops, and the same spectrograms except for rounding."""
     run = dataclasses.replace(run, seed=seed, same_passes=same_passes, chunks_per_song=count)
-    # Stock Spleeter's four threads may overtake each other; one always goes on with the next.
+    # The four threads of stock Spleeter may overtake each other; a single one keeps the order.
     one_thread = partialmethod(DatasetBuilder.build, num_parallel_calls=1)
     monkeypatch.setattr(DatasetBuilder, "build", one_thread)
     params = run.spleeter() | {
@@ -132,7 +133,7 @@ def test_batches_are_stock_spleeters(run, monkeypatch, seed, same_passes, count)
             assert np.abs(ratio).mean() < 0.03
 
 
-def test_every_segment_and_every_crop_comes(run):
+def test_every_segment_and_every_crop_is_drawn(run):
     stored = segments(run)
     drawn = draws(dataclasses.replace(run, steps=2000), stored)
     assert drawn.shape == (8000, 2)
@@ -145,7 +146,7 @@ def test_every_segment_and_every_crop_comes(run):
 
 
 def test_workers_share_every_batch(run):
-    whole = batches(run, count=3)
+    undivided = batches(run, count=3)
     parts = [
         batches(run, count=3, share=Share(batch_size=2, worker=worker, workers=2))
         for worker in (0, 1)
@@ -154,20 +155,22 @@ def test_workers_share_every_batch(run):
         {name: np.concatenate([first[name], second[name]]) for name in first}
         for first, second in zip(*parts, strict=True)
     ]
-    assert_equal(together, whole)
+    assert_equal(together, undivided)
 
 
-def test_devices_of_a_worker_take_its_part_in_turns(run):
+def test_the_devices_of_a_worker_share_its_part(run):
     share = Share(batch_size=1, devices=2, worker=1, workers=2)
-    found = batches(run, count=4, share=share)
-    whole = batches(run, count=2)
+    actual = batches(run, count=4, share=share)
+    undivided = batches(run, count=2)
     expected = [
-        {name: array[k : k + 1] for name, array in batch.items()} for batch in whole for k in (2, 3)
+        {name: array[k : k + 1] for name, array in batch.items()}
+        for batch in undivided
+        for k in (2, 3)
     ]
-    assert_equal(found, expected)
+    assert_equal(actual, expected)
 
 
-def test_a_cache_is_filled_once_and_kept(run):
+def test_a_cache_is_filled_once(run):
     assert len(segments(run)) == 6
     times = {path: path.stat().st_mtime_ns for path in place(run).iterdir()}
     assert len(times) == 6
@@ -176,7 +179,7 @@ def test_a_cache_is_filled_once_and_kept(run):
     assert sorted(path.suffix for path in CACHE.iterdir()) == ["", ".lock"]
 
 
-def test_only_what_is_needed_is_kept(run):
+def test_only_needed_segments_are_made(run):
     stored = cache.Segments(run, songs(run), cache.to_train_on(run), place(run))
     assert len(stored) == 6
     stored.fill([1, 4])
@@ -189,8 +192,8 @@ def test_a_segment_is_as_long_as_it_says(run):
     for chosen in (run, dataclasses.replace(run, chunk_seconds=30.0)):
         stored = segments(chosen)
         lengths = [stored.frames(number) for number in range(len(stored))]
-        kept = [stored.stored(number)[1].shape[1] for number in range(len(stored))]
-        assert lengths == kept
+        stored_lengths = [stored.stored(number)[1].shape[1] for number in range(len(stored))]
+        assert lengths == stored_lengths
 
 
 def test_another_stft_or_list_is_another_cache(run):
@@ -206,7 +209,7 @@ def test_another_stft_or_list_is_another_cache(run):
     assert len({first, *others}) == 6
 
 
-def test_what_is_drawn_later_is_not_in_the_key(run):
+def test_settings_that_do_not_change_the_segments_share_a_cache(run):
     assert place(run) == place(dataclasses.replace(run, seed=9, batch_size=1, steps=3))
 
 
@@ -249,40 +252,47 @@ def test_an_unreadable_song_leaves_no_segment(run, monkeypatch):
     monkeypatch.setattr(
         "soundfile.SoundFile.read", lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
     )
-    with pytest.raises(InputError, match=r"mixture\.wav: found a file that cannot be read"):
+    with pytest.raises(InputError) as refused:
         stored.fill(range(6))
+    assert str(refused.value).endswith(
+        "mixture.wav: can no longer be read; restore it, and repeat the command"
+    )
     assert list(place(run).iterdir()) == []
 
 
-def test_samples_that_are_no_numbers_leave_no_segment(run):
+def test_nan_samples_leave_no_segment(run):
     mixture = songs(run).tracks[1].mixture
     samples, rate = soundfile.read(mixture)
     samples[len(samples) // 2, 1] = np.nan
     soundfile.write("broken.wav", samples, rate, subtype="FLOAT")
     LIST.write_text(LIST.read_text().replace(str(mixture), "broken.wav"))
-    with pytest.raises(InputError, match=r"broken\.wav: found samples that are not finite"):
+    with pytest.raises(InputError) as refused:
         segments(dataclasses.replace(run, chunks_per_song=1))
-    (kept,) = (path for path in CACHE.iterdir() if path.is_dir())
-    assert "000001" not in {path.name for path in kept.iterdir()}
+    assert str(refused.value) == (
+        "broken.wav: has NaN or infinite samples; "
+        "replace the file, or remove the song from the list"
+    )
+    (folder,) = (path for path in CACHE.iterdir() if path.is_dir())
+    assert "000001" not in {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("chunks", [1, 2, 3])
-def test_chunks_begin_where_spleeters_do(run, chunks):
+def test_chunks_begin_where_those_of_spleeter_do(run, chunks):
     builder = DatasetBuilder(run.spleeter(), None, "", chunk_duration=run.chunk_seconds)
     for track in songs(run).tracks:
         # A list of whole seconds is read as integers, which Spleeter's arithmetic refuses.
         song = tf.data.Dataset.from_tensors({"duration": float(track.duration)})
         expected = [float(chunk["start"]) for chunk in builder.compute_segments(song, chunks)]
-        found = cache.starts(track, cache.Chunks(chunks, run.chunk_seconds))
-        assert sorted(found) == pytest.approx(sorted(expected), abs=1e-6)
+        actual = cache.starts(track, cache.Chunks(chunks, run.chunk_seconds))
+        assert sorted(actual) == pytest.approx(sorted(expected), abs=1e-6)
 
 
 @pytest.fixture
 def long_songs(run):
-    """The songs one after the other, thrice and four times: 18 and 24 s."""
+    """A list of two songs, which are all songs in a row, three and four times: 18 and 24 s."""
     with LIST.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    made = []
+    new_rows = []
     for times in (3, 4):
         row = {"duration": 6.0 * times}
         for column in rows[0]:
@@ -290,40 +300,40 @@ def long_songs(run):
                 parts = [soundfile.read(each[column], dtype="float32")[0] for each in rows]
                 row[column] = f"{times}_{Path(rows[0][column]).name}"
                 soundfile.write(row[column], np.concatenate(parts * times), run.sample_rate)
-        made.append(row)
+        new_rows.append(row)
     with LIST.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
-        writer.writerows(made)
+        writer.writerows(new_rows)
 
 
 def assert_validated_as_in_spleeter(run):
-    """Where T steps of the STFT fit a song; a song where they do not, stock Spleeter leaves out."""
+    """Compares the batches, of songs with T steps of the STFT; stock Spleeter has no others."""
     params = run.spleeter() | {"validation_csv": str(LIST), "batch_size": run.batch_size}
     (expected,) = get_validation_dataset(params, SoundfileAudioAdapter(), ".")
-    (found,) = validation_dataset(run, to_validate_on(run))
-    for theirs, ours in zip(expected, found, strict=True):
-        assert theirs.keys() == ours.keys()
-        for name, spectrogram in theirs.items():
-            assert ours[name].shape == spectrogram.shape
-            ratio = 20 * np.log10(ours[name].numpy() / spectrogram.numpy())
-            # Three of 256 steps over 100 dB, where rounding is near the quietest level.
+    (actual,) = validation_dataset(run, to_validate_on(run))
+    for stock_spectrograms, our_spectrograms in zip(expected, actual, strict=True):
+        assert stock_spectrograms.keys() == our_spectrograms.keys()
+        for name, spectrogram in stock_spectrograms.items():
+            assert our_spectrograms[name].shape == spectrogram.shape
+            ratio = 20 * np.log10(our_spectrograms[name].numpy() / spectrogram.numpy())
+            # That is three of 256 steps over 100 dB; rounding matters near the quietest level.
             assert np.abs(ratio).max() < 1.2
             assert np.abs(ratio).mean() < 0.01
 
 
-def test_validation_sees_what_spleeters_pipeline_makes(run):
+def test_validation_has_the_batches_of_spleeter(run):
     assert_validated_as_in_spleeter(run)
 
 
 def test_validation_takes_the_middle_of_the_middle_12_seconds(run, long_songs):
-    """An odd number of samples more in the chunk may put its middle into another frame."""
+    """If the chunk is longer by an odd number of samples, its middle may be in another frame."""
     run = dataclasses.replace(run, chunk_seconds=13.77, frame_step=1000)
     assert_validated_as_in_spleeter(run)
 
 
 def test_validation_takes_the_middle_and_pads_a_short_song(run):
-    # 64 frames of 1024 samples with this hop need 65 536 + 3072 samples, the song has 66 150.
+    # 64 frames need 63 * 1024 + 4096 = 68 608 samples, and the song has 66 150.
     run = dataclasses.replace(run, frame_length=4096, frame_step=1024, chunk_seconds=2.5)
     with LIST.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -331,8 +341,8 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
     assert 64 * 1024 <= len(song) < 63 * 1024 + 4096
     dataset = validation_dataset(run, to_validate_on(run))
     ((features, _),) = list(dataset)
-    found = features[MIX].numpy()
-    assert found.shape == (3, 64, 256, 2)
+    actual = features[MIX].numpy()
+    assert actual.shape == (3, 64, 256, 2)
     window = np.hanning(4097)[:-1, None]
     padded = np.concatenate([song, np.zeros((4096, 2), "f4")])
     expected = [np.fft.rfft(padded[k : k + 4096] * window, axis=0)[:256] for k in (0, 63 * 1024)]
@@ -340,14 +350,14 @@ def test_validation_takes_the_middle_and_pads_a_short_song(run):
         # Spleeter stores its spectrograms in 256 steps over 100 dB.
         level = 20 * np.log10(np.abs(spectrum) / np.abs(spectrum).max() + 1e-9)
         loud = level > -40
-        ratio = found[1, frame][loud] / np.abs(spectrum)[loud]
+        ratio = actual[1, frame][loud] / np.abs(spectrum)[loud]
         assert np.abs(20 * np.log10(ratio)).max() < 0.5
 
 
-def test_a_run_whose_frames_12_seconds_do_not_hold_validates_on_what_training_does(run):
+def test_validation_takes_longer_chunks_if_12_seconds_do_not_hold_t_frames(run):
     run = dataclasses.replace(run, T=1024, frame_length=4096, frame_step=1024, chunk_seconds=25.0)
     assert run.valid_chunk_seconds == 25.0
 
 
-def test_spleeter_keeps_the_margin_that_lists_are_checked_with():
+def test_the_margin_is_that_of_spleeter():
     assert DatasetBuilder.MARGIN == settings.MARGIN_SECONDS

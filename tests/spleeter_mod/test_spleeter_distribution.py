@@ -1,19 +1,24 @@
-"""One batch spread over devices, and over processes, against the same on one device."""
+"""Training on several devices and in several processes, against training on one device."""
 
 import csv
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
+
+from spleeter_mod import session
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
-# Adaptive clipping sees every unit's gradient, and a plateau every validation.
+# Adaptive clipping depends on the gradient of every unit, and a plateau on every validation.
 RUN = {
     "spleeter": {"steps": STEPS, "validate_every": 3, "batch_size": 2},
     "optimizer": {
@@ -27,7 +32,7 @@ RUN = {
     "clipping": {"name": "adaptive", "factor": 0.01, "epsilon": 1e-3},
 }
 TRAIN = ("--params", "params.yaml", "--scratch", "scratch/run")
-# Two devices of one process, where there is a CPU only.
+# Makes two devices of the CPU, in one process.
 TWO_DEVICES = """
 import sys
 import tensorflow as tf
@@ -35,6 +40,7 @@ import tensorflow as tf
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from spleeter_mod import session, train
 session.gpu_names = lambda: ["CPU:0", "CPU:1", "CPU:2"]
+session.hardware = lambda count: f"{count} devices"
 train.main(sys.argv[1:])
 """
 
@@ -65,10 +71,17 @@ def finish(root, *processes):
     return rows
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
+def free_workers(count):
+    """Returns addresses whose ports are free, and below those that outgoing connections get."""
+    addresses = []
+    with ExitStack() as probes:  # all stay open, so that no port is drawn again
+        while len(addresses) < count:
+            port = random.randrange(15000, 30000)
+            probe = probes.enter_context(socket.socket())
+            with suppress(OSError):
+                probe.bind(("localhost", port))
+                addresses.append(f"localhost:{port}")
+    return addresses
 
 
 @pytest.fixture
@@ -80,7 +93,9 @@ def run(workspace, set_params):
 def test_devices_and_workers_train_as_one(run):
     alone = finish(run, start(run, "-m", "spleeter_mod.train"))
     devices = finish(run, start(run, "-c", TWO_DEVICES))
-    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
+    summary = json.loads((run / "results" / "spleeter" / "train.json").read_text())
+    assert summary["hardware"] == "2 devices"
+    cluster = {"worker": free_workers(2)}
     workers = finish(
         run,
         *(
@@ -104,9 +119,17 @@ def test_devices_and_workers_train_as_one(run):
 
 def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
     set_params(workspace, spleeter={"batch_size": 3})
-    cluster = {"worker": [f"localhost:{free_port()}" for _ in range(2)]}
+    cluster = {"worker": free_workers(2)}
     task = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
     process = start(run, "-m", "spleeter_mod.train", TF_CONFIG=json.dumps(task))
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=300)
     line = "found 3, expected a multiple of 2, the devices of all workers"
     assert (process.returncode, output) == (1, f"ERROR: spleeter.batch_size: {line}\n")
+
+
+def test_only_the_gpus_that_train_are_in_the_summary(monkeypatch):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * 8)
+    details = {"device_name": "NVIDIA H100 80GB HBM3"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    assert session.hardware(session.devices(None)) == "1 x NVIDIA H100 80GB HBM3"
+    assert session.hardware(2) == "2 x NVIDIA H100 80GB HBM3"

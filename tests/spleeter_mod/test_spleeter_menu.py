@@ -1,28 +1,32 @@
-"""Every choice of the menu trains on the embedded song."""
+"""Every choice of the menu trains on the test data."""
 
 import csv
+import json
 import math
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
+from contract.layout import MUSIC_LISTS
+from contract.menu import CLIPPINGS, OPTIMIZERS, SCHEDULES
 from spleeter_mod import tracks
-from spleeter_mod.settings import CLIPPINGS, OPTIMIZERS, SCHEDULES, Settings
+from spleeter_mod.settings import Settings
 from tests.spleeter_mod.material import choice
 
-# Every optimizer, with the schedules and clippings in turn.
-MENU = list(zip(OPTIMIZERS, SCHEDULES * 2, CLIPPINGS * 3, strict=False))
+# Every optimizer, with one schedule and one clipping after the other.
+MENU = list(zip(OPTIMIZERS, cycle(SCHEDULES), cycle(CLIPPINGS), strict=False))
 STEPS = 10
 
 
-def test_the_menu_is_whole():
+def test_every_choice_is_tested():
     assert [set(names) for names in zip(*MENU, strict=True)] == [
         *({*OPTIMIZERS}, {*SCHEDULES}, {*CLIPPINGS})
     ]
 
 
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3"])
-def test_numbers_written_by_hand(workspace, written):
+def test_numbers_in_scientific_notation(workspace, written):
     workspace.params["optimizer"]["spleeter"]["learning_rate"] = 0.0123
     workspace.write_params()
     path = workspace.root / "params.yaml"
@@ -32,23 +36,35 @@ def test_numbers_written_by_hand(workspace, written):
     assert Settings.read(path).optimizer["learning_rate"] == float(written)
 
 
-@pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
-def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, schedule, clipping):
-    from spleeter_mod.training import Work, cache_places, train
+@pytest.fixture
+def train(workspace, set_params, monkeypatch):
+    """A function that trains in this process, with other groups of parameters."""
+    from spleeter_mod import training
 
-    # It cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
+    # This cannot be undone, and tests of stock Spleeter in the same process draw without seeds.
     monkeypatch.setattr("spleeter_mod.session.be_deterministic", lambda: None)
-    workspace.params["optimizer"] = choice("optimizer", optimizer)
-    workspace.params["schedule"] = choice("schedule", schedule)
-    workspace.params["clipping"] = choice("clipping", clipping)
-    set_params(workspace, spleeter={"steps": STEPS, "validate_every": 2})
     monkeypatch.chdir(workspace.root)
-    settings = Settings.read(Path("params.yaml"))
-    lists = [tracks.read(tracks.LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
-    scratch = Path("scratch")
-    scratch.mkdir()
-    places = cache_places(settings, *lists, (Path("cache"), Path("cache")))
-    train(settings, Work(*lists, scratch, places))
+
+    def train(**groups):
+        set_params(workspace, **groups)
+        settings = Settings.read(Path("params.yaml"))
+        lists = [tracks.read(MUSIC_LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
+        scratch = Path("scratch")
+        scratch.mkdir()
+        caches = training.cache_places(settings, *lists, (Path("cache"), Path("cache")))
+        training.train(settings, training.Places(*lists, scratch, caches))
+
+    return train
+
+
+@pytest.mark.parametrize(("optimizer", "schedule", "clipping"), MENU)
+def test_ten_steps_lower_the_loss(train, optimizer, schedule, clipping):
+    train(
+        optimizer=choice("optimizer", optimizer),
+        schedule=choice("schedule", schedule),
+        clipping=choice("clipping", clipping),
+        spleeter={"steps": STEPS, "validate_every": 2},
+    )
 
     with open("results/spleeter/steps.csv", newline="") as file:
         steps = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
@@ -58,3 +74,34 @@ def test_ten_steps_move_the_loss(workspace, set_params, monkeypatch, optimizer, 
     with open("results/spleeter/epochs.csv", newline="") as file:
         losses = [float(row["valid_loss"]) for row in csv.DictReader(file)]
     assert losses[-1] < 0.999 * losses[0]
+
+
+def test_the_rate_falls_on_a_plateau(train, monkeypatch):
+    monkeypatch.setattr("spleeter_mod.validation.Validator.loss", lambda validator: 1.0)
+    train(
+        optimizer={"name": "sgd", "spleeter": {"learning_rate": 0.01}},
+        schedule={"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 0},
+        spleeter={"steps": 6, "validate_every": 2},
+    )
+    with open("results/spleeter/steps.csv", newline="") as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    # The first validation is the best so far, and the second one no better.
+    assert rates == [0.01, 0.01, 0.01, 0.01, 0.005, 0.005]
+
+
+def test_a_validation_loss_that_is_not_finite_is_a_result(train, capsys):
+    train(
+        optimizer={"name": "sgd", "spleeter": {"learning_rate": 1e30}},
+        schedule={"name": "constant", "warmup_steps": 0},
+        clipping={"name": "none"},
+        spleeter={"steps": STEPS, "validate_every": 1},
+    )
+    with open("results/spleeter/epochs.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["step"], row["best_valid_loss"]) == ("1", "nan")
+    assert not math.isfinite(float(row["valid_loss"]))
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"diverged: the validation loss after step 1 is {row['valid_loss']}"
+    )
+    summary = json.loads(Path("results/spleeter/train.json").read_text())
+    assert (summary["status"], summary["steps"]) == ("diverged", 1)

@@ -1,5 +1,7 @@
-"""Every optimizer against PyTorch's formula of the same name, or TensorFlow 1's where settings
-choose that, in double precision."""
+"""Every optimizer against its formula in double precision.
+
+That is the formula of torch.optim or, where settings choose it, of TensorFlow 1.
+"""
 
 from pathlib import Path
 
@@ -7,8 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from spleeter_mod import settings
-from spleeter_mod.optimizers import OPTIMIZERS, build
+from contract import menu
+from spleeter_mod.optimizers import OPTIMIZERS, make_optimizer
 from tests.yaml_files import read_yaml
 
 STEPS = 10
@@ -18,7 +20,7 @@ CENTRE = np.array([0.2, 0.1, -0.4, 0.0, 1e-6])
 
 
 def gradient_at(weights):
-    """Of the quadratic sum(curvature × (weights - centre)²) / 2."""
+    """Returns the gradient of sum(curvature × (weights - centre)²) / 2."""
     return CURVATURE * (weights - CENTRE)
 
 
@@ -112,7 +114,7 @@ FORMULAS = {
 }
 CONF = Path(__file__).resolve().parents[2] / "conf" / "optimizer"
 MENU = {path.stem: read_yaml(path)["spleeter"] for path in CONF.glob("*.yaml")}
-# Settings under which a wrong place of epsilon, of a power or of the rate shows.
+# Settings with which a wrong place of epsilon, of a power or of the rate matters.
 UNUSUAL = {
     "sgd": {"learning_rate": 0.05},
     "momentum": {"learning_rate": 0.01, "momentum": 0.5},
@@ -150,7 +152,7 @@ UNUSUAL = {
         "momentum_decay": 0.5,
     },
 }
-# Those that choose TensorFlow 1's formula; RMSProp's is computed in two ways.
+# Settings that choose the formula of TensorFlow 1; that of RMSProp is computed in two ways.
 TENSORFLOW = [
     ("adagrad", {**UNUSUAL["adagrad"], "epsilon": 0.0}),
     ("rmsprop", {**UNUSUAL["rmsprop"], "epsilon_inside_root": True}),
@@ -171,7 +173,7 @@ def by_formula(name, hyper):
 def by_tensorflow(name, hyper):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         step = tf.compat.v1.train.get_or_create_global_step()
-        # Two variables, as the state must be each one's own.
+        # There are two variables, because each must have its own state.
         halves = [
             tf.Variable(START[:2], dtype=tf.float32),
             tf.Variable(START[2:], dtype=tf.float32),
@@ -179,7 +181,7 @@ def by_tensorflow(name, hyper):
         weights = tf.concat(halves, 0)
         loss = tf.reduce_sum(CURVATURE.astype("f4") * (weights - CENTRE.astype("f4")) ** 2) / 2
         rate = tf.constant(hyper["learning_rate"], tf.float32)
-        optimizer = build({"name": name, **hyper}, rate, step)
+        optimizer = make_optimizer({"name": name, **hyper}, rate, step)
         train = optimizer.minimize(loss, global_step=step)
         session.run(tf.compat.v1.global_variables_initializer())
         path = []
@@ -189,8 +191,8 @@ def by_tensorflow(name, hyper):
         return path
 
 
-def test_the_menu_is_what_there_is():
-    assert set(MENU) == set(OPTIMIZERS) == set(settings.OPTIMIZERS) == set(FORMULAS)
+def test_the_menu_conf_and_the_package_have_the_same_optimizers():
+    assert set(MENU) == set(OPTIMIZERS) == set(menu.OPTIMIZERS) == set(FORMULAS)
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
@@ -200,7 +202,7 @@ def test_ten_steps_follow_the_formula(name, hypers):
 
 
 @pytest.mark.parametrize(("name", "hyper"), TENSORFLOW)
-def test_ten_steps_follow_tensorflows_formula(name, hyper):
+def test_ten_steps_follow_the_formula_of_tensorflow(name, hyper):
     assert_follows(name, hyper)
 
 

@@ -1,4 +1,4 @@
-"""Where this package takes hold of Spleeter: what an upgrade of Spleeter might break."""
+"""The interfaces of Spleeter that this package relies on, which an upgrade might change."""
 
 import inspect
 
@@ -8,9 +8,9 @@ import spleeter.dataset
 import spleeter.model
 import tensorflow as tf
 
+from contract.sources import STEMS
 from spleeter_mod import model
 from spleeter_mod.adapter import SoundfileAudioAdapter
-from spleeter_mod.settings import STEMS
 
 SUBCLASSES = [
     model.SpecBuilder,
@@ -33,10 +33,11 @@ PARAMS = {
         },
     },
 }
-STOCK = {**PARAMS, "optimizer": "SGD", "learning_rate": 0.1}
+RATE = 0.1
+STOCK = {**PARAMS, "optimizer": "SGD", "learning_rate": RATE}
 OURS = {
     **PARAMS,
-    "optimizer": {"name": "sgd", "learning_rate": 0.1},
+    "optimizer": {"name": "sgd", "learning_rate": RATE},
     "schedule": {"name": "constant", "warmup_steps": 0},
     "clipping": {"name": "none"},
     "validate_every": 2,
@@ -45,7 +46,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("subclass", SUBCLASSES, ids=lambda subclass: subclass.__name__)
-def test_overrides_take_what_spleeter_gives(subclass):
+def test_overrides_have_the_parameters_of_spleeter(subclass):
     parent = subclass.__base__
     overrides = [
         name
@@ -59,7 +60,7 @@ def test_overrides_take_what_spleeter_gives(subclass):
 
 
 def losses(model_fn, params):
-    """Of four steps on one batch."""
+    """Returns the losses of four steps on one batch."""
     random = np.random.default_rng(0)
     mixture = random.random((2, 64, 64, 2), np.float32)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -69,12 +70,13 @@ def losses(model_fn, params):
         labels = {f"{stem}_spectrogram": tf.constant(mixture * 0.2) for stem in STEMS}
         spec = model_fn(features, labels, tf.estimator.ModeKeys.TRAIN, params)
         session.run(tf.compat.v1.global_variables_initializer())
-        return [session.run([spec.loss, spec.train_op])[0] for _ in range(4)]
+        feed = dict.fromkeys(tf.compat.v1.get_collection(model.LEARNING_RATES), RATE)
+        return [session.run([spec.loss, spec.train_op], feed)[0] for _ in range(4)]
 
 
-def test_plain_descent_is_stock_spleeters_own():
-    """Dropout and batch normalisation included: were they to train, stock Spleeter's losses
-    would be drawn at random, and differ from ours."""
+def test_gradient_descent_has_the_losses_of_stock_spleeter():
+    """If dropout and batch normalisation were active, the losses of stock Spleeter would depend on
+    random numbers, and differ from ours."""
     expected = losses(spleeter.model.model_fn, STOCK)
     assert expected[-1] < expected[0]
     np.testing.assert_allclose(losses(model.model_fn, OURS), expected, rtol=1e-6)

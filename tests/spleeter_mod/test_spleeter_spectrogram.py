@@ -1,4 +1,4 @@
-"""Spectrograms and their codes against Spleeter's own."""
+"""Spectrograms and their codes against those of Spleeter."""
 
 import numpy as np
 import pytest
@@ -25,11 +25,11 @@ def test_magnitudes(waveform):
         spec_exponent=1.0,
         window_exponent=1.0,
     ).numpy()
-    found = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected))
-    assert found.shape == (*expected.shape[:1], 1024, 2)
-    np.testing.assert_allclose(found, expected[:, :1024], atol=1e-5 * expected.max())
+    actual = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected))
+    assert actual.shape == (*expected.shape[:1], 1024, 2)
+    np.testing.assert_allclose(actual, expected[:, :1024], atol=1e-5 * expected.max())
     longer = magnitudes(waveform, 4096, 1024, bins=1024, at_least=len(expected) + 9)
-    np.testing.assert_array_equal(longer[: len(found)], found)
+    np.testing.assert_array_equal(longer[: len(actual)], actual)
     assert not longer[-4:].any()  # silence
 
 
@@ -49,18 +49,18 @@ def test_codes(waveform):
     difference = np.abs(codes.astype(int) - expected["codes"].numpy())
     assert difference.max() <= 1
     assert difference.mean() < 1e-3
-    found = np.empty(codes.shape, np.float32)
-    decode(codes, *levels, found)
-    np.testing.assert_allclose(found, db_uint_spectrogram_to_gain(codes, *levels), rtol=1e-4)
+    actual = np.empty(codes.shape, np.float32)
+    decode(codes, *levels, actual)
+    np.testing.assert_allclose(actual, db_uint_spectrogram_to_gain(codes, *levels), rtol=1e-4)
     loud = spectrogram > spectrogram.max() * 1e-4
-    ratio = 20 * np.log10(found[loud] / spectrogram[loud])
+    ratio = 20 * np.log10(actual[loud] / spectrogram[loud])
     assert np.abs(ratio).max() < 0.4
 
 
-def test_silence_has_codes_too():
+def test_silence_can_be_encoded():
     codes, lowest, highest = encoded(np.zeros((3, 4, 2), np.float32))
     assert not codes.any()
     assert lowest == highest == pytest.approx(-180)
-    found = np.empty(codes.shape, np.float32)
-    decode(codes, lowest, highest, found)
-    np.testing.assert_allclose(found, 1e-9, rtol=1e-4)
+    actual = np.empty(codes.shape, np.float32)
+    decode(codes, lowest, highest, actual)
+    np.testing.assert_allclose(actual, 1e-9, rtol=1e-4)

@@ -1,5 +1,7 @@
-"""The study's six optimizers: ten steps of stock Spleeter, patched as the study describes, and ten
-of ours, from the same seed."""
+"""The six optimizers of the study, in stock Spleeter and in ours.
+
+Stock Spleeter is patched as the study describes. Both take ten steps from the same seed.
+"""
 
 import csv
 import dataclasses
@@ -44,15 +46,15 @@ def study(tmp_path_factory):
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(tracks)
-    for called in ALIASES:
-        values = {**STUDY, **SMALL, "optimizer": called, "model_dir": called}
+    for alias in ALIASES:
+        values = {**STUDY, **SMALL, "optimizer": alias, "model_dir": alias}
         for key in ("training_cache", "validation_cache"):
-            values[key] = f"{key}/{called}"
-        (folder / f"{called}.json").write_text(json.dumps(values))
+            values[key] = f"{key}/{alias}"
+        (folder / f"{alias}.json").write_text(json.dumps(values))
     done = subprocess.run(
         [
             *(sys.executable, "-c", TRAIN, str(TEST_DATA)),
-            *(f"{called}.json" for called in ALIASES),
+            *(f"{alias}.json" for alias in ALIASES),
         ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -64,7 +66,7 @@ def study(tmp_path_factory):
 
 
 def weights(checkpoint):
-    """By name, without the counter of steps and what stock Spleeter alone keeps."""
+    """Returns the variables of a checkpoint by name, without the counter of steps."""
     reader = tf.train.load_checkpoint(str(checkpoint))
     return {
         name: reader.get_tensor(name)
@@ -73,15 +75,15 @@ def weights(checkpoint):
     }
 
 
-@pytest.mark.parametrize("called", ALIASES)
-def test_ten_steps_are_the_studys(study, called):
-    expected = json.loads((study / f"stock_{called}" / "losses.json").read_text())
-    with (study / called / "steps.csv").open(newline="") as file:
+@pytest.mark.parametrize("alias", ALIASES)
+def test_ten_steps_are_those_of_the_study(study, alias):
+    expected = json.loads((study / f"stock_{alias}" / "losses.json").read_text())
+    with (study / alias / "steps.csv").open(newline="") as file:
         losses = [float(row["loss"]) for row in csv.DictReader(file)]
     assert len(losses) == STEPS
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
-    first, last = (weights(study / f"stock_{called}" / f"model.ckpt-{k}") for k in (0, STEPS))
-    ours = weights(study / called / "model")
+    first, last = (weights(study / f"stock_{alias}" / f"model.ckpt-{k}") for k in (0, STEPS))
+    ours = weights(study / alias / "model")
     assert ours.keys() <= last.keys()
     change, difference = (
         np.sqrt(sum(np.square(one[name] - other[name]).sum() for name in ours))
@@ -91,8 +93,8 @@ def test_ten_steps_are_the_studys(study, called):
     assert difference <= 1e-5 * change
 
 
-@pytest.mark.parametrize("called", ALIASES)
-def test_the_published_preset_is_the_same_run(study, called, tmp_path):
+@pytest.mark.parametrize("alias", ALIASES)
+def test_the_published_preset_is_the_same_run(study, alias, tmp_path):
     """`spleeter=published optimizer=…`, at the same small size, without schedule and clipping."""
     published = choice("spleeter", "published")
     small = {
@@ -102,7 +104,7 @@ def test_the_published_preset_is_the_same_run(study, called, tmp_path):
         "chunks_per_song": SMALL["n_chunks_per_song"],
         "steps": STEPS,
     }
-    name = ALIASES[called]
+    name = ALIASES[alias]
     params = {
         "seed": published["seed"],
         "music": {"sample_rate": STUDY["sample_rate"]},
@@ -112,9 +114,9 @@ def test_the_published_preset_is_the_same_run(study, called, tmp_path):
         "clipping": choice("clipping", "none"),
     }
     path = tmp_path / "params.yaml"
-    path.write_text(json.dumps(params))  # which is YAML, too
+    path.write_text(json.dumps(params))  # JSON is YAML
     preset = Settings.read(path)
-    by_configuration = configuration.read(study / f"{called}.json").settings
-    network = {**preset.spleeter(), "model_dir": called}
+    by_configuration = configuration.read(study / f"{alias}.json").settings
+    network = {**preset.spleeter(), "model_dir": alias}
     assert by_configuration.spleeter() == network
     assert preset == dataclasses.replace(by_configuration, network={})

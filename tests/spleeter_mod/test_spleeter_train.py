@@ -1,10 +1,10 @@
-"""Training and separating through the command line, on the embedded song.
+"""Training and separation, run as a user runs them, on the test data.
 
-Starting TensorFlow takes longer than everything else here, so that the tests look at few runs:
+TensorFlow takes longer to start than all the rest, so that the tests share a few runs:
 
-- `reference`: a whole run, first refused its outputs by a full disk;
-- `resumed`: the same, killed twice on its way and started again;
-- `diverged`: another seed, and a learning rate that no loss survives.
+- `reference`: a complete run, which could not write its outputs to a full disk at first;
+- `resumed`: the same run, killed twice and resumed;
+- `diverged`: a run with another seed, and a learning rate so high that it diverges.
 """
 
 import csv
@@ -19,6 +19,7 @@ import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ import tensorflow as tf
 from spleeter.separator import Separator as StockSeparator
 
 STEPS, EPOCH = 24, 8
-# All that has a state: slots, a plateau, a warm-up.
+# These have all the state there is: slots, a plateau, a warm-up.
 STATEFUL = {
     "spleeter": {"steps": STEPS, "validate_every": EPOCH},
     "optimizer": {
@@ -48,12 +49,23 @@ EXPLOSIVE = {
     "schedule": {"name": "constant", "warmup_steps": 0},
     "clipping": {"name": "none"},
 }
+# The training waits for its death when a step has been recorded, in case whoever kills it is late.
+HOLD = """
+import signal
+from spleeter_mod import hooks
+record = hooks.StepLog.after_run
+def record_and_hold(self, *arguments):
+    record(self, *arguments)
+    if self.step >= {step}:
+        signal.pause()
+hooks.StepLog.after_run = record_and_hold
+"""
 RUNS = {}
 
 
 @dataclass
 class Run:
-    """A finished run: its folder, and the processes that led there."""
+    """A finished run: its folder, and its processes."""
 
     root: Path
     processes: list[subprocess.CompletedProcess]
@@ -72,7 +84,11 @@ def read(path):
 
 @pytest.fixture
 def run_once(workspace, tmp_path_factory, command, set_params):
-    """Make a run, `make(folder, command)`, under some parameters, the first time it is wanted."""
+    """A function that makes a run the first time that it is needed.
+
+    Its arguments are the name of the run, its parameters, and `make(folder, command)`, which
+    returns the processes of the run.
+    """
 
     def run(name, params, make):
         if name not in RUNS:
@@ -87,7 +103,7 @@ def run_once(workspace, tmp_path_factory, command, set_params):
 
 @contextmanager
 def full_disk(folder):
-    """`folder` as a file system with no room to speak of."""
+    """Makes a folder a file system of 64 KiB during the block."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     subprocess.run(mount, check=True, capture_output=True)
@@ -123,19 +139,19 @@ def resumed(run_once):
     def make(root, command):
         steps = root / "scratch" / "steps.csv"
 
-        def start_and_kill(rows, **options):
-            process = command("train", root).start(**options)
+        def start_and_kill(rows, before=""):
+            """Kills a training when it has recorded so many steps, and at most three more."""
+            process = command("train", root).start(HOLD.format(step=rows + 3) + before)
             wait_for(steps, process, rows)
             process.send_signal(signal.SIGKILL)
             assert process.wait() == -signal.SIGKILL
-            assert len(steps.read_text().splitlines()) < 1 + STEPS, "killed too late"
+            assert len(steps.read_text().splitlines()) <= 1 + rows + 3, "killed too late"
 
         start_and_kill(rows=EPOCH + 2)
-        whole = steps.read_text().splitlines(keepends=True)[: 1 + EPOCH + 2]
-        steps.write_text("".join(whole) + "11,2,0.5,")  # part of a row
-        # As in a long epoch, with checkpoints on the way.
-        often = "from spleeter_mod import hooks; hooks.CHECKPOINT_SECONDS = 0"
-        start_and_kill(rows=EPOCH + 4, before=often)
+        complete_rows = steps.read_text().splitlines(keepends=True)[: 1 + EPOCH + 2]
+        steps.write_text("".join(complete_rows) + "11,2,0.5,")  # part of a row
+        # With checkpoints within the epoch, as in a long epoch.
+        start_and_kill(rows=EPOCH + 4, before="hooks.CHECKPOINT_SECONDS = 0")
         return [command("train", root).run()]
 
     return run_once("resumed", STATEFUL, make)
@@ -213,7 +229,7 @@ def test_training_reduces_the_loss(reference):
     assert reference.summary()["best_valid_loss"] < 0.95 * epochs[0]["valid_loss"]
 
 
-def test_the_rate_warms_up_and_falls_on_a_plateau(reference):
+def test_the_rate_warms_up_and_follows_the_validations(reference):
     steps, epochs = reference.rows("steps.csv"), reference.rows("epochs.csv")
     base = STATEFUL["optimizer"]["spleeter"]["learning_rate"]
     factor, best, expected = 1.0, math.inf, []
@@ -234,17 +250,19 @@ def test_the_model_is_that_of_the_best_validation(reference):
 
 def test_a_full_disk_is_one_line_and_loses_nothing(reference):
     if len(reference.processes) == 1:
-        pytest.skip("mounting a small file system takes root")
+        pytest.skip("needs root, to mount a small file system")
     refused, finished = reference.processes
     assert refused.returncode == 1
-    assert refused.stderr.startswith("ERROR: models/.spleeter.tmp/")
-    assert refused.stderr.endswith("found 'No space left on device', expected room for it\n")
+    assert refused.stderr.startswith("ERROR: models/spleeter/")
+    assert refused.stderr.endswith(
+        "no space left on device; make room on its disk and repeat the command\n"
+    )
     assert len(refused.stderr.splitlines()) == 1
-    # Nothing is trained again.
+    # No step is taken again.
     assert finished.stdout == f"resuming after step {STEPS} of {STEPS}\n"
 
 
-def test_killed_and_resumed_is_as_if_uninterrupted(reference, resumed):
+def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(reference, resumed):
     (finished,) = resumed.processes
     assert (finished.returncode, finished.stderr) == (0, "")
     step = re.match(rf"resuming after step (\d+) of {STEPS}\n", finished.stdout)
@@ -267,6 +285,7 @@ def test_a_loss_that_is_not_finite_is_a_result(diverged):
     assert 1 < len(steps) < EPOCH
     assert all(math.isfinite(row["loss"]) for row in steps[:-1])
     assert not math.isfinite(steps[-1]["loss"])
+    assert finished.stdout == f"diverged: the loss of step {len(steps)} is {steps[-1]['loss']}\n"
     assert (diverged.root / "results/spleeter/epochs.csv").read_text() == (
         "epoch,step,train_loss,valid_loss,best_valid_loss\n"
     )
@@ -302,17 +321,17 @@ def mixture(reference):
         return reference.root / next(csv.DictReader(file))["mix_path"]
 
 
-def test_estimates_are_as_the_mixture(estimated, mixture):
+def test_estimates_have_the_format_of_the_mixture(estimated, mixture):
     assert estimated.name == mixture.parent.name
     names = sorted(path.name for path in estimated.iterdir())
     assert names == ["bass.wav", "drums.wav", "other.wav", "vocals.wav"]
     expected = soundfile.info(mixture)
     for path in estimated.iterdir():
-        found = soundfile.info(path)
-        assert (found.frames, found.samplerate, found.channels) == (
+        actual = soundfile.info(path)
+        assert (actual.frames, actual.samplerate, actual.channels) == (
             *(expected.frames, expected.samplerate, expected.channels),
         )
-        assert found.subtype == "FLOAT"
+        assert actual.subtype == "FLOAT"
 
 
 def test_stock_spleeter_separates_the_same_with_our_model(
@@ -325,32 +344,53 @@ def test_stock_spleeter_separates_the_same_with_our_model(
     waveform, _ = soundfile.read(mixture, dtype="float32")
     expected = StockSeparator(config, multiprocess=False).separate(waveform)
     for stem, samples in expected.items():
-        found, _ = soundfile.read(estimated / f"{stem}.wav", dtype="float32")
+        actual, _ = soundfile.read(estimated / f"{stem}.wav", dtype="float32")
         assert np.abs(samples).max() > 0.01
-        np.testing.assert_allclose(found, samples, atol=1e-6)
+        np.testing.assert_allclose(actual, samples, atol=1e-6)
 
 
-def test_a_long_song_in_blocks_is_as_at_once(reference, mixture, monkeypatch, tmp_path):
+@pytest.fixture
+def separate(reference, monkeypatch, tmp_path):
+    """A function that separates a song with the reference run's model, in blocks.
+
+    It returns the number of blocks and the waveform of each stem.
+    """
     from spleeter_mod import separation
 
-    waveform, rate = soundfile.read(mixture, dtype="float32")
-    song = np.concatenate([waveform, 0.5 * waveform[::-1], waveform, waveform[:12345]])
-    soundfile.write(tmp_path / "song.wav", song, rate, subtype="FLOAT")
     model = reference.root / "models" / "spleeter"
-    params = json.loads((model / "config.json").read_text())
 
-    def separate(frames):
+    def separate(song, rate, frames, **changes):
+        soundfile.write(tmp_path / "song.wav", song, rate, subtype="FLOAT")
+        params = {**json.loads((model / "config.json").read_text()), **changes}
         monkeypatch.setattr(separation, "FRAMES", frames)
         separator = separation.Separator(params, model, tf.compat.v1.ConfigProto())
         with soundfile.SoundFile(tmp_path / "song.wav") as file:
-            pieces = list(separator.separate(file))
+            pieces = list(islice(separator.separate(file), 9))
         return len(pieces), {
             stem: np.concatenate([piece[stem] for piece in pieces]) for stem in pieces[0]
         }
 
-    count, blocks = separate(64)
-    once, whole = separate(320)
+    return separate
+
+
+def test_separation_in_blocks_is_that_of_the_whole_song(separate, mixture):
+    waveform, rate = soundfile.read(mixture, dtype="float32")
+    song = np.concatenate([waveform, 0.5 * waveform[::-1], waveform, waveform[:12345]])
+    count, blocks = separate(song, rate, frames=64)
+    once, undivided = separate(song, rate, frames=320)
     assert (count, once) == (5, 1)
-    for stem, samples in whole.items():
+    for stem, samples in undivided.items():
+        assert samples.shape == song.shape
+        np.testing.assert_allclose(blocks[stem], samples, atol=1e-6)
+
+
+def test_a_frame_may_have_more_steps_than_a_block_has_frames(separate, mixture):
+    song, rate = soundfile.read(mixture, frames=4000, dtype="float32")
+    # 65 steps are 4095 samples.
+    sizes = {"frame_length": 4096, "frame_step": 63}
+    _, blocks = separate(song, rate, frames=64, **sizes)
+    once, undivided = separate(song, rate, frames=192, **sizes)
+    assert once == 1
+    for stem, samples in undivided.items():
         assert samples.shape == song.shape
         np.testing.assert_allclose(blocks[stem], samples, atol=1e-6)

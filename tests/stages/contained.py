@@ -1,14 +1,16 @@
 """`python -m tests.stages.contained RUNTIME -- COMMAND...`: a launcher of a command in a container
 of the base image, in the working directory. RUNTIME is the configuration as JSON."""
 
+from __future__ import annotations
+
 import json
 import sys
 
-from metrics.arguments import Parser
-from stages import containers, engine
-from stages.images import CPU_BASE
-from stages.params import DockerRuntime
+from contract.arguments import Parser
+from contract.params import DockerRuntime
 from stages.run import run
+from stages.runtime import containers, engine
+from stages.runtime.images import CPU_BASE
 
 DEFAULT = {
     "name": "docker",
@@ -20,7 +22,8 @@ DEFAULT = {
 }
 
 
-def main():
+def main() -> None:
+    """Runs the command and exits with its exit code."""
     parser = Parser(__doc__)
     parser.add_argument("runtime", type=json.loads, metavar="RUNTIME", help="the configuration")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after `--`")

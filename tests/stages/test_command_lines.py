@@ -9,19 +9,26 @@ import pytest
 from tests.command_lines import check, first_line, runnable
 from tests.stages.workspaces import environment
 
+PACKAGES = ("contract", "stages", "metrics", "report", "studies", "benchmarks", "tests")
 
-@pytest.mark.parametrize("module", runnable("stages", "metrics", "benchmarks", "tests"))
+
+@pytest.mark.parametrize("module", runnable(*PACKAGES))
 def test_every_module_helps_and_refuses(module, tmp_path):
     check(module, tmp_path, first_line(module))
 
 
 def test_the_stages_of_the_pipeline_are_among_them():
-    assert {"stages.evaluate_spleeter", "stages.launch", "metrics.report"} <= {
-        *runnable("stages", "metrics")
+    expected = {
+        "contract.menu",
+        "stages.evaluate_spleeter",
+        "stages.launch",
+        "report.table",
+        "studies.report",
     }
+    assert expected <= {*runnable(*PACKAGES)}
 
 
-@pytest.mark.parametrize("module", ["stages.report", "metrics.table"])
+@pytest.mark.parametrize("module", ["contract.menu", "stages.report", "report.table"])
 def test_a_module_without_arguments_takes_none(module, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", module, "now"],
@@ -31,7 +38,7 @@ def test_a_module_without_arguments_takes_none(module, tmp_path):
         text=True,
     )
     assert (done.returncode, done.stdout) == (2, "")
-    line = f"ERROR: python -m {module}: unrecognized arguments: now; --help tells what it takes\n"
+    line = f"ERROR: python -m {module}: unrecognized arguments: now; --help lists the options\n"
     assert done.stderr == line
 
 

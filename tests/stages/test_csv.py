@@ -1,7 +1,8 @@
-"""The lists of the trainers, and what stands between them and bad files."""
+"""The trainers' lists, and the refusal of bad files."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from metrics.errors import InputError
-from stages import csv_music, csv_speech, layout, params
-from stages.wsj0mix import SPLITS
+from contract import layout, params, sources
+from contract.errors import InputError
+from stages import csv_music, csv_speech
+from stages.datasets.audio import ANOTHER_COPY
+from stages.datasets.wsj0mix import SPLITS
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages import standin
 from tests.yaml_files import read_yaml
@@ -22,11 +25,16 @@ from tests.yaml_files import read_yaml
 MUSIC = params.load(ROOT / "params.yaml").music
 SPEECH = params.load(ROOT / "params.yaml").speech
 TRAIN, TEST = (f"The Easton Ellises - Falcon 69 ({part})" for part in ("train", "test"))
+SILENT = "is silent: no sample is above -90 dBFS"
+UNSCORED = (
+    "the song will have no scores, because BSS Eval (museval) scores no stem in a frame in which "
+    "one of the stems is silent"
+)
 
 
 @pytest.fixture
 def data(tmp_path, monkeypatch):
-    """A copy of the data that may be spoilt, as the working directory."""
+    """A copy of the data that a test may spoil, below the working directory."""
     for folder in ("csv", "music", "speech/mixtures"):
         shutil.copytree(TEST_DATA / "data" / folder, tmp_path / "data" / folder)
     shutil.copy(ROOT / "params.yaml", tmp_path)
@@ -34,15 +42,15 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
-def chosen(group, name, **changes):
-    """The configuration of a data set, as conf/ has it but for the changes."""
+def configuration(group, name, **changes):
+    """The configuration of a choice of conf/, with changes."""
     values = read_yaml(ROOT / "params.yaml")
     choice = read_yaml(ROOT / "conf" / group / f"{name}.yaml")
     return getattr(params.check({**values, group: {**choice, **changes}}), group)
 
 
 def stage(name, root, *prefix):
-    """Runs a stage as `dvc repro` does."""
+    """Runs a stage as `dvc repro` does, with words before its command."""
     return subprocess.run(
         [*prefix, sys.executable, "-m", f"stages.{name}"],
         cwd=root,
@@ -53,10 +61,12 @@ def stage(name, root, *prefix):
 
 
 def errors(done):
+    """The errors that a process has printed."""
     return [line for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
 
 
 def lists(folder):
+    """The content of all lists below a folder."""
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.csv")}
 
 
@@ -75,8 +85,8 @@ def test_speech_lists_hold_every_mixture_with_its_sources(data):
     for split, folder in SPLITS.items():
         frame = pd.read_csv(data / "csv" / "speech" / f"{split}.csv")
         assert list(frame) == ["mix_path", "s1_path", "s2_path", "length", "sample_rate"]
-        there = sorted((data / "speech/mixtures/wav8k/min" / folder / "mix").iterdir())
-        assert frame.mix_path.tolist() == [str(path.relative_to(data.parent)) for path in there]
+        mixtures = sorted((data / "speech/mixtures/wav8k/min" / folder / "mix").iterdir())
+        assert frame.mix_path.tolist() == [str(path.relative_to(data.parent)) for path in mixtures]
         for row in frame.itertuples():
             for path in (row.mix_path, row.s1_path, row.s2_path):
                 info = soundfile.info(path)
@@ -84,18 +94,18 @@ def test_speech_lists_hold_every_mixture_with_its_sources(data):
 
 
 @pytest.mark.parametrize("name", ["csv_music", "csv_speech"])
-def test_one_core_and_all_make_the_same_lists_and_summary(data, name):
+def test_the_number_of_cores_changes_neither_lists_nor_summary(data, name):
     before = lists(data / "csv")
-    everything = stage(name, data.parent)
-    assert (everything.returncode, errors(everything)) == (0, [])
+    all_cores = stage(name, data.parent)
+    assert (all_cores.returncode, errors(all_cores)) == (0, [])
     assert lists(data / "csv") == before
-    one = stage(name, data.parent, "taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
-    assert (one.returncode, one.stdout) == (0, everything.stdout)
+    one_core = stage(name, data.parent, "taskset", "--cpu-list", str(min(os.sched_getaffinity(0))))
+    assert (one_core.returncode, one_core.stdout) == (0, all_cores.stdout)
     assert lists(data / "csv") == before
 
 
 @pytest.mark.parametrize("name", ["csv_music", "csv_speech"])
-def test_a_summary_tells_count_hours_rate_and_peak_of_each_split(data, name):
+def test_the_summary_has_count_hours_rate_and_peak_of_each_split(data, name):
     group = name.removeprefix("csv_")
     rows = [line.split() for line in stage(name, data.parent).stdout.splitlines()]
     units = {"music": "songs", "speech": "mixtures"}[group]
@@ -139,8 +149,8 @@ def no_audio(path):
 
 def empty(path):
     info = soundfile.info(path)
-    nothing = np.zeros((0, info.channels))
-    soundfile.write(path, nothing, info.samplerate, subtype="PCM_16")
+    no_samples = np.zeros((0, info.channels))
+    soundfile.write(path, no_samples, info.samplerate, subtype="PCM_16")
 
 
 def not_a_number(path):
@@ -154,76 +164,83 @@ def silent(path):
     soundfile.write(path, np.zeros_like(samples), rate, subtype="PCM_16")
 
 
+# Each damage, and a pattern of the error without the file's name.
 DAMAGES = [
-    (cut_short, r"found \d+ bytes, expected \d+ as its header says \(cut short\)"),
-    (shorter, r"found \d+ samples, expected \d+"),
-    (no_audio, "found .*, expected a WAV file"),
-    (empty, "found no samples, expected audio"),
-    (Path.unlink, "found no such file, expected a WAV file"),
-    (not_a_number, "found NaN or infinity at sample 1000, expected finite samples"),
+    (cut_short, rf"is cut short: it has \d+ bytes and its header says \d+; {ANOTHER_COPY}"),
+    (shorter, r"found \d+ samples, expected \d+, the length of its mixture"),
+    (no_audio, rf"cannot be read as audio \(.+\); {ANOTHER_COPY}"),
+    (empty, f"has no samples; {ANOTHER_COPY}"),
+    (Path.unlink, "there is no such file; fetch its data set again"),
+    (not_a_number, f"has NaN or infinite samples, the first is sample 1000; {ANOTHER_COPY}"),
 ]
 
 
-def refuses(write_lists, given, source, target, path, message):
-    """That the lists are refused for the one file, and those there are stay."""
+def check_refusal(write_lists, configuration, source, target, path, pattern):
+    """The lists are refused because of one file, and the older lists stay."""
     before = lists(target.parent)
-    with pytest.raises(InputError, match=f"{path.name}: {message}") as caught:
-        write_lists(given, source, target)
-    assert str(caught.value).count("\n") == 0
-    assert str(path.relative_to(Path.cwd())) in str(caught.value)
+    with pytest.raises(InputError) as caught:
+        write_lists(configuration, source, target)
+    name = re.escape(str(path.relative_to(Path.cwd())))
+    assert re.fullmatch(f"{name}: {pattern}", str(caught.value))
     assert lists(target.parent) == before
     assert not list(target.parent.glob(".*"))
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "pattern"),
     [
         *DAMAGES,
-        (other_rate, "found 22050 Hz, expected 44100"),
-        (other_channels, "found 1 channels, expected 2"),
+        (other_rate, "found a sample rate of 22050 Hz, expected 44100 Hz"),
+        (other_channels, "found 1 channel, expected 2 channels"),
     ],
 )
-def test_a_bad_stem_is_named_and_the_old_lists_stay(data, damage, message):
+def test_a_bad_stem_is_named_and_the_older_lists_stay(data, damage, pattern):
     path = data / "music" / "test" / TEST / "drums.wav"
     damage(path)
-    given = (MUSIC, layout.MUSIC, layout.MUSIC_LISTS)
-    refuses(csv_music.write_lists, *given, path, message)
+    arguments = (MUSIC, layout.MUSIC, layout.MUSIC_LISTS)
+    check_refusal(csv_music.list_songs, *arguments, path, pattern)
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "pattern"),
     [
         *DAMAGES,
-        (other_rate, "found 22050 Hz, expected 8000"),
-        (other_channels, "found 2 channels, expected 1"),
-        (silent, "found silence, expected a sample above -90 dBFS"),
+        (other_rate, "found a sample rate of 22050 Hz, expected 8000 Hz"),
+        (other_channels, "found 2 channels, expected 1 channel"),
+        (silent, f"{SILENT}; replace it, or remove its mixture"),
     ],
 )
-def test_a_bad_source_is_named_and_the_old_lists_stay(data, damage, message):
+def test_a_bad_source_is_named_and_the_older_lists_stay(data, damage, pattern):
     path = sorted((data / "speech/mixtures/wav8k/min/tt/s2").iterdir())[0]
     damage(path)
-    given = (SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
-    refuses(csv_speech.write_lists, *given, path, message)
+    arguments = (SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
+    check_refusal(csv_speech.list_mixtures, *arguments, path, pattern)
+
+
+DIFFERENT = (
+    r"differs from the sum of its sources by -?\d+\.\d dB relative to its energy, "
+    "expected at most -40 dB; check that its sources belong to it"
+)
 
 
 def test_sources_of_another_mixture_are_refused(data):
-    """Files of the right form, but under each other's names."""
-    one, two = sorted((data / "speech/mixtures/wav8k/min/tr/s2").iterdir())[:2]
-    length = min(soundfile.info(path).frames for path in (one, two))
-    for path in (one, two):
+    """Two sources of the right length under each other's names."""
+    first, second = sorted((data / "speech/mixtures/wav8k/min/tr/s2").iterdir())[:2]
+    length = min(soundfile.info(path).frames for path in (first, second))
+    for path in (first, second):
         for part in ("mix", "s1", "s2"):
             file = path.parent.parent / part / path.name
             samples, rate = soundfile.read(file, dtype="int16")
             soundfile.write(file, samples[:length], rate, subtype="PCM_16")
-    csv_speech.write_lists(SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
-    one.rename(one.with_name("kept"))
-    two.rename(one)
-    one.with_name("kept").rename(two)
+    csv_speech.list_mixtures(SPEECH, layout.MIXTURES, layout.SPEECH_LISTS)
+    first.rename(first.with_name("kept"))
+    second.rename(first)
+    first.with_name("kept").rename(second)
     done = stage("csv_speech", data.parent)
     assert done.returncode == 1
-    for line, path in zip(errors(done), (one, two), strict=True):
-        assert line.startswith(f"ERROR: data/speech/mixtures/wav8k/min/tr/mix/{path.name}: found")
-        assert "dB to the sum of its sources, expected at most -40" in line
+    for line, path in zip(errors(done), (first, second), strict=True):
+        name = re.escape(f"data/speech/mixtures/wav8k/min/tr/mix/{path.name}")
+        assert re.fullmatch(f"ERROR: {name}: {DIFFERENT}", line)
 
 
 def test_twelve_bad_files_are_ten_lines_and_a_count(data):
@@ -235,78 +252,79 @@ def test_twelve_bad_files_are_ten_lines_and_a_count(data):
     done = stage("csv_speech", data.parent)
     assert (done.returncode, done.stdout) == (1, "")
     assert "Traceback" not in done.stderr
-    *told, rest = errors(done)
-    assert len(told) == 10
-    assert all("as its header says (cut short)" in line for line in told)
-    named = [line.removeprefix("ERROR: ").split(": found")[0] for line in told]
-    there = [str(path.relative_to(data.parent)) for path in paths]
-    assert len(set(named)) == 10
-    assert set(named) < set(there)
+    *lines, rest = errors(done)
+    pattern = re.compile(f"ERROR: (.+): {DAMAGES[0][1]}")
+    names = [pattern.fullmatch(line).group(1) for line in lines]
+    assert len(names) == len(set(names)) == 10
+    assert set(names) < {str(path.relative_to(data.parent)) for path in paths}
     assert rest == "ERROR: and 2 more"
     assert lists(data / "csv") == lists(TEST_DATA / "data" / "csv")
 
 
-def without_vocals(song):
-    sung, rate = soundfile.read(song / "vocals.wav")
+def remove_vocals(song):
+    vocals, rate = soundfile.read(song / "vocals.wav")
     silent(song / "vocals.wav")
     mixture, _ = soundfile.read(song / "mixture.wav")
-    soundfile.write(song / "mixture.wav", mixture - sung, rate, subtype="PCM_16")
+    soundfile.write(song / "mixture.wav", mixture - vocals, rate, subtype="PCM_16")
 
 
 @pytest.mark.parametrize(
     ("song", "consequence"),
     [
         (f"train/{TRAIN}", ""),
-        (
-            f"test/{TEST}",
-            "; the song will have no scores, for BSS Eval (museval) scores no stem in a frame in "
-            "which one of the stems is silent",
-        ),
+        (f"test/{TEST}", f"; {UNSCORED}"),
     ],
 )
 def test_a_song_without_vocals_is_a_warning(data, song, consequence):
-    without_vocals(data / "music" / song)
+    remove_vocals(data / "music" / song)
     done = stage("csv_music", data.parent)
     assert (done.returncode, errors(done)) == (0, [])
     assert [line for line in done.stderr.splitlines() if line.startswith("WARNING: ")] == [
-        f"WARNING: data/music/{song}/vocals.wav: found silence, "
-        f"expected a sample above -90 dBFS{consequence}"
+        f"WARNING: data/music/{song}/vocals.wav: {SILENT}{consequence}"
     ]
     assert lists(data / "csv") == lists(TEST_DATA / "data" / "csv")
 
 
-def test_a_song_that_has_no_scores_as_it_was_told_is_counted_so(data):
+def test_a_song_with_the_warning_has_no_scores(data):
     song = data / "music" / "test" / TEST
-    without_vocals(song)
+    remove_vocals(song)
     estimates = data.parent / "results/spleeter/estimates" / TEST
     shutil.copytree(song, estimates)
-    for target in csv_music.TARGETS:
+    for target in sources.STEMS:
         shutil.copyfile(song / "mixture.wav", estimates / f"{target}.wav")
-    assert "will have no scores" in stage("csv_music", data.parent).stderr
+    (warning,) = (
+        line
+        for line in stage("csv_music", data.parent).stderr.splitlines()
+        if line.startswith("WARNING: ")
+    )
+    assert warning.endswith(f"; {UNSCORED}")
     assert stage("evaluate_spleeter", data.parent).returncode == 0
     scores = json.loads((data.parent / "results/spleeter/scores.json").read_text())
     assert (scores["tracks"], scores["unscored_tracks"]) == (0, 1)
-    assert scores["SDR"] == dict.fromkeys([*csv_music.TARGETS, "mean"])
+    assert scores["SDR"] == dict.fromkeys([*sources.STEMS, "mean"])
 
 
 @pytest.mark.parametrize("name", ["csv_music", "csv_speech"])
 def test_a_mixture_of_another_split_is_refused(data, name):
     if name == "csv_music":
-        one, other = data / "music/train" / TRAIN, data / "music/test" / TEST
-        for path in one.iterdir():
+        original, other = data / "music/train" / TRAIN, data / "music/test" / TEST
+        for path in original.iterdir():
             shutil.copy(path, other)
-        copy, first = other / "mixture.wav", one / "mixture.wav"
+        copy, first = other / "mixture.wav", original / "mixture.wav"
     else:
-        one, other = data / "speech/mixtures/wav8k/min/tr", data / "speech/mixtures/wav8k/min/tt"
-        first = sorted((one / "mix").iterdir())[2]
+        folder = data / "speech/mixtures/wav8k/min"
+        first = sorted((folder / "tr" / "mix").iterdir())[2]
         for part in ("mix", "s1", "s2"):
-            shutil.copy(one / part / first.name, other / part / "another name.wav")
-        copy = other / "mix" / "another name.wav"
+            shutil.copy(
+                folder / "tr" / part / first.name, folder / "tt" / part / "another name.wav"
+            )
+        copy = folder / "tt" / "mix" / "another name.wav"
     done = stage(name, data.parent)
     assert done.returncode == 1
     copy, first = (path.relative_to(data.parent) for path in (copy, first))
     assert errors(done) == [
-        f"ERROR: {copy}: found the same audio as {first}, expected another mixture in each split"
+        f"ERROR: {copy}: has the same audio as {first}, which is in another split; "
+        "remove one of them"
     ]
     assert lists(data / "csv") == lists(TEST_DATA / "data" / "csv")
 
@@ -314,33 +332,35 @@ def test_a_mixture_of_another_split_is_refused(data, name):
 def test_a_split_without_mixtures_is_named(data):
     shutil.rmtree(data / "speech/mixtures/wav8k/min/cv/mix")
     done = stage("csv_speech", data.parent)
-    line = "data/speech/mixtures/wav8k/min/cv/mix: found no WAV files, expected mixtures"
+    line = "data/speech/mixtures/wav8k/min/cv/mix: has no WAV files; make the mixtures again"
     assert (done.returncode, done.stderr) == (1, f"ERROR: {line}\n")
 
 
 # --- what depends on the data set ---------------------------------------------------------
 
 
-def test_the_studys_mixtures_are_let_through_as_they_are(data, capsys):
-    """Noisy, and the same in each split; any other data set like it is refused."""
-    folder = data / "speech" / "studys"
+def test_the_studys_mixtures_are_accepted_as_they_are(data, capsys):
+    """They are noisy and the same in each split. Any other data set like it is refused."""
+    folder = data / "speech" / "study"
     for split in SPLITS.values():
-        standin.write_studys(folder / "wav8k" / "min" / split)
-    studys = chosen("speech", "svoice_debug", path="theirs")
-    csv_speech.write_lists(studys, folder, layout.SPEECH_LISTS)
+        standin.write_study_mixtures(folder / "wav8k" / "min" / split)
+    study = configuration("speech", "svoice_debug", path="a folder")
+    csv_speech.list_mixtures(study, folder, layout.SPEECH_LISTS)
     frames = [pd.read_csv(layout.SPEECH_LISTS / f"{split}.csv") for split in SPLITS]
     assert [len(frame) for frame in frames] == [8, 8, 8]
-    assert "all splits hold the same mixtures" in capsys.readouterr().out
+    last_line = capsys.readouterr().out.splitlines()[-1]
+    assert last_line == "As in the study, all splits hold the same mixtures, and these are noisy."
+    own = configuration("speech", "folder", path="a folder")
     with pytest.raises(InputError) as caught:
-        csv_speech.write_lists(
-            chosen("speech", "folder", path="theirs"), folder, layout.SPEECH_LISTS
-        )
-    assert str(caught.value).count("dB to the sum of its sources, expected at most -40") == 10
-    assert str(caught.value).endswith("\nERROR: and 14 more")
+        csv_speech.list_mixtures(own, folder, layout.SPEECH_LISTS)
+    *lines, rest = str(caught.value).split("\nERROR: ")
+    assert len(lines) == 10
+    assert all(re.fullmatch(f"{folder}/.+: {DIFFERENT}", line) for line in lines)
+    assert rest == "and 14 more"
 
 
-def songs(data, *names):
-    """Copies of the song to train on under other names, as the train folder."""
+def replace_songs(data, *names):
+    """Fills the train folder with copies of one song, under other names."""
     song = data / "music" / "train" / TRAIN
     for name in names:
         shutil.copytree(song, data / "music" / "train" / name)
@@ -349,47 +369,63 @@ def songs(data, *names):
 
 
 def listed(split):
+    """The names of the songs in the list of a split."""
     frame = pd.read_csv(layout.MUSIC_LISTS / f"{split}.csv")
     return [Path(path).parent.name for path in frame.mix_path]
 
 
 @pytest.mark.parametrize(("count", "validate"), [(2, 1), (10, 1), (19, 1), (20, 2)])
-def test_the_last_tenth_by_name_validates_where_none_are_named(data, count, validate):
+def test_without_validation_tracks_the_last_tenth_by_name_validates(data, count, validate):
     names = [f"{number:02}" for number in range(count)]
-    songs(data, *names)
-    for name in names[-validate:]:  # of other audio than those that are trained on
+    replace_songs(data, *names)
+    for name in names[-validate:]:  # two splits must not hold the same audio
         mixture = data / "music" / "train" / name / "mixture.wav"
         samples, rate = soundfile.read(mixture, dtype="int16")
         soundfile.write(mixture, -samples, rate, subtype="PCM_16")
-    csv_music.write_lists(chosen("music", "folder", path="x"), layout.MUSIC, layout.MUSIC_LISTS)
+    csv_music.list_songs(
+        configuration("music", "folder", path="x"), layout.MUSIC, layout.MUSIC_LISTS
+    )
     assert listed("train") == names[:-validate]
     assert listed("valid") == names[-validate:]
     assert listed("test") == [TEST]
 
 
 def test_one_song_cannot_train_and_validate(data):
-    songs(data, "only")
-    with pytest.raises(InputError, match="train: found only validation tracks, expected tracks to"):
-        csv_music.write_lists(chosen("music", "folder", path="x"), layout.MUSIC, layout.MUSIC_LISTS)
+    replace_songs(data, "only")
+    music = configuration("music", "folder", path="x")
+    with pytest.raises(InputError) as caught:
+        csv_music.list_songs(music, layout.MUSIC, layout.MUSIC_LISTS)
+    assert str(caught.value) == (
+        "data/music/train: has only songs to validate on; add songs to train on"
+    )
 
 
-def test_of_the_excerpts_those_validate_that_are_there(data):
-    songs(data, "A song", "ANiMAL - Rockshow")
+def no_such_song(name):
+    remedy = "add it, or change music.validation_tracks"
+    return f"data/music/train/{name}: there is no such song; {remedy}"
+
+
+def test_of_the_excerpts_the_validation_tracks_that_are_there_validate(data):
+    replace_songs(data, "A song", "ANiMAL - Rockshow")
     mixture = data / "music" / "train" / "A song" / "mixture.wav"
     samples, rate = soundfile.read(mixture, dtype="int16")
     soundfile.write(mixture, -samples, rate, subtype="PCM_16")
-    given = (layout.MUSIC, layout.MUSIC_LISTS)
-    csv_music.write_lists(chosen("music", "musdb18_7s"), *given)
+    folders = (layout.MUSIC, layout.MUSIC_LISTS)
+    csv_music.list_songs(configuration("music", "musdb18_7s"), *folders)
     assert (listed("train"), listed("valid")) == (["A song"], ["ANiMAL - Rockshow"])
-    # All of them have to be there in the full set, and one in the excerpts.
-    with pytest.raises(InputError, match="One Minute Smile: found no such track, expected a valid"):
-        csv_music.write_lists(chosen("music", "musdb18hq"), *given)
+    # The full set needs all of them, the excerpts one.
+    missing = no_such_song("Actions - One Minute Smile")
+    with pytest.raises(InputError) as caught:
+        csv_music.list_songs(configuration("music", "musdb18hq"), *folders)
+    assert str(caught.value) == missing
     shutil.rmtree(data / "music" / "train" / "ANiMAL - Rockshow")
-    with pytest.raises(InputError, match="One Minute Smile: found no such track, expected a valid"):
-        csv_music.write_lists(chosen("music", "musdb18_7s"), *given)
+    with pytest.raises(InputError) as caught:
+        csv_music.list_songs(configuration("music", "musdb18_7s"), *folders)
+    assert str(caught.value) == missing
 
 
 def test_a_missing_validation_track_is_named(data):
     music = MUSIC.model_copy(update={"validation_tracks": ["Nobody - Nothing"]})
-    with pytest.raises(InputError, match="Nobody - Nothing: found no such track"):
-        csv_music.write_lists(music, layout.MUSIC, layout.MUSIC_LISTS)
+    with pytest.raises(InputError) as caught:
+        csv_music.list_songs(music, layout.MUSIC, layout.MUSIC_LISTS)
+    assert str(caught.value) == no_such_song("Nobody - Nothing")

@@ -1,8 +1,9 @@
-"""The utterances and recipes of every choice of speech."""
+"""The utterances and recipes of every choice of speech, from the web or from a local folder."""
 
 import hashlib
 import io
 import random
+import re
 import shutil
 import tarfile
 from pathlib import Path, PurePosixPath
@@ -11,12 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from metrics.errors import InputError
-from stages import fetch_speech, prompts, recipes
-from stages.layout import CORPUS, RECIPES
-from stages.params import Mixtures, load
-from stages.scratch import scratch_root
-from stages.wsj0mix import SPLITS, active_level, read_levels, read_recipes
+from contract.errors import InputError
+from contract.layout import CORPUS, RECIPES, scratch_root
+from contract.params import Mixtures, load
+from contract.sources import speaker
+from stages import fetch_speech
+from stages.datasets import prompts, recipes
+from stages.datasets.audio import ANOTHER_COPY
+from stages.datasets.wsj0mix import SPLITS, active_level, read_levels, read_recipes
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages import standin
 from tests.stages.server import Served, Server
@@ -34,7 +37,7 @@ def web():
 
 @pytest.fixture
 def prepare(tmp_path, monkeypatch):
-    """Makes a workspace with a choice of speech, enters it, and returns its folder."""
+    """Makes a workspace with a choice of speech, and makes it the working directory."""
 
     def prepare(choice, **values):
         workspace(tmp_path, "speech", choice, **values)
@@ -48,16 +51,27 @@ def fetch():
     fetch_speech.fetch(load().speech, CORPUS, RECIPES)
 
 
-def refused(message):
-    """Fetching ends in an error with `message`, and nothing is made."""
-    with pytest.raises(InputError, match=message):
+def error_of_fetch() -> str:
+    """The message of a fetch that fails and makes nothing."""
+    with pytest.raises(InputError) as caught:
         fetch()
     assert not CORPUS.exists()
     assert not RECIPES.exists()
     assert not list(Path("data/speech").glob(".*"))
+    return str(caught.value)
+
+
+def wrong_checksum(where, checksum, expected):
+    remedy = "get another copy, or correct the checksum"
+    return f"{where}: has the checksum {checksum}, not {expected}; {remedy}"
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
 def files(folder):
+    """The content of every file below a folder, by name."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
@@ -70,34 +84,35 @@ def files(folder):
 
 @pytest.fixture(scope="module")
 def prompts_folder(tmp_path_factory):
-    """Files as the prompts are named; drawing needs no more of them."""
+    """Empty files with the prompts' names, which is all that drawing recipes needs."""
     root = tmp_path_factory.mktemp("prompts")
-    for voice, some in prompts.read_prompts(ROOT / prompts.PROMPTS).items():
+    for voice, files_of_voice in prompts.read_prompts(ROOT / prompts.PROMPTS).items():
         (root / voice).mkdir()
-        for file in some:
+        for file in files_of_voice:
             (root / voice / file.replace("/", "-")).touch()
     return root
 
 
-def drawn(folder, **changes):
+def draw(folder, **changes):
+    """Draws recipes with a changed configuration."""
     return prompts.draw(MINI.model_copy(update=changes), folder)
 
 
 def test_the_same_seed_draws_the_same_recipes(prompts_folder):
-    assert drawn(prompts_folder) == drawn(prompts_folder)
-    assert drawn(prompts_folder) != drawn(prompts_folder, seed=1)
+    assert draw(prompts_folder) == draw(prompts_folder)
+    assert draw(prompts_folder) != draw(prompts_folder, seed=1)
 
 
 @pytest.mark.parametrize("speakers", [2, 3, 4])
 def test_recipes_mix_different_people_and_share_no_utterance_between_splits(
     prompts_folder, speakers
 ):
-    all_ = drawn(prompts_folder, speakers=speakers)
-    assert {split: len(some) for split, some in all_.items()} == dict(MINI.mixtures)
+    drawn = draw(prompts_folder, speakers=speakers)
+    assert {split: len(in_split) for split, in_split in drawn.items()} == dict(MINI.mixtures)
     used = {}
-    for split, some in all_.items():
-        assert len({recipe.name for recipe in some}) == len(some)
-        for recipe in some:
+    for split, in_split in drawn.items():
+        assert len({recipe.name for recipe in in_split}) == len(in_split)
+        for recipe in in_split:
             people = {MINI.voices[path.parent.name].speaker for path in recipe.sources}
             assert len(people) == speakers
             assert sum(float(snr) for snr in recipe.snrs) == pytest.approx(0)
@@ -113,46 +128,99 @@ def test_every_utterance_is_used_once_before_any_twice():
     mixtures = Mixtures(train=45, valid=15, test=1)
     people = {voice: voice for voice in pool}
     pools = dict.fromkeys(SPLITS, pool)
-    all_ = recipes.draw_recipes(pools, people, mixtures, 3, random.Random(0))
+    drawn = recipes.draw_recipes(pools, people, mixtures, 3, random.Random(0))
     for split, times in (("train", {2, 3}), ("valid", {0, 1})):
-        used = [path for recipe in all_[split] for path in recipe.sources]
+        used = [path for recipe in drawn[split] for path in recipe.sources]
         assert {used.count(path) for path in pool["a"]} <= times
 
 
-def test_a_prompt_that_is_another_is_refused(tmp_path, monkeypatch):
-    """An installed package of another release."""
+VOICE = {"package": "asterisk-core-sounds-en-wav", "speaker": "Somebody else"}
+
+
+@pytest.mark.parametrize(
+    ("voice", "listed", "problem"),
+    [
+        (
+            "de_DE_f_Anna",
+            False,
+            "conf/speech/prompts.sha256 lists no prompts of this voice; add the checksums of its "
+            "prompts to conf/speech/prompts.sha256, or remove this voice",
+        ),
+        (
+            "en_US_m_John",
+            True,
+            "has the language of en_US_f_Allison; remove one of the two voices",
+        ),
+    ],
+)
+def test_a_voice_that_cannot_be_used_is_refused(prepare, voice, listed, problem):
+    voices = {name: details.model_dump() for name, details in MINI.voices.items()}
+    prepare("mini", voices={**voices, voice: VOICE})
+    if listed:
+        with prompts.PROMPTS.open("a") as checksums:
+            checksums.write(f"{'0' * 64}  {voice}/agent-user.wav\n")
+    assert error_of_fetch() == f"speech.voices.{voice}: {problem}"
+
+
+def test_another_prompt_than_the_chosen_one_is_refused(tmp_path, monkeypatch):
+    """It comes from another release of the package."""
     name = "en_US_f_Allison"
-    chosen = {name: {"agent-user.wav": "0" * 64}}
+    chosen_prompts = {name: {"agent-user.wav": "0" * 64}}
     monkeypatch.setattr(prompts, "INSTALLED", tmp_path / "sounds")
     source = tmp_path / "sounds" / name / "agent-user.wav"
     source.parent.mkdir(parents=True)
     source.write_bytes(b"another recording")
     speech = MINI.model_copy(update={"voices": {name: MINI.voices[name]}})
-    with pytest.raises(
-        InputError, match=r"en-wav: agent-user.wav: found sha256 .*, expected 0{64}"
-    ):
-        prompts.collect(speech, chosen, tmp_path / "corpus")
+    with pytest.raises(InputError) as caught:
+        prompts.collect(speech, chosen_prompts, tmp_path / "corpus")
+    assert str(caught.value) == wrong_checksum(
+        f"{MINI.voices[name].package}: agent-user.wav",
+        sha256(b"another recording"),
+        f"sha256:{'0' * 64}",
+    )
 
 
-def test_without_apt_one_line_says_what_to_do(prepare, tmp_path, monkeypatch):
+def test_a_prompt_that_the_package_lacks_is_an_error(tmp_path, monkeypatch):
+    name = "en_US_f_Allison"
+    monkeypatch.setattr(prompts, "INSTALLED", tmp_path / "sounds")
+    (tmp_path / "sounds" / name).mkdir(parents=True)
+    speech = MINI.model_copy(update={"voices": {name: MINI.voices[name]}})
+    with pytest.raises(InputError) as caught:
+        prompts.collect(speech, {name: {"agent-user.wav": "0" * 64}}, tmp_path / "corpus")
+    assert str(caught.value) == (
+        f"{MINI.voices[name].package}: agent-user.wav: there is no such prompt; "
+        "use the release of the package that conf/speech/prompts.sha256 lists"
+    )
+
+
+def test_without_apt_the_error_says_what_to_do(prepare, tmp_path, monkeypatch):
     prepare("mini")
     monkeypatch.setattr(prompts, "INSTALLED", tmp_path / "sounds")
     monkeypatch.setenv("PATH", str(tmp_path))
-    refused(r"wav: found no apt-get on this machine, expected the pack")
+    package = next(iter(MINI.voices.values())).package
+    assert error_of_fetch() == (
+        f"{package}: cannot be downloaded: there is no apt-get on this machine; put the package's "
+        f"files under {tmp_path}/sounds (any Debian mirror has the package)"
+    )
 
 
-@pytest.mark.skipif(shutil.which("apt-get") is None, reason="no apt on this machine")
-def test_a_package_is_had_without_the_systems_lists(tmp_path, monkeypatch):
-    """A new machine, before anybody ran `apt-get update`."""
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="needs apt")
+def test_a_package_is_downloaded_without_the_systems_lists(tmp_path, monkeypatch):
+    """On a new machine nobody has run `apt-get update`."""
     (tmp_path / "none").mkdir()
     (tmp_path / "apt.conf").write_text(f'Dir::State::Lists "{tmp_path}/none";')
     monkeypatch.setenv("APT_CONFIG", str(tmp_path / "apt.conf"))
     package = MINI.voices["it_IT_m_Carlo"].package
-    unpacked = prompts._unpack(package, tmp_path)
+    unpacked = prompts._download_package(package, tmp_path)
     assert (unpacked / "usr/share/asterisk/sounds/it_IT_m_Carlo").is_dir()
     (tmp_path / "other").mkdir()
-    with pytest.raises(InputError, match=r"^no-such-package: found .* from apt-get, expected the"):
-        prompts._unpack("no-such-package", tmp_path / "other")
+    with pytest.raises(InputError) as caught:
+        prompts._download_package("no-such-package", tmp_path / "other")
+    assert re.fullmatch(
+        r"no-such-package: cannot be downloaded by apt-get \(.+\); "
+        "check the network, or install the package",
+        str(caught.value),
+    )
 
 
 # --- WSJ0-mix -----------------------------------------------------------------------------
@@ -176,20 +244,21 @@ UTTERANCES = (
 
 
 def write_wsj0(root, lists=LISTS):
-    """A corpus and lists; the files of a corpus are only looked up."""
+    """Writes a corpus and lists. The files of the corpus are not read, only their sizes."""
     for name in UTTERANCES:
-        path = root / "ours" / name
+        path = root / "corpus" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * len(name))
     for name, text in lists.items():
         path = root / "lists" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    sums = [f"{hashlib.sha256(text.encode()).hexdigest()}  {name}" for name, text in lists.items()]
-    (root / "conf/speech/wsj0mix.sha256").write_text("\n".join(sums) + "\n")
+    lines = [f"{hashlib.sha256(text.encode()).hexdigest()}  {name}" for name, text in lists.items()]
+    (root / "conf/speech/wsj0mix.sha256").write_text("\n".join(lines) + "\n")
 
 
 def check_wsj0():
+    """The index, the lists and their checksums are those of the corpus and the lists above."""
     assert (CORPUS / "index.csv").read_text().splitlines() == [
         "path,bytes",
         *(f"{name},{len(name)}" for name in UTTERANCES),
@@ -204,21 +273,23 @@ def check_wsj0():
         "22gc0105": 4e-4,
         "445c0206": 5e-4,
     }
-    sums = dict(
+    checksums = dict(
         reversed(line.split()) for line in (RECIPES / "sha256.txt").read_text().splitlines()
     )
-    assert sums == {name: hashlib.sha256(t.encode()).hexdigest() for name, t in LISTS.items()}
+    assert checksums == {
+        name: hashlib.sha256(text.encode()).hexdigest() for name, text in LISTS.items()
+    }
 
 
-def test_wsj0_mix_with_lists_that_are_here(prepare):
-    root = prepare("wsj0_2mix", corpus="ours", lists="lists")
+def test_wsj0_mix_with_lists_from_a_folder(prepare):
+    root = prepare("wsj0_2mix", corpus="corpus", lists="lists")
     write_wsj0(root)
     fetch()
     check_wsj0()
 
 
 def test_wsj0_mix_with_lists_from_the_web(prepare, web):
-    root = prepare("wsj0_2mix", corpus="ours", url=web.url("metadata"))
+    root = prepare("wsj0_2mix", corpus="corpus", url=web.url("metadata"))
     write_wsj0(root)
     for name, text in LISTS.items():
         web.files[f"metadata/{name}"] = Served(text.encode())
@@ -228,68 +299,75 @@ def test_wsj0_mix_with_lists_from_the_web(prepare, web):
 
 
 def test_a_list_that_is_not_the_published_one_is_refused(prepare, web):
-    root = prepare("wsj0_2mix", corpus="ours", lists="lists")
+    root = prepare("wsj0_2mix", corpus="corpus", lists="lists")
     write_wsj0(root)
-    (root / "lists/mix_2_spk_cv.txt").write_text(LISTS["mix_2_spk_cv.txt"].replace("1.3", "1.4"))
-    refused(r"lists/mix_2_spk_cv.txt: found sha256 \w{64}, expected \w{64}$")
-    prepare("wsj0_2mix", corpus="ours", url=web.url("metadata"))
+    path = root / "lists/mix_2_spk_cv.txt"
+    published = LISTS["mix_2_spk_cv.txt"]
+    changed = published.replace("1.3", "1.4")
+    checksums = sha256(changed.encode()), sha256(published.encode())
+    path.write_text(changed)
+    assert error_of_fetch() == wrong_checksum(path, *checksums)
+    prepare("wsj0_2mix", corpus="corpus", url=web.url("metadata"))
     write_wsj0(root)
     for name, text in LISTS.items():
         web.files[f"metadata/{name}"] = Served(text.replace("1.3", "1.4").encode())
-    refused(r"/metadata/mix_2_spk_cv.txt: found sha256:\w{64}, expected sha256:\w{64}")
+    assert error_of_fetch() == wrong_checksum(web.url("metadata/mix_2_spk_cv.txt"), *checksums)
 
 
-def test_lists_whose_checksum_is_unknown_are_read_line_by_line(prepare):
-    root = prepare("wsj0_2mix", corpus="ours", lists="lists")
+def test_lists_without_a_known_checksum_are_checked_line_by_line(prepare):
+    root = prepare("wsj0_2mix", corpus="corpus", lists="lists")
     name = "mix_2_spk_tt.txt"
     write_wsj0(root, {**LISTS, name: LISTS[name] + "wsj0/si_dt_05/22g/22gc0105.wav 0.6\n"})
-    sums = (root / "conf/speech/wsj0mix.sha256").read_text().splitlines()
-    kept = [line for line in sums if not line.endswith(name)]
+    lines = (root / "conf/speech/wsj0mix.sha256").read_text().splitlines()
+    kept = [line for line in lines if not line.endswith(name)]
     (root / "conf/speech/wsj0mix.sha256").write_text("\n".join(kept) + "\n")
-    refused(r"mix_2_spk_tt.txt:2: found .*, expected 2 × `path snr`")
+    message = error_of_fetch()
+    assert message.endswith(
+        f"/{name}:2: 'wsj0/si_dt_05/22g/22gc0105.wav 0.6' is not a recipe; "
+        "a line holds `path snr` for each of 2 speakers"
+    )
 
 
-def test_without_wsj0_one_line_says_what_is_needed(prepare):
+def test_without_wsj0_the_error_says_what_is_needed(prepare):
     root = prepare("wsj0_2mix", corpus="nowhere", lists="lists")
     write_wsj0(root)
-    refused(
-        rf"^speech.corpus: found no folder {root}/nowhere, expected your copy of WSJ0 \(LDC93S6A"
-    )
+    remedy = "set it to your copy of WSJ0 (LDC93S6A), the folder that holds wsj0/si_tr_s"
+    assert error_of_fetch() == f"speech.corpus: there is no folder {root}/nowhere; {remedy}"
     prepare("wsj0_2mix", corpus="lists", lists="lists")
-    refused(
-        r"^speech.corpus: found nothing like wsj0/si_tr_s in .*lists, expected your copy of WSJ0"
-    )
+    assert error_of_fetch() == f"speech.corpus: there is no wsj0/ in {root}/lists; {remedy}"
     prepare("wsj0_2mix", lists="lists")
     done = run_stage(root, "fetch_speech")
     assert done.returncode == 1
-    assert done.stderr.startswith(
-        "ERROR: speech.corpus: found nothing, expected your licensed copy"
+    assert done.stderr == (
+        "ERROR: speech.corpus: is not set; set it to your licensed copy of WSJ0 (LDC93S6A), "
+        "the folder that holds wsj0/si_tr_s\n"
     )
-    assert done.stderr.count("\n") == 1
 
 
-def test_utterances_that_are_missing_are_named_up_to_ten(prepare):
-    root = prepare("wsj0_2mix", corpus="ours", lists="lists")
+def test_of_many_missing_utterances_ten_are_named(prepare):
+    root = prepare("wsj0_2mix", corpus="corpus", lists="lists")
     lines = "".join(
         f"wsj0/si_tr_s/01t/01to{n:04d}.wav 1 wsj0/si_tr_s/20g/20ga010m.wav -1\n" for n in range(14)
     )
     write_wsj0(root, {**LISTS, "mix_2_spk_tr.txt": lines})
     done = run_stage(root, "fetch_speech")
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    missing = [line for line in done.stderr.splitlines() if "found no such file" in line]
-    assert len(missing) == 10
-    assert missing[0].startswith(f"ERROR: {root}/ours/wsj0/si_tr_s/01t/01to0000.wav: found no such")
-    assert "and 4 more" in done.stderr
+    paths = [f"{root}/corpus/wsj0/si_tr_s/01t/01to{n:04d}.wav" for n in range(10)]
+    assert done.stderr.splitlines() == [
+        *(f"ERROR: {path}: there is no such utterance; complete the corpus" for path in paths),
+        "ERROR: and 4 more",
+    ]
     assert not (root / "data/speech/corpus").exists()
 
 
 def test_a_missing_list_is_named(prepare):
-    root = prepare("wsj0_2mix", corpus="ours", lists="lists")
+    root = prepare("wsj0_2mix", corpus="corpus", lists="lists")
     write_wsj0(root)
-    (root / "lists/activlev/activlev_si_dt_05.txt").unlink()
-    refused(
-        r"lists/activlev/activlev_si_dt_05.txt: found no such file, expected a list of WSJ0-mix"
+    path = root / "lists/activlev/activlev_si_dt_05.txt"
+    path.unlink()
+    assert error_of_fetch() == (
+        f"{path}: there is no such file; set speech.lists to the folder that holds "
+        "the lists of WSJ0-mix"
     )
 
 
@@ -307,64 +385,66 @@ def librispeech(tmp_path_factory):
     voices = sorted((TEST_DATA / CORPUS).rglob("*.wav"))
     number = 0
     for split, subset in SUBSETS.items():
-        for speaker in SPEAKERS[split]:
+        for person in SPEAKERS[split]:
             for utterance in range(4):
                 samples, rate = soundfile.read(voices[number % len(voices)])
                 number += 1
-                name = f"{speaker}-1240-{utterance:04d}.flac"
-                path = root / subset / speaker / "1240" / name
+                name = f"{person}-1240-{utterance:04d}.flac"
+                path = root / subset / person / "1240" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 soundfile.write(path, np.repeat(samples, 2), 2 * rate)
     return root
 
 
-def served_librispeech(web, root):
-    sums = ""
+def serve_librispeech(web, root):
+    """Serves an archive of every subset, and their checksums."""
+    checksums = ""
     for subset in SUBSETS.values():
         content = io.BytesIO()
         with tarfile.open(fileobj=content, mode="w:gz") as archive:
             archive.add(root / subset, f"LibriSpeech/{subset}")
         web.files[f"12/{subset}.tar.gz"] = Served(content.getvalue())
-        sums += f"{hashlib.md5(content.getvalue()).hexdigest()}  {subset}.tar.gz\n"
-    web.files["12/md5sum.txt"] = Served(sums.encode())
+        checksums += f"{hashlib.md5(content.getvalue()).hexdigest()}  {subset}.tar.gz\n"
+    web.files["12/md5sum.txt"] = Served(checksums.encode())
 
 
 def check_librispeech(root):
-    every = {}
+    """Recipes, levels and index are made of the corpus's utterances."""
+    used = {}
     for split, short in SPLITS.items():
-        some = read_recipes(RECIPES / f"mix_2_spk_{short}.txt", 2)
-        assert len(some) == FEW[split]
-        for recipe in some:
+        in_split = read_recipes(RECIPES / f"mix_2_spk_{short}.txt", 2)
+        assert len(in_split) == FEW[split]
+        for recipe in in_split:
             speakers = [path.parts[1] for path in recipe.sources]
             assert len(set(speakers)) == 2
             assert set(speakers) <= set(SPEAKERS[split])
             assert {path.parts[0] for path in recipe.sources} == {SUBSETS[split]}
             assert all(abs(float(snr)) <= 2.5 for snr in recipe.snrs)
-            every |= {path: path.stem for path in recipe.sources}
+            used |= {path: path.stem for path in recipe.sources}
     levels = read_levels(RECIPES / "activlev.txt")
-    assert set(levels) == set(every.values())
-    for path, stem in every.items():
+    assert set(levels) == set(used.values())
+    for path, stem in used.items():
         assert levels[stem] == active_level(*soundfile.read(root / path))
     lines = (CORPUS / "index.csv").read_text().splitlines()
-    assert lines[1:] == [f"{path},{(root / path).stat().st_size}" for path in sorted(every)]
+    assert lines[1:] == [f"{path},{(root / path).stat().st_size}" for path in sorted(used)]
 
 
 @pytest.mark.parametrize("level", ["above", "itself"])
-def test_librispeech_that_is_here(prepare, librispeech, level):
-    given = librispeech.parent if level == "above" else librispeech
-    prepare("librispeech_2mix", corpus=str(given), mixtures=FEW)
+def test_librispeech_from_a_folder(prepare, librispeech, level):
+    folder = librispeech.parent if level == "above" else librispeech
+    prepare("librispeech_2mix", corpus=str(folder), mixtures=FEW)
     fetch()
     check_librispeech(librispeech)
     first = files(RECIPES)
     fetch()
     assert files(RECIPES) == first
-    prepare("librispeech_2mix", corpus=str(given), mixtures=FEW, seed=1)
+    prepare("librispeech_2mix", corpus=str(folder), mixtures=FEW, seed=1)
     fetch()
     assert files(RECIPES) != first
 
 
 def test_librispeech_from_the_web_to_mixtures(prepare, librispeech, web):
-    served_librispeech(web, librispeech)
+    serve_librispeech(web, librispeech)
     web.files["12/dev-clean.tar.gz"].cuts = [3000]
     values = {"url": web.url("12"), "mixtures": FEW}
     root = prepare("librispeech_2mix", **values)
@@ -373,30 +453,34 @@ def test_librispeech_from_the_web_to_mixtures(prepare, librispeech, web):
     corpus = scratch_root() / "corpora" / "librispeech" / "LibriSpeech"
     assert files(corpus) == files(librispeech)
     assert not list((root / "scratch").rglob("*.tar.gz*"))
-    asked = len(web.asked)
+    count = len(web.requests)
     succeed(root, "fetch_speech")
-    assert len(web.asked) == asked  # all of it is here
+    assert len(web.requests) == count  # the corpus is complete
     next(corpus.rglob("dev-clean/*/*/*.flac")).unlink()
     succeed(root, "fetch_speech")
     assert files(corpus) == files(librispeech)
-    assert [a.path for a in web.asked[asked:]] == ["/12/md5sum.txt", "/12/dev-clean.tar.gz"]
+    paths = [request.path for request in web.requests[count:]]
+    assert paths == ["/12/md5sum.txt", "/12/dev-clean.tar.gz"]
     succeed(root, "mix_speech")
     made = sorted(path.name for path in (root / "data/speech/mixtures/wav8k/min/tt/mix").iterdir())
-    some = read_recipes(RECIPES / "mix_2_spk_tt.txt", 2)
-    assert made == sorted(recipe.name for recipe in some)
+    test_recipes = read_recipes(RECIPES / "mix_2_spk_tt.txt", 2)
+    assert made == sorted(recipe.name for recipe in test_recipes)
     shutil.rmtree(corpus)
     done = run_stage(root, "mix_speech")
     assert done.returncode == 1
-    assert "found no train-clean-100 in" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert done.stderr == (
+        f"ERROR: {corpus.parent}/train-clean-100: there is no such folder; "
+        "run `dvc repro -f fetch_speech` to download it\n"
+    )
 
 
 def test_a_subset_without_a_checksum_is_refused(prepare, librispeech, web):
-    served_librispeech(web, librispeech)
+    serve_librispeech(web, librispeech)
     web.files["12/md5sum.txt"] = Served(b"0123  other.tar.gz\n")
     prepare("librispeech_2mix", url=web.url("12"), mixtures=FEW)
-    refused(
-        r"/12/md5sum.txt: found no train-clean-100.tar.gz, expected the checksum of every subset"
+    assert error_of_fetch() == (
+        f"{web.url('12/md5sum.txt')}: has no checksum of train-clean-100.tar.gz; "
+        "set speech.url to LibriSpeech's address or a mirror"
     )
 
 
@@ -405,14 +489,21 @@ def test_a_speaker_in_two_subsets_is_refused(prepare, librispeech, tmp_path):
     shutil.copytree(librispeech, copy)
     shutil.copytree(copy / "dev-clean" / "84", copy / "test-clean" / "84")
     prepare("librispeech_2mix", corpus=str(copy), mixtures=FEW)
-    refused("^speech.subsets: found speaker 84 in valid and test, expected different speakers")
+    assert error_of_fetch() == (
+        "speech.subsets: speaker 84 is in both valid and test; choose subsets of different speakers"
+    )
 
 
 def test_too_few_speakers_or_utterances_are_refused(prepare, librispeech):
     prepare("librispeech_2mix", corpus=str(librispeech), mixtures=FEW, speakers=3)
-    refused("^speech.speakers: found 3, expected at most 2")
+    assert error_of_fetch() == (
+        "speech.speakers: found 3, expected at most 2, the number of people in a split"
+    )
     prepare("librispeech_2mix", corpus=str(librispeech), mixtures={**FEW, "valid": 17})
-    refused("^speech.mixtures: found 17 in a split, expected fewer")
+    assert error_of_fetch() == (
+        "speech.mixtures: there are too few utterances for 17 different mixtures in a split; "
+        "set a lower number"
+    )
 
 
 def silent(path):
@@ -428,20 +519,25 @@ def text(path):
 
 
 @pytest.mark.parametrize(
-    ("damage", "message"),
+    ("damage", "pattern"),
     [
-        (silent, "found silence, expected speech"),
-        (cut_short, "found .*, expected"),
-        (text, "found .*, expected"),
+        (silent, "is silent; replace it, or remove it from the corpus"),
+        (
+            cut_short,
+            r"(cannot be read as audio \(.+\)|is cut short: it has \d+ samples and its header says "
+            rf"\d+); {ANOTHER_COPY}",
+        ),
+        (text, rf"cannot be read as audio \(.+\); {ANOTHER_COPY}"),
     ],
 )
-def test_a_bad_utterance_of_librispeech_is_named(prepare, librispeech, tmp_path, damage, message):
+def test_a_bad_utterance_of_librispeech_is_named(prepare, librispeech, tmp_path, damage, pattern):
     copy = tmp_path / "copy"
     shutil.copytree(librispeech, copy)
     for path in copy.rglob("dev-clean/*/*/*-0002.flac"):
         damage(path)
     prepare("librispeech_2mix", corpus=str(copy), mixtures={**FEW, "valid": 8})
-    refused(f"/dev-clean/.*-0002.flac: {message}")
+    message = error_of_fetch()
+    assert re.fullmatch(f"{copy}/dev-clean/.+-0002\\.flac: {pattern}", message)
 
 
 @pytest.mark.parametrize("subset", SUBSETS.values())
@@ -450,28 +546,32 @@ def test_a_missing_subset_is_named(prepare, librispeech, tmp_path, subset):
     shutil.copytree(librispeech, copy)
     shutil.rmtree(copy / subset)
     prepare("librispeech_2mix", corpus=str(copy), mixtures=FEW)
-    refused(f"^speech.corpus: found no {subset} in {copy}, expected the folder of")
+    assert error_of_fetch() == (
+        f"speech.corpus: there is no {subset} in {copy}; "
+        "set it to the folder that holds LibriSpeech's subsets"
+    )
 
 
-# --- mixtures that are ready --------------------------------------------------------------
+# --- ready-made mixtures --------------------------------------------------------------
 
 
-def ready(folder):
-    """Real mixtures, as {mix,s1,s2}/<name>.wav."""
+def copy_mixtures(folder):
+    """Copies real mixtures to `folder`/{mix,s1,s2}/<name>.wav."""
     source = TEST_DATA / "data/speech/mixtures/wav8k/min/tr"
     shutil.copytree(source, folder)
-    return folder
 
 
-def list_ready(root, folder):
-    sums = [
+def list_study_mixtures(root, folder):
+    """Makes the files of a folder the study's mixtures of a workspace."""
+    lines = [
         f"{hashlib.sha256(content).hexdigest()}  {name}\n"
         for name, content in files(folder).items()
     ]
-    (root / "conf/speech/svoice_debug.sha256").write_text("".join(sums))
+    (root / "conf/speech/svoice_debug.sha256").write_text("".join(lines))
 
 
-def check_ready(folder):
+def check_study_mixtures(folder):
+    """The mixtures of a folder are in each split, and there are no recipes."""
     assert files(CORPUS) == {
         f"{split}/{name}": content
         for split in SPLITS.values()
@@ -482,120 +582,142 @@ def check_ready(folder):
 
 
 def test_the_studys_mixtures_from_a_folder(prepare):
-    root = prepare("svoice_debug", path="theirs")
-    list_ready(root, ready(root / "theirs"))
+    root = prepare("svoice_debug", path="debug")
+    copy_mixtures(root / "debug")
+    list_study_mixtures(root, root / "debug")
     fetch()
-    check_ready(root / "theirs")
+    check_study_mixtures(root / "debug")
 
 
 def test_the_studys_mixtures_from_the_web(prepare, web):
     root = prepare("svoice_debug", url=web.url("debug"))
-    list_ready(root, ready(root / "theirs"))
-    for name, content in files(root / "theirs").items():
+    copy_mixtures(root / "debug")
+    list_study_mixtures(root, root / "debug")
+    for name, content in files(root / "debug").items():
         web.files[f"debug/{name}"] = Served(content)
     succeed(root, "fetch_speech")
-    check_ready(root / "theirs")
+    check_study_mixtures(root / "debug")
     assert not list((root / "scratch").rglob("*.wav"))
 
 
-def test_the_studys_mixtures_are_eight_that_we_know():
-    known = (ROOT / "conf/speech/svoice_debug.sha256").read_text().splitlines()
-    assert [line[64:] for line in known] == [
-        f"  {part}/{name}" for part in ("mix", "s1", "s2") for name in standin.STUDYS
+def test_the_study_has_eight_different_mixtures_of_known_checksums():
+    lines = (ROOT / "conf/speech/svoice_debug.sha256").read_text().splitlines()
+    assert [line[64:] for line in lines] == [
+        f"  {part}/{name}" for part in ("mix", "s1", "s2") for name in standin.STUDY_MIXTURES
     ]
-    assert len({line[:64] for line in known}) == 24
+    assert len({line[:64] for line in lines}) == 24
 
 
 def test_other_mixtures_than_the_studys_are_refused(prepare, web):
-    root = prepare("svoice_debug", path="theirs")
-    list_ready(root, ready(root / "theirs"))
-    path = sorted((root / "theirs/s2").iterdir())[0]
+    root = prepare("svoice_debug", path="debug")
+    copy_mixtures(root / "debug")
+    list_study_mixtures(root, root / "debug")
+    path = sorted((root / "debug/s2").iterdir())[0]
     content = path.read_bytes()
     path.write_bytes(content + b"x")
-    refused(rf"{path}: found sha256 \w{{64}}, expected {hashlib.sha256(content).hexdigest()}")
+    assert error_of_fetch() == wrong_checksum(path, sha256(content + b"x"), sha256(content))
     path.unlink()
-    refused(f"{path}: found no such file, expected a mixture or source")
+    assert error_of_fetch() == (
+        f"{path}: there is no such file; set speech.path to the folder that holds "
+        "the study's mixtures and their sources"
+    )
     prepare("svoice_debug", url=web.url("debug"))
-    refused(r"/debug/.*.wav: found HTTP 404")
+    list_study_mixtures(root, root / "debug")
+    first = next(iter(files(root / "debug")))
+    assert error_of_fetch() == (
+        f"{web.url(f'debug/{first}')}: cannot be fetched: HTTP 404 Not Found; "
+        "check the address and the network"
+    )
 
 
-def test_ones_own_mixtures(prepare):
-    root = prepare("folder", path="ours")
+def test_the_users_own_mixtures_are_copied(prepare):
+    root = prepare("folder", path="own")
     for split in SPLITS.values():
-        ready(root / "ours" / split)
-    expected = files(root / "ours")
-    (root / "ours" / "tr" / "notes.txt").write_text("mine")
+        copy_mixtures(root / "own" / split)
+    expected = files(root / "own")
+    (root / "own" / "tr" / "notes.txt").write_text("not a mixture")
     fetch()
     assert files(CORPUS) == expected
     assert RECIPES.is_dir()
     assert not list(RECIPES.iterdir())
 
 
-def test_ones_own_mixtures_need_every_split_and_source(prepare):
-    root = prepare("folder", path="ours")
-    refused(
-        f"^speech.path: found no folder {root}/ours, expected the one that holds tr/, cv/ and tt/"
+def test_the_users_own_mixtures_need_every_split_and_source(prepare):
+    root = prepare("folder", path="own")
+    assert error_of_fetch() == (
+        f"speech.path: there is no folder {root}/own; "
+        "set it to the folder that holds tr/, cv/ and tt/"
     )
     for split in SPLITS.values():
-        ready(root / "ours" / split)
-    path = sorted((root / "ours/tt/s2").iterdir())[0]
+        copy_mixtures(root / "own" / split)
+    path = sorted((root / "own/tt/s2").iterdir())[0]
     path.unlink()
-    refused(f"^{path}: found no such file, expected the source of a mixture$")
-    shutil.rmtree(root / "ours/cv/mix")
-    refused(f"^{root}/ours/cv/mix: found no WAV files, expected mixtures$")
+    assert error_of_fetch() == (
+        f"{path}: there is no such file; every mixture needs all its sources"
+    )
+    shutil.rmtree(root / "own/cv/mix")
+    assert error_of_fetch() == (f"{root}/own/cv/mix: has no WAV files; put the mixtures there")
     params = read_yaml(Path("params.yaml"))
     params["speech"]["path"] = None
     write_yaml(Path("params.yaml"), params)
     done = run_stage(root, "fetch_speech")
-    assert done.stderr.startswith("ERROR: speech.path: found nothing, expected the folder that")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ERROR: speech.path: is not set; set it to the folder that holds tr/, cv/ and tt/\n"
+    )
 
 
-def several(folder, speakers):
-    """Has the sources of as many speakers beside every mixture."""
+def copy_mixtures_of(speakers, folder):
+    """Copies mixtures to every split, with the sources of that many speakers."""
     for split in SPLITS.values():
-        ready(folder / split)
+        copy_mixtures(folder / split)
         for number in range(1, 13):
-            source = folder / split / f"s{number}"
+            source = folder / split / speaker(number)
             if number > speakers:
                 shutil.rmtree(source, ignore_errors=True)
             elif not source.exists():
                 shutil.copytree(folder / split / "s1", source)
 
 
-@pytest.mark.parametrize(("there", "wanted"), [(5, 2), (10, 2), (2, 3), (3, 5)])
-def test_another_number_of_speakers_than_there_are_is_told_with_the_setting(prepare, there, wanted):
-    root = prepare("folder", path="ours", speakers=wanted)
-    several(root / "ours", there)
-    names = ", ".join(f"s{number}" for number in range(1, there + 1))
-    refused(
-        rf"^speech.speakers: found {wanted}, expected {there} for {names} in {root}/ours/tr: "
-        rf"-S speech.speakers={there}$"
+@pytest.mark.parametrize(("count", "setting"), [(5, 2), (10, 2), (2, 3), (3, 5)])
+def test_a_wrong_number_of_speakers_is_an_error_that_names_the_right_one(prepare, count, setting):
+    root = prepare("folder", path="own", speakers=setting)
+    copy_mixtures_of(count, root / "own")
+    names = ", ".join(speaker(number) for number in range(1, count + 1))
+    assert error_of_fetch() == (
+        f"speech.speakers: is {setting}, and {root}/own/tr holds the sources of {count} ({names}); "
+        f"set it with -S speech.speakers={count}"
     )
-    prepare("folder", path="ours", speakers=there)
+    prepare("folder", path="own", speakers=count)
     fetch()
-    assert files(CORPUS) == files(root / "ours")
+    assert files(CORPUS) == files(root / "own")
 
 
-def test_speakers_folders_must_be_of_two_to_ten_in_a_row(prepare):
-    root = prepare("folder", path="ours")
-    for there, names in ((1, "s1"), (0, "no s1, s2, …"), (12, "s1, .*, s12")):
-        shutil.rmtree(root / "ours", ignore_errors=True)
-        several(root / "ours", there)
-        refused(f"^{root}/ours/tr: found {names}, expected the sources of two to ten speakers, in ")
+def test_two_to_ten_speakers_need_consecutive_folders(prepare):
+    root = prepare("folder", path="own")
+    twelve = [speaker(number) for number in range(1, 13)]
+    remedy = "it needs s1, s2, … for 2 to 10 speakers"
+    for count, problem in (
+        (1, "holds the source folders s1"),
+        (0, "holds no source folders s1, s2, …"),
+        (12, f"holds the source folders {', '.join(twelve)}"),
+    ):
+        shutil.rmtree(root / "own", ignore_errors=True)
+        copy_mixtures_of(count, root / "own")
+        assert error_of_fetch() == f"{root}/own/tr: {problem}; {remedy}"
     for split in SPLITS.values():
-        shutil.rmtree(root / "ours" / split / "s2")
-    refused(
-        f"^{root}/ours/tr: found s1, s3, .*, s12, expected the sources of two to ten speakers, in "
-    )
+        shutil.rmtree(root / "own" / split / "s2")
+    names = ", ".join(name for name in twelve if name != "s2")
+    assert error_of_fetch() == f"{root}/own/tr: holds the source folders {names}; {remedy}"
 
 
-def test_a_given_path_starts_at_the_repository(tmp_path, monkeypatch):
-    """In DVC's temporary workspaces too."""
+def test_a_configured_path_starts_at_the_repository(tmp_path, monkeypatch):
+    """In DVC's temporary workspaces, too."""
     experiment = tmp_path / ".dvc" / "tmp" / "exps" / "abc"
     experiment.mkdir(parents=True)
-    workspace(experiment, "speech", "folder", path="ours")
+    workspace(experiment, "speech", "folder", path="own")
     for split in SPLITS.values():
-        ready(tmp_path / "ours" / split)
+        copy_mixtures(tmp_path / "own" / split)
     monkeypatch.chdir(experiment)
     fetch()
-    assert files(experiment / CORPUS) == files(tmp_path / "ours")
+    assert files(experiment / CORPUS) == files(tmp_path / "own")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from torch._dynamo.utils import counters
 
-from svoice.compilation import compile_network
 from svoice.data import TrainingBatches, load, read_list
+from svoice.devices import compile_network
+from svoice.params import Params
 from svoice.stepper import Stepper
 from svoice.training import make_network
 from svoice.validation import validate
@@ -22,20 +23,21 @@ def params(tiny):
     return changed
 
 
-# Where there is none, the test below says what a user is told. CI installs one.
-@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler, g++")
-def test_compiled_it_takes_the_same_steps(params):
-    """Also for the smaller last batch; validation is not compiled, whose every length is new."""
+# Without a compiler, the test below checks the error that a user gets. CI installs one.
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+def test_the_compiled_network_takes_the_same_steps(params):
+    """Also with a smaller last batch. Validation is not compiled, as every utterance has its own
+    length."""
     items = read_list("data/csv/speech/train.csv", 2, 8000)[:3]
     segments = TrainingBatches(items, 2000, 4000, 4, 0).segments
     batches = [load(segments[:4], 2000), load(segments[-3:], 2000), load(segments[1:5], 2000)]
-    plain, compiled = make_network(params), make_network(params)
+    plain, compiled = make_network(Params.of(params)), make_network(Params.of(params))
     compile_network(compiled)
     assert compiled.state_dict().keys() == plain.state_dict().keys()
     numbers = []
     for network in (plain, compiled):
         counters.clear()
-        stepper = Stepper(network.train(), params)
+        stepper = Stepper(network.train(), Params.of(params))
         numbers.append([stepper.step(batch, 1.0, 1e-3) for batch in batches])
         numbers[-1].append([validate(network, items, "fp32")])
     graphs = counters["stats"]["unique_graphs"]
@@ -46,13 +48,18 @@ def test_compiled_it_takes_the_same_steps(params):
     assert counters["stats"]["unique_graphs"] == graphs
 
 
-def test_a_missing_compiler_is_one_line(tiny, command, set_params):
+def test_a_missing_compiler_ends_the_training_with_one_line(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "compile": True})
     command.environment.update(CXX="no-such-compiler", TORCHINDUCTOR_CACHE_DIR=str(Path("cache")))
     finished = command.run("train")
     assert finished.returncode == 1
     assert finished.stdout == ""
-    assert finished.stderr.startswith("ERROR: svoice.compile: found true, but InvalidCxxCompiler: ")
-    assert finished.stderr.endswith(", or false\n")
+    assert finished.stderr.startswith(
+        "ERROR: svoice.compile: PyTorch cannot compile here (InvalidCxxCompiler: "
+    )
+    assert finished.stderr.endswith(
+        "); install a C++ compiler for a CPU, or a C compiler and Triton for a GPU; "
+        "or set it to false\n"
+    )
     assert finished.stderr.count("\n") == 1
     assert not {"models", "results", "scratch"} & set(os.listdir())

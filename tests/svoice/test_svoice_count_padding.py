@@ -1,4 +1,4 @@
-"""`count_padding`: the training loss of the study, written out plainly, on real speech."""
+"""`count_padding`: the training loss of the study, against a plain one on real speech."""
 
 import copy
 import csv
@@ -12,16 +12,17 @@ import torch
 
 from svoice import training
 from svoice.data import TrainingBatches, load, read_list
+from svoice.params import Params
 from svoice.stepper import Stepper
 
 SEGMENT, STRIDE = 2000, 1000  # samples
-RATE = 1e-3  # small, so that rounding does not grow from step to step
+RATE = 1e-3  # small, so that rounding errors do not grow from step to step
 MOMENTUM = {"name": "momentum", "svoice": {"lr": RATE, "momentum": 0.9}}
 
 
 @pytest.fixture
 def overlapping(tiny, set_params):
-    """The tiny workspace with segments that overlap, as the study's do."""
+    """The tiny workspace with overlapping segments, as in the study."""
     svoice = {**tiny.params["svoice"], "stride_seconds": STRIDE / 8000}
     assert svoice["segment_seconds"] == SEGMENT / 8000
     set_params(tiny, svoice=svoice)
@@ -29,7 +30,7 @@ def overlapping(tiny, set_params):
 
 
 def si_snr(estimate, reference):
-    """In dB, over all samples, padding or not."""
+    """In dB, over all samples including the padding."""
     estimate = estimate - estimate.mean()
     reference = reference - reference.mean()
     target = (estimate @ reference) / (reference @ reference + 1e-8) * reference
@@ -38,7 +39,10 @@ def si_snr(estimate, reference):
 
 
 def mean_loss(output, sources):
-    """−SI-SNR in dB of a batch under each example's best permutation; (batch, C, samples) each."""
+    """−SI-SNR in dB of a batch under the best permutation of each example.
+
+    Both arguments are (batch, C, samples).
+    """
     best = []
     for estimates, references in zip(output, sources, strict=True):
         means = [
@@ -50,13 +54,13 @@ def mean_loss(output, sources):
 
 
 def published_loss(outputs, sources):
-    """Of R outputs, the r-th from 0 weighted by (r + 1) / R, divided by R."""
+    """The sum over R outputs, each weighted by (r + 1) / R with r from 0, divided by R."""
     R = len(outputs)
     return sum((r + 1) / R * mean_loss(output, sources) for r, output in enumerate(outputs)) / R
 
 
 def tracks(row):
-    """A row's mixture and sources, whole: (1 + C, samples)."""
+    """The mixture and the sources of a row: (1 + C, samples)."""
     return torch.stack(
         [
             torch.from_numpy(soundfile.read(row[column], dtype="float32")[0])
@@ -71,14 +75,16 @@ def read_rows(path):
 
 
 def padded_segments():
-    """All training segments, zero-padded at the end, in the order of the list: (1 + C, samples)
-    each, with the number of its real samples."""
+    """All training segments in the order of the list, padded with zeros at the end.
+
+    Each is (1 + C, samples), with its own length without the padding.
+    """
     segments = []
     for row in read_rows("data/csv/speech/train.csv"):
-        whole = tracks(row)
-        count = max(1, math.ceil((whole.shape[1] - SEGMENT) / STRIDE) + 1)
+        utterance = tracks(row)
+        count = max(1, math.ceil((utterance.shape[1] - SEGMENT) / STRIDE) + 1)
         for number in range(count):
-            cut = whole[:, number * STRIDE : number * STRIDE + SEGMENT]
+            cut = utterance[:, number * STRIDE : number * STRIDE + SEGMENT]
             padded = torch.zeros(len(cut), SEGMENT)
             padded[:, : cut.shape[1]] = cut
             segments.append((padded, cut.shape[1]))
@@ -101,14 +107,15 @@ def test_a_batch_with_a_short_segment(overlapping, accumulation_steps):
         params["svoice"].update(
             R=3, count_padding=count_padding, accumulation_steps=accumulation_steps
         )
-        network = training.make_network(params).train()
-        stepper = Stepper(network, {**params, "clipping": {"name": "none"}})
+        params["clipping"] = {"name": "none"}
+        network = training.make_network(Params.of(params)).train()
+        stepper = Stepper(network, Params.of(params))
         loss, _ = stepper.step(load([ours.segments[index] for index in chosen], SEGMENT), 1.0, RATE)
         return loss, torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
 
     params = copy.deepcopy(overlapping.params)
     params["svoice"]["R"] = 3
-    network = training.make_network(params).train()
+    network = training.make_network(Params.of(params)).train()
     loss = published_loss(network(batch[:, 0]), batch[:, 1:])
     loss.backward()
     gradient = torch.cat([parameter.grad.flatten() for parameter in network.parameters()])
@@ -121,15 +128,15 @@ def test_a_batch_with_a_short_segment(overlapping, accumulation_steps):
     assert (left_out_gradient - gradient).abs().max() > 0.01 * scale
 
 
-def test_training_follows_it_and_validation_does_not(overlapping, command, set_params):
-    """Two epochs as a user runs them, against plain PyTorch on the same batches."""
+def test_training_counts_padding_and_validation_does_not(overlapping, command, set_params):
+    """Two epochs, run as a user runs them, against plain PyTorch on the same batches."""
     batch_size = 15
     segments = padded_segments()
-    assert len(segments) % batch_size  # the last batch is smaller
+    assert len(segments) % batch_size != 0  # the last batch is smaller
     order = TrainingBatches(
         read_list("data/csv/speech/train.csv", 2, 8000), SEGMENT, STRIDE, batch_size, 0
     ).order
-    network = training.make_network(overlapping.params)
+    network = training.make_network(Params.of(overlapping.params))
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9)
     losses, validations = [], []
     for epoch in (1, 2):
@@ -147,8 +154,11 @@ def test_training_follows_it_and_validation_does_not(overlapping, command, set_p
         network.eval()
         with torch.no_grad():
             utterances = [tracks(row)[None] for row in read_rows("data/csv/speech/valid.csv")]
-            each = [mean_loss(network(whole[:, 0])[-1], whole[:, 1:]) for whole in utterances]
-            assert len({whole.shape[-1] for whole in utterances}) > 1
+            each = [
+                mean_loss(network(utterance[:, 0])[-1], utterance[:, 1:])
+                for utterance in utterances
+            ]
+            assert len({utterance.shape[-1] for utterance in utterances}) > 1
         validations.append(torch.stack(each).mean().item())
 
     schedule = {"name": "constant", "warmup_steps": 0}
@@ -163,9 +173,9 @@ def test_training_follows_it_and_validation_does_not(overlapping, command, set_p
             [float(row[column]) for row in read_rows(Path("results/svoice", name))]
             for name, column in (("steps.csv", "loss"), ("epochs.csv", "valid_loss"))
         ]
-    found, valid = results[True]
-    assert found == pytest.approx(losses, abs=2e-3)
-    assert found[0] == pytest.approx(losses[0], rel=1e-5)
+    actual, valid = results[True]
+    assert actual == pytest.approx(losses, abs=2e-3)
+    assert actual[0] == pytest.approx(losses[0], rel=1e-5)
     assert valid == pytest.approx(validations, abs=2e-3)
-    others = results[False][0]
-    assert max(abs(a - b) for a, b in zip(others, losses, strict=True)) > 0.05
+    uncounted = results[False][0]
+    assert max(abs(a - b) for a, b in zip(uncounted, losses, strict=True)) > 0.05

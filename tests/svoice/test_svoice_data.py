@@ -1,3 +1,5 @@
+"""The lists, the segments and the training batches."""
+
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,16 @@ import torch
 
 from svoice.data import Item, TrainingBatches, read_list, segments_of
 
-# Of the eight mixtures that the study used, in samples.
-STUDYS = (39840, 59480, 58080, 88640, 36120, 25040, 52720, 27960)
+STUDY_LENGTHS = (
+    39840,
+    59480,
+    58080,
+    88640,
+    36120,
+    25040,
+    52720,
+    27960,
+)  # of the eight mixtures in the study, in samples
 
 
 def item(length):
@@ -30,21 +40,22 @@ def test_segments(length, expected):
     assert [(segment.start, segment.length) for segment in segments] == expected
 
 
-def test_the_studys_mixtures_have_29_examples():
-    batches = TrainingBatches([item(length) for length in STUDYS], 32000, 8000, 4, 0)
+def test_the_mixtures_of_the_study_have_29_segments():
+    items = [item(length) for length in STUDY_LENGTHS]
+    batches = TrainingBatches(items, 32000, 8000, 4, 0)
     assert len(batches.segments) == 29
     assert len(batches) == 8
 
 
 def read_batches(seed=0):
-    """Of a size that leaves a smaller last batch."""
+    """Returns batches of a size that leaves a smaller last batch."""
     items = read_list("data/csv/speech/train.csv", 2, 8000)
     count = sum(len(segments_of(item, 12000, 4000)) for item in items)
     size = next(size for size in range(3, count) if count % size)
     return TrainingBatches(items, 12000, 4000, size, seed)
 
 
-def test_batches_hold_the_segments(tiny):
+def test_an_epoch_has_every_segment_once(tiny):
     batches = read_batches()
     seen, sizes = [], []
     for mixtures, sources, lengths in batches.epoch(1):
@@ -57,8 +68,8 @@ def test_batches_hold_the_segments(tiny):
             tracks = (mixtures[number], *sources[number])
             paths = (segment.item.mixture, *segment.item.sources)
             for track, path in zip(tracks, paths, strict=True):
-                whole, _ = soundfile.read(path, dtype="float32")
-                cut = whole[segment.start : segment.start + segment.length]
+                samples, _ = soundfile.read(path, dtype="float32")
+                cut = samples[segment.start : segment.start + segment.length]
                 np.testing.assert_array_equal(track[: segment.length], cut)
                 assert not track[segment.length :].any()
             seen.append(segment)
@@ -69,7 +80,7 @@ def test_batches_hold_the_segments(tiny):
     assert 0 < sizes[-1] < batches.batch_size
 
 
-def test_the_order_is_a_function_of_seed_and_epoch(tiny):
+def test_the_order_depends_on_the_seed_and_the_epoch_alone(tiny):
     first, again, other = read_batches(), read_batches(), read_batches(seed=1)
     list(first.epoch(1))
     np.testing.assert_array_equal(first.order(2), again.order(2))

@@ -1,12 +1,17 @@
-"""The separation command, run as a user runs it, on real speech."""
+"""`svoice.estimate`, run as a user runs it, on real speech."""
 
 import itertools
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from svoice import checkpoint, estimate, training
+from svoice.params import Params
+from tests.svoice.conftest import ADAM
 
 ESTIMATES = Path("results/svoice/estimates")
 
@@ -25,7 +30,7 @@ def si_snr(estimate, reference):
 
 @pytest.fixture
 def overfit(tiny, command, set_params):
-    """A network trained on the last test mixture alone."""
+    """The workspace with a network that was trained on the last test mixture alone."""
     lists = tiny.root / "data" / "csv" / "speech"
     header, *_, row = (lists / "test.csv").read_text().splitlines()
     (lists / "train.csv").write_text(f"{header}\n{row}\n")
@@ -33,7 +38,7 @@ def overfit(tiny, command, set_params):
     set_params(
         tiny,
         schedule={"name": "constant", "warmup_steps": 0},
-        optimizer={"name": "adam", "svoice": {"lr": 1e-2}},
+        optimizer={"name": "adam", "svoice": {"lr": 1e-2, **ADAM}},
         svoice={
             **tiny.params["svoice"],
             **{"H": 16, "R": 1, "epochs": 40, "segment_seconds": 0.5, "stride_seconds": 0.5},
@@ -71,3 +76,18 @@ def test_separates_what_it_was_trained_on(overfit, command):
         ) - np.mean([si_snr(mixture, reference) for reference in references])
     # dB, of the list's last mixture
     assert improvement > 2
+
+
+def test_the_same_estimates_have_the_same_bytes_at_any_time(tiny):
+    """They are outputs of DVC, which compares them by their checksums."""
+    network = training.make_network(Params.of(tiny.params))
+    model = Path("models/svoice/model.pt")
+    model.parent.mkdir(parents=True)
+    model.write_bytes(checkpoint.model_bytes(network, checkpoint.snapshot(network)))
+    contents = []
+    for pause in (1.1, 0):
+        estimate.main(["--params", "params.yaml"])
+        contents.append({path: path.read_bytes() for path in ESTIMATES.rglob("*.wav")})
+        time.sleep(pause)  # libsndfile would write the second
+    assert len(contents[0]) == 2 * len(rows_of_the_list())
+    assert contents[0] == contents[1]

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from svoice.events import Events
+from svoice.records import Events
 
 RESULTS = Path("results/svoice")
 
 
 def events(folder):
-    """Every scalar of the events in a folder: {tag: [(step, value), …]}."""
+    """Returns all scalars of the event files in a folder: {tag: [(step, value), …]}."""
     read = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     read.Reload()
     return {
@@ -27,7 +27,7 @@ def events(folder):
 
 
 def rows(folder):
-    """The same from the CSV files, as the event file's 32 bits hold it."""
+    """Returns the same from the CSV files, rounded to 32 bits as in an event file."""
     expected = {}
     for group, name in (("train", "steps"), ("validation", "epochs")):
         with open(folder / f"{name}.csv", newline="") as file:
@@ -40,23 +40,23 @@ def rows(folder):
     return expected
 
 
-def test_the_events_are_the_rows(tiny, command):
+def test_the_events_are_the_rows_of_the_tables(tiny, command):
     assert command.run("train").returncode == 0
-    found = events(RESULTS / "tensorboard")
-    assert set(found) == {
+    actual = events(RESULTS / "tensorboard")
+    assert set(actual) == {
         *(f"train/{name}" for name in ("loss", "learning_rate", "gradient_norm", "seconds")),
         *(f"validation/{name}" for name in ("train_loss", "valid_loss", "best_valid_loss")),
     }
-    assert found == rows(RESULTS)
+    assert actual == rows(RESULTS)
 
 
-def test_no_step_is_lost_or_doubled_by_a_death(tiny, command, set_params):
+def test_a_killed_training_has_every_step_once(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "batch_size": 2, "epochs": 3})
     command.trainer = command.every_step
     scratch = Path("scratch")
     for count in (5, 25):
         with command.started(count):
-            # While it trains, too.
+            # The file can be read while the training writes to it.
             live = events(scratch / "tensorboard")["train/loss"]
         assert count - 1 <= len(live) <= len(rows(scratch)["train/loss"])
     assert command.run("train").stdout.startswith("resuming after step ")
@@ -66,12 +66,12 @@ def test_no_step_is_lost_or_doubled_by_a_death(tiny, command, set_params):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 1e300])
 def test_any_number_may_be_a_scalar(tmp_path, value):
-    """A loss that is none is a result; a gradient may be too long for 32 bits."""
+    """A loss may be NaN, and the norm of a gradient may be too large for 32 bits."""
     with Events(tmp_path / "events.out.tfevents.test", 0) as file:
         file.scalars("train", 1, {"loss": value, "other": 1.0})
-    found = events(tmp_path)
-    np.testing.assert_equal(found["train/loss"][0][1], math.nan if value != value else math.inf)
-    assert found["train/other"] == [(1, 1.0)]
+    actual = events(tmp_path)
+    np.testing.assert_equal(actual["train/loss"][0][1], math.nan if value != value else math.inf)
+    assert actual["train/other"] == [(1, 1.0)]
 
 
 def test_tensorflow_is_never_imported(tmp_path, command):
@@ -80,7 +80,7 @@ def test_tensorflow_is_never_imported(tmp_path, command):
     (package / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
     (tmp_path / "events").mkdir()
     program = (
-        "import sys; from pathlib import Path; from svoice.events import Events\n"
+        "import sys; from pathlib import Path; from svoice.records import Events\n"
         "with Events(Path(sys.argv[1]), 0) as file: file.scalars('train', 1, {'loss': 1.0})"
     )
     path = tmp_path / "events" / "events.out.tfevents.test"

@@ -1,3 +1,5 @@
+"""The loss against its definition, and in the cases that its formula leaves open."""
+
 import itertools
 
 import pytest
@@ -7,7 +9,7 @@ from svoice.loss import best_permutation, pairwise_si_snr, separation_loss, si_s
 
 
 def example(C, R=3, batch=4, samples=200, seed=0):
-    """Outputs that resemble permuted references, each example with its own real length."""
+    """Outputs that resemble permuted references, of examples of different lengths."""
     generator = torch.Generator().manual_seed(seed)
 
     def noise(*shape):
@@ -23,7 +25,7 @@ def example(C, R=3, batch=4, samples=200, seed=0):
     return outputs, references, lengths
 
 
-def test_single_precision_agrees():
+def test_single_precision_agrees_with_double():
     outputs, references, lengths = example(2, samples=8000)
     expected = separation_loss(outputs, references, lengths).item()
     loss = separation_loss(outputs.float(), references.float(), lengths)
@@ -63,24 +65,26 @@ def test_silence_gives_a_finite_loss_and_gradient():
 
 
 @pytest.mark.parametrize("C", [2, 4])
-def test_nan_stays(C):
+def test_the_loss_of_nan_is_nan(C):
     outputs, references, lengths = example(C)
     outputs[-1, 0, 0, 0] = torch.nan
     assert separation_loss(outputs, references, lengths).isnan()
 
 
 @pytest.mark.parametrize("C", [2, 3, 4, 5])
-def test_the_best_permutation_is_that_of_trying_them_all(C):
+def test_the_best_permutation_is_the_best_of_all(C):
     for seed in range(20):
         outputs, references, lengths = example(C, R=1, batch=3, seed=seed)
         scores = pairwise_si_snr(outputs[0], references, lengths)
-        for found, pairs in zip(best_permutation(scores), scores, strict=True):
-            assert found.sort().values.tolist() == list(range(C))
+        for permutation, pairs in zip(best_permutation(scores), scores, strict=True):
+            assert permutation.sort().values.tolist() == list(range(C))
             sums = [
                 sum(pairs[estimate, reference] for estimate, reference in enumerate(order)).item()
                 for order in itertools.permutations(range(C))
             ]
-            assert pairs[torch.arange(C), found].sum().item() == pytest.approx(max(sums), abs=1e-9)
+            assert pairs[torch.arange(C), permutation].sum().item() == pytest.approx(
+                max(sums), abs=1e-9
+            )
 
 
 def test_the_loss_of_ten_speakers_is_that_of_the_planted_permutation():

@@ -1,3 +1,5 @@
+"""The LSTMs on a CPU against those of PyTorch."""
+
 import copy
 
 import pytest
@@ -17,7 +19,7 @@ def threads(request):
 
 
 def plain(block, x):
-    """The block's LSTMs and projections as PyTorch runs them."""
+    """The LSTMs and projections of a block as PyTorch runs them."""
     pairs = zip(block.lstms, block.projections, strict=True)
     return [projection(lstm(x)[0]) for lstm, projection in pairs]
 
@@ -40,16 +42,16 @@ def gradients(block, x, outputs):
 
 @pytest.mark.parametrize("time", [1, 2, 9])
 @pytest.mark.parametrize("sequences", [1, 40, 700])
-def test_is_what_pytorch_computes(threads, time, sequences):
+def test_outputs_and_gradients_are_those_of_pytorch(threads, time, sequences):
     block, x = example(time, sequences)
-    expected, found = plain(block, x), ours(block, x)
-    torch.testing.assert_close(found, tuple(expected), rtol=0, atol=1e-13)
+    expected, actual = plain(block, x), ours(block, x)
+    torch.testing.assert_close(actual, tuple(expected), rtol=0, atol=1e-13)
     torch.testing.assert_close(
-        gradients(block, x, found), gradients(block, x, expected), rtol=1e-11, atol=1e-11
+        gradients(block, x, actual), gradients(block, x, expected), rtol=1e-11, atol=1e-11
     )
 
 
-def test_single_precision_is_as_good_as_pytorchs(threads):
+def test_single_precision_is_as_accurate_as_that_of_pytorch(threads):
     block, x = example(60, 90, 64, 64, torch.float32)
     exact = plain(copy.deepcopy(block).double(), x.double())
 
@@ -60,7 +62,7 @@ def test_single_precision_is_as_good_as_pytorchs(threads):
     assert error(ours(block, x)) < 3 * error(plain(block, x))
 
 
-def test_gradient():
+def test_the_gradient_is_that_of_finite_differences():
     block, x = example(3, 2, N=2, H=2)
     names, parameters = zip(*block.named_parameters(), strict=True)
 
@@ -83,18 +85,18 @@ class _Projections(torch.nn.Module):
 
 
 def test_buffers_of_other_sizes_change_nothing(threads):
-    """Batches of several sizes use the same memory; so do two graphs at once."""
+    """Batches of several sizes use the same memory, and so do two graphs at once."""
     block, x = example(9, 700)
     small = x[:7, :300]
     expected = [gradients(block, x, plain(block, x)) for x in (small, x)]
     for _ in range(2):
         outputs = [ours(block, x) for x in (small, x)]
         pairs = zip((small, x), outputs, strict=True)
-        found = [gradients(block, x, y) for x, y in pairs]
-        torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+        actual = [gradients(block, x, y) for x, y in pairs]
+        torch.testing.assert_close(actual, expected, rtol=1e-11, atol=1e-11)
 
 
-def test_a_graph_is_not_used_after_its_memory():
+def test_a_graph_cannot_be_used_when_its_memory_is_overwritten():
     block, x = example(9, 20)
     first = ours(block, x)[0].sum()
     (expected,) = torch.autograd.grad(first, x, retain_graph=True)
@@ -105,28 +107,28 @@ def test_a_graph_is_not_used_after_its_memory():
         torch.autograd.grad(first, x)
 
 
-def test_repeats_to_the_bit(threads):
+def test_results_are_reproducible_to_the_bit(threads):
     block, x = example(9, 700, dtype=torch.float32)
     first, second = (gradients(block, x, ours(block, x)) for _ in range(2))
     assert all(map(torch.equal, first, second))
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_is_the_same_without_gradients(threads, mode):
+def test_outputs_are_the_same_without_gradients(threads, mode):
     block, x = example(9, 700, dtype=torch.float32)
     expected = ours(block, x)
     with mode():
-        found = ours(block, x)
-    assert all(map(torch.equal, found, expected))
-    assert not any(output.requires_grad for output in found)
+        actual = ours(block, x)
+    assert all(map(torch.equal, actual, expected))
+    assert not any(output.requires_grad for output in actual)
 
 
-def test_half_precision_is_pytorchs():
+def test_half_precision_is_left_to_pytorch():
     block, x = example(4, 20, dtype=torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
-        expected, found = plain(block, x), ours(block, x)
-    assert {output.dtype for output in found} == {torch.bfloat16}
-    assert all(map(torch.equal, found, expected))
+        expected, actual = plain(block, x), ours(block, x)
+    assert {output.dtype for output in actual} == {torch.bfloat16}
+    assert all(map(torch.equal, actual, expected))
 
 
 def test_activation_checkpointing_changes_nothing(threads):
@@ -140,6 +142,6 @@ def test_activation_checkpointing_changes_nothing(threads):
         outputs = network(mixtures)
         return outputs, torch.autograd.grad(outputs.square().sum(), list(network.parameters()))
 
-    (expected, expected_gradients), (found, found_gradients) = run(False), run(True)
-    assert torch.equal(found, expected)
-    assert all(map(torch.equal, found_gradients, expected_gradients))
+    (expected, expected_gradients), (actual, actual_gradients) = run(False), run(True)
+    assert torch.equal(actual, expected)
+    assert all(map(torch.equal, actual_gradients, expected_gradients))

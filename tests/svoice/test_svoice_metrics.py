@@ -1,4 +1,7 @@
-"""The pipeline's scores of speakers against torchmetrics, which needs this environment's torch."""
+"""The scores of speakers that the pipeline computes, against torchmetrics.
+
+This test is here because torchmetrics needs the torch of this environment.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ PRECISION = 1e-5  # dB
 
 @pytest.fixture
 def voices(workspace):
-    """Five different voices `(5, 16000)`, float64."""
+    """Five different voices, (5, 16000), float64."""
     folder = workspace.root / "data/speech/mixtures/wav8k/min"
     files = sorted(folder.glob("tr/s[12]/*.wav"))[:5]
     return np.stack([soundfile.read(path, frames=16000)[0] for path in files])

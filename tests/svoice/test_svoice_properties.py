@@ -1,4 +1,4 @@
-"""What holds of the loss, the network and the training segments for any sizes."""
+"""Properties of the loss, the network and the training segments, for arbitrary sizes."""
 
 import itertools
 
@@ -7,19 +7,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from svoice.chunks import chunk, merge
 from svoice.data import Item, TrainingBatches, segments_of
 from svoice.loss import best_permutation, separation_loss
-from svoice.network import SVoice, chunk, merge
-
-# The same examples every time: nobody's run fails by chance.
-settings.register_profile("svoice", deadline=None, max_examples=50, derandomize=True)
-settings.load_profile("svoice")
+from svoice.network import SVoice
 
 seeds = st.integers(0, 2**32 - 1)
 
 
 def reference_si_snr(estimate, reference, guard=1e-8):
-    """Le Roux et al. 2019, in NumPy, each energy with the guard against silence."""
+    """Le Roux et al. 2019, in NumPy, with the guard against silence added to every energy."""
     estimate = estimate - estimate.mean()
     reference = reference - reference.mean()
     target = estimate @ reference / (reference @ reference + guard) * reference
@@ -49,7 +46,7 @@ def reference_loss(outputs, references, lengths):
 
 @st.composite
 def examples(draw, max_batch=4, max_samples=400):
-    """Outputs that resemble permuted references, each example of its own length."""
+    """Outputs that resemble permuted references, of examples of different lengths."""
     C, R = draw(st.integers(1, 5)), draw(st.integers(1, 3))
     samples = st.integers(10, max_samples)
     lengths = torch.tensor(draw(st.lists(samples, min_size=1, max_size=max_batch)))
@@ -63,8 +60,8 @@ def examples(draw, max_batch=4, max_samples=400):
     mixing = torch.stack([torch.randperm(C, generator=generator) for _ in range(batch)])
     permuted = references.gather(1, mixing.unsqueeze(-1).expand_as(references))
     outputs = permuted + noise(R, batch, C, longest)
-    real = torch.arange(longest) < lengths[:, None, None]
-    return outputs, references * real, lengths
+    mask = torch.arange(longest) < lengths[:, None, None]
+    return outputs, references * mask, lengths
 
 
 def assert_same(loss, expected):
@@ -72,14 +69,14 @@ def assert_same(loss, expected):
 
 
 @given(examples())
-def test_the_loss_is_the_formulas(example):
+def test_the_loss_is_that_of_its_formula(example):
     loss = separation_loss(*example)
     assert_same(loss, torch.tensor(reference_loss(*(tensor.numpy() for tensor in example))))
 
 
 @given(examples(), st.data())
 def test_the_loss_does_not_depend_on_order_level_sign_and_offset(example, data):
-    # So loud that the guard against silence, which depends on the level, has no influence.
+    # The guard against silence depends on the level; it has no influence on signals this loud.
     loud = 1e4
     outputs, references, lengths = example[0] * loud, example[1] * loud, example[2]
     expected = separation_loss(outputs, references, lengths)
@@ -100,7 +97,7 @@ def test_the_loss_does_not_depend_on_order_level_sign_and_offset(example, data):
 
 @given(examples(max_batch=2, max_samples=20))
 @settings(max_examples=20)
-def test_the_gradient_is_the_losss(example):
+def test_the_gradient_is_that_of_the_loss(example):
     outputs, references, lengths = example
     assert torch.autograd.gradcheck(
         lambda outputs: separation_loss(outputs, references, lengths), outputs.requires_grad_()
@@ -109,7 +106,7 @@ def test_the_gradient_is_the_losss(example):
 
 @given(st.integers(1, 6), st.data())
 def test_the_permutation_is_the_best(C, data):
-    # Of whole numbers, among which there are ties.
+    # Whole numbers, so that there are ties.
     numbers = st.lists(st.integers(-9, 9), min_size=C * C, max_size=C * C)
     scores = torch.tensor(data.draw(st.lists(numbers, min_size=1, max_size=4)))
     scores = scores.view(-1, C, C).double()
@@ -127,15 +124,17 @@ def test_chunking(batch, N, length, K, seed):
     chunks = chunk(frames, K)
     assert chunks.shape[:3] == (batch, N, K)
     assert torch.equal(merge(chunks, length), frames)
-    # Numbered from 1, as zeros fill the ends.
+    # The frames are numbered from 1, because zeros fill the ends.
     numbers = chunk(torch.arange(1.0, length + 1).view(1, 1, -1), K)[0, 0].long().T
-    homes = [set() for _ in range(length + 1)]
-    for home, members in enumerate(numbers.tolist()):
-        inside = [member for member in members if member]
-        assert inside == list(range(inside[0], inside[0] + len(inside))) if inside else True
-        for member in inside:
-            homes[member].add(home)
-    assert {len(home) for home in homes[1:]} == {2}
+    chunks_of = [set() for _ in range(length + 1)]
+    for number, row in enumerate(numbers.tolist()):
+        frames_inside = [frame for frame in row if frame]
+        if frames_inside:
+            first = frames_inside[0]
+            assert frames_inside == list(range(first, first + len(frames_inside)))
+        for frame in frames_inside:
+            chunks_of[frame].add(number)
+    assert {len(numbers) for numbers in chunks_of[1:]} == {2}
 
 
 @st.composite
@@ -163,8 +162,8 @@ def test_the_network(network, batch, samples):
     torch.testing.assert_close(network.eval()(mixture)[0], outputs[-1])
     for number, alone in enumerate(mixture):
         for mode, together in ((True, outputs), (False, outputs[-1:])):
-            found = network.train(mode)(alone.unsqueeze(0))[:, 0]
-            torch.testing.assert_close(found, together[:, number])
+            actual = network.train(mode)(alone.unsqueeze(0))[:, 0]
+            torch.testing.assert_close(actual, together[:, number])
 
 
 items = st.builds(Item, st.just("mix"), st.just(("s1", "s2")), st.integers(1, 500))
@@ -178,7 +177,7 @@ def test_segments(item, length, stride):
         assert 0 < segment.length == min(length, item.length - segment.start)
     ends = [segment.start + segment.length for segment in segments]
     if stride <= length:
-        # Cover the item, and the last one is needed for it.
+        # They cover the item, for which the last one is needed.
         assert ends[-1] == item.length
         assert all(end < item.length for end in ends[:-1])
     else:

@@ -1,26 +1,29 @@
-"""Trainings that are killed, and end as if they had not been."""
+"""A training that was killed and resumed ends like an uninterrupted one."""
 
 import random
+import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import torch
+
+from tests.svoice import conftest
+from tests.svoice.conftest import BETAS
 
 MODEL = Path("models/svoice/model.pt")
 RESULTS = Path("results/svoice")
 SCRATCH = Path("scratch")
 
-# Everything that a checkpoint has to hold: two moments, a rate that depends on the past losses
-# and on the step.
-NADAM = {"name": "nadam", "svoice": {"lr": 5e-3, "momentum_decay": 4e-3}}
-ADAM = {"name": "adam", "svoice": {"lr": 5e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}}
+# These have all that a checkpoint has to hold: two moments per weight, and a learning rate that
+# depends on the losses so far and on the step.
+NADAM = {"name": "nadam", "svoice": {"lr": 5e-3, **BETAS, "momentum_decay": 4e-3}}
+ADAM = {"name": "adam", "svoice": {"lr": 5e-3, **conftest.ADAM}}
 PLATEAU = {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 13}
 COSINE = {"name": "cosine", "floor": 0.1, "warmup_steps": 3}
 
 
 def outcome():
-    """All that a training leaves but for the seconds in it."""
+    """Returns steps.csv without the column of seconds, and epochs.csv."""
     steps = (RESULTS / "steps.csv").read_text().splitlines()
     return [line.rsplit(",", 1)[0] for line in steps], (RESULTS / "epochs.csv").read_text()
 
@@ -29,30 +32,34 @@ def weights():
     return torch.load(MODEL, weights_only=True)["state_dict"]
 
 
-def train(command):
-    finished = command.run("train")
+def train(command, **how):
+    finished = command.run("train", **how)
     assert finished.returncode == 0, finished.stderr
     assert finished.stderr == ""
     return finished.stdout
 
 
-def under_fire(command, set_params, tiny, **groups):
-    """Train undisturbed, then killed five times at random, and compare. → what the last start
-    said first"""
+def train_under_fire(command, set_params, tiny, **groups):
+    """Trains without interruption, and again with five kills at random moments, and compares both.
+
+    Returns:
+        The first line that the last start has printed.
+    """
     svoice = {**tiny.params["svoice"], "epochs": 3, "batch_size": 2}
     set_params(tiny, svoice=svoice, **groups)
     started = time.monotonic()
-    train(command)
+    train(command, new_python=True)
     duration = time.monotonic() - started
     expected, expected_weights = outcome(), weights()
     total = len(expected[0]) - 1
 
     seed = random.randrange(1 << 32)
-    print(f"moments drawn from the seed {seed}")
+    print(f"the moments are drawn with the seed {seed}")
     moments = random.Random(seed)
-    # Twice at any time, mostly of the start-up; then ever later in the training.
+    # Two kills are at any time, mostly while Python starts. The others are later and later in the
+    # training.
     for _ in range(2):
-        with command.start("train") as process:
+        with command.start_new_python("train") as process:
             time.sleep(moments.uniform(0, duration / 3))
             process.kill()
         assert process.returncode == -9
@@ -64,38 +71,81 @@ def under_fire(command, set_params, tiny, **groups):
     resumed = train(command).splitlines()[0]
     assert resumed.startswith("resuming after ")
     assert outcome() == expected
-    found = weights()
-    assert found.keys() == expected_weights.keys()
-    assert all(torch.equal(found[name], expected_weights[name]) for name in found)
+    actual = weights()
+    assert actual.keys() == expected_weights.keys()
+    assert all(torch.equal(actual[name], expected_weights[name]) for name in actual)
     assert list(SCRATCH.iterdir()) == []
     return resumed
 
 
 def test_checkpoints_at_validations(tiny, command, set_params):
-    resumed = under_fire(command, set_params, tiny, optimizer=NADAM, schedule=PLATEAU)
+    resumed = train_under_fire(command, set_params, tiny, optimizer=NADAM, schedule=PLATEAU)
     assert resumed == "resuming after epoch 2 of 3"
 
 
 def test_checkpoints_at_every_step(tiny, command, set_params):
     command.trainer = command.every_step
-    under_fire(command, set_params, tiny, optimizer=ADAM, schedule=COSINE)
+    train_under_fire(command, set_params, tiny, optimizer=ADAM, schedule=COSINE)
+
+
+# A training with a clock of its own: a step takes 1 s, a row of steps.csv 10 s, and a checkpoint
+# 100 s. It prints after which steps it has saved a checkpoint.
+TIMED = """
+from svoice import checkpoint, records, stepper, train, training
+
+seconds = 0
+
+def lasting(function, duration):
+    def timed(*arguments, **values):
+        global seconds
+        seconds += duration
+        return function(*arguments, **values)
+    return timed
+
+def save(path, configuration, state):
+    print("saved after step", state["step"])
+
+training.perf_counter = lambda: seconds
+training.CHECKPOINT_SECONDS = 40
+stepper.Stepper.step = lasting(stepper.Stepper.step, 1)
+records.Records.step = lasting(records.Records.step, 10)
+checkpoint.save_checkpoint = lasting(save, 100)
+train.main()
+"""
 
 
 def test_checkpoints_by_time(tiny, command, set_params):
-    """Inside an epoch when it is time, and not before."""
-    command.trainer = [part.replace("= 0", "= 0.3") for part in command.every_step]
+    """A checkpoint is saved within an epoch when it is time, and not before."""
+    command.trainer = [sys.executable, "-c", TIMED]
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 2, "batch_size": 1})
-    saved = set()
-    with command.start("train") as process:
-        while process.poll() is None:
-            with suppress(FileNotFoundError):
-                saved.add((SCRATCH / "checkpoint.pt").stat().st_mtime_ns)
-            time.sleep(0.001)
-    assert 2 < len(saved) < len(outcome()[0]) - 1
+    lines = train(command).splitlines()
+    steps = len(outcome()[0]) - 1
+    expected, last = [], 0
+    for step in range(1, steps + 1):
+        # The clock is read before the row is written, so 40 s have passed at the fifth step.
+        if step - last == 5:
+            expected.append(step)
+            last = step
+        if step in (steps // 2, steps):  # the end of an epoch
+            expected.append(step)
+            last = step
+    assert len(expected) > 6
+    saved = [line for line in lines if line.startswith("saved after step ")]
+    assert saved == [f"saved after step {step}" for step in expected]
 
 
-def test_an_epoch_may_end_in_a_checkpoint_before_its_validation(tiny, command, set_params):
-    """Killed in the validation that follows the epoch's last step."""
+def test_the_seconds_of_a_step_are_its_own(tiny, command, set_params):
+    """Neither its row in the records nor a checkpoint counts in the step that follows."""
+    command.trainer = [sys.executable, "-c", TIMED]
+    set_params(tiny, svoice={**tiny.params["svoice"], "batch_size": 1})
+    train(command)
+    steps = (RESULTS / "steps.csv").read_text().splitlines()[1:]
+    assert len(steps) > 10
+    assert {line.rsplit(",", 1)[1] for line in steps} == {"1"}
+
+
+def test_a_training_that_was_killed_in_a_validation_resumes_with_it(tiny, command, set_params):
+    """The last checkpoint was saved after the last step of the epoch."""
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
     train(command)
     expected, expected_weights = outcome(), weights()
@@ -112,12 +162,12 @@ def test_an_epoch_may_end_in_a_checkpoint_before_its_validation(tiny, command, s
     assert all(torch.equal(weights()[name], expected_weights[name]) for name in expected_weights)
 
 
-def test_two_at_once_are_refused(tiny, command, set_params):
+def test_a_second_training_in_the_same_folder_is_refused(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1000})
     with command.started(0):
         second = command.run("train")
     assert second.returncode == 1
     assert second.stderr == (
-        "ERROR: scratch/steps.csv: found another process at work, "
-        "expected one training in a folder\n"
+        "ERROR: scratch/steps.csv: another training writes to this file; "
+        "wait for it to end, or choose another folder\n"
     )

@@ -1,4 +1,4 @@
-"""The optimizer step against one written out plainly, on real speech."""
+"""The optimizer step against one in plain PyTorch, on real speech."""
 
 import copy
 import math
@@ -10,6 +10,7 @@ import torch
 from svoice import training
 from svoice.data import TrainingBatches, load, read_list
 from svoice.loss import separation_loss
+from svoice.params import Params
 from svoice.stepper import Stepper
 from svoice.training import Places, Training
 from svoice.validation import validate
@@ -19,23 +20,23 @@ RATE = 1e-2
 
 @pytest.fixture
 def examples(tiny):
-    """Seven segments, of different lengths, in one batch."""
+    """A batch of seven segments of different lengths."""
     items = read_list("data/csv/speech/train.csv", 2, 8000)
     segments = sorted(TrainingBatches(items, 2000, 4000, 4, 0).segments, key=lambda s: s.length)
     return load(segments[:2] + segments[-5:], 2000)
 
 
 @pytest.fixture
-def made(tiny):
+def make_stepper(tiny):
     """A function that makes a network and its stepper under changed svoice parameters."""
 
     def make(**svoice):
         params = copy.deepcopy(tiny.params)
-        params["svoice"].update(svoice)
-        # Without Adam's division a gradient's rounding stays rounding.
+        params["svoice"].update(batch_size=7, **svoice)
+        # Adam would divide by small gradients, and thereby magnify rounding errors.
         params["optimizer"] = {"name": "momentum", "svoice": {"lr": RATE, "momentum": 0.9}}
-        network = training.make_network(params).train()
-        return network, Stepper(network, params)
+        network = training.make_network(Params.of(params)).train()
+        return network, Stepper(network, Params.of(params))
 
     return make
 
@@ -49,7 +50,7 @@ def set_scale(stepper, scale):
 
 
 def plain_steps(network, batches):
-    """Optimizer steps in plain PyTorch. → losses and norms"""
+    """Takes optimizer steps in plain PyTorch, and returns their losses and gradient norms."""
     optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=0.9)
     numbers = []
     for mixture, sources, lengths in batches:
@@ -64,71 +65,71 @@ def plain_steps(network, batches):
 
 @pytest.mark.parametrize("size", [1, 3, 7])
 @pytest.mark.parametrize("accumulation_steps", [1, 2, 3, 7])
-def test_parts_make_the_same_step(made, examples, size, accumulation_steps):
-    """Also where the parts are uneven, and where there are fewer examples than parts."""
+def test_accumulation_takes_the_same_step(make_stepper, examples, size, accumulation_steps):
+    """Also if the parts are uneven, or the batch has fewer examples than parts."""
     batch = [tensor[:size] for tensor in examples]
-    network, _ = made()
+    network, _ = make_stepper()
     expected = plain_steps(network, [batch, batch])
-    ours, stepper = made(accumulation_steps=accumulation_steps)
-    found = [stepper.step(batch, 1.0, RATE) for _ in range(2)]
-    assert found == [pytest.approx(pair, rel=1e-4) for pair in expected]
+    ours, stepper = make_stepper(accumulation_steps=accumulation_steps)
+    actual = [stepper.step(batch, 1.0, RATE) for _ in range(2)]
+    assert actual == [pytest.approx(pair, rel=1e-4) for pair in expected]
     torch.testing.assert_close(weights_of(ours), weights_of(network), rtol=1e-4, atol=1e-6)
 
 
-def test_one_part_is_the_plain_step_to_the_bit(made, examples):
-    network, _ = made()
-    ours, stepper = made()
+def test_a_step_without_accumulation_is_exactly_the_plain_one(make_stepper, examples):
+    network, _ = make_stepper()
+    ours, stepper = make_stepper()
     assert [stepper.step(examples, 1.0, RATE)] == plain_steps(network, [examples])
     torch.testing.assert_close(weights_of(ours), weights_of(network), rtol=1e-6, atol=1e-8)
 
 
-def test_activation_checkpointing_changes_nothing(made, examples):
-    network, stepper = made()
+def test_activation_checkpointing_changes_nothing(make_stepper, examples):
+    network, stepper = make_stepper()
     expected = stepper.step(examples, 1.0, RATE)
-    checkpointed, stepper = made(activation_checkpointing=True)
+    checkpointed, stepper = make_stepper(activation_checkpointing=True)
     assert checkpointed.activation_checkpointing
     assert stepper.step(examples, 1.0, RATE) == expected
     assert torch.equal(weights_of(checkpointed), weights_of(network))
 
 
-def test_the_weight_is_the_shares_part_of_the_mean(made, examples):
-    """What the shares of three processes, one of them without examples, add up to."""
-    loss, _ = made()[1].step(examples, 1.0, RATE)
+def test_the_shares_of_the_processes_add_up_to_the_batch(make_stepper, examples):
+    """Three processes, of which one has no example of its own."""
+    loss, _ = make_stepper()[1].step(examples, 1.0, RATE)
     shares = [([tensor[:5] for tensor in examples], 5 / 7), ([t[5:] for t in examples], 2 / 7)]
     shares.append(([tensor[:1] for tensor in examples], 0.0))
     losses, gradients = [], []
     for share, weight in shares:
-        network, stepper = made()
+        network, stepper = make_stepper()
         stepper.clipping = {"name": "none"}
         losses.append(stepper.step(share, weight, RATE)[0])
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert math.fsum(losses) == pytest.approx(loss, rel=1e-5)
     assert losses[2] == 0 and not gradients[2].any()
-    network, stepper = made()
+    network, stepper = make_stepper()
     stepper.clipping = {"name": "none"}
     stepper.step(examples, 1.0, RATE)
-    whole = torch.cat([p.grad.flatten() for p in network.parameters()])
-    atol = 1e-4 * whole.abs().max().item()
-    torch.testing.assert_close(sum(gradients), whole, rtol=1e-3, atol=atol)
+    expected = torch.cat([p.grad.flatten() for p in network.parameters()])
+    atol = 1e-4 * expected.abs().max().item()
+    torch.testing.assert_close(sum(gradients), expected, rtol=1e-3, atol=atol)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.005)])
-def test_mixed_precision(made, examples, precision, tolerance):
-    """Loss and gradient are near fp32's without being it; the weights stay fp32."""
-    _, stepper = made()
+def test_mixed_precision(make_stepper, examples, precision, tolerance):
+    """Loss and gradient norm are near those of fp32 but different; the weights stay fp32."""
+    _, stepper = make_stepper()
     expected = stepper.step(examples, 1.0, RATE)
-    network, stepper = made(precision=precision)
+    network, stepper = make_stepper(precision=precision)
     if precision == "fp16":
         set_scale(stepper, 2.0)  # so small that no gradient overflows
-    found = stepper.step(examples, 1.0, RATE)
-    assert found != expected
-    assert found[0] == pytest.approx(expected[0], rel=tolerance)
-    assert found[1] == pytest.approx(expected[1], rel=10 * tolerance)
+    actual = stepper.step(examples, 1.0, RATE)
+    assert actual != expected
+    assert actual[0] == pytest.approx(expected[0], rel=tolerance)
+    assert actual[1] == pytest.approx(expected[1], rel=10 * tolerance)
     assert weights_of(network).dtype == torch.float32
 
 
-def test_an_overflow_in_fp16_is_a_step_that_changes_no_weight(made, examples):
-    network, stepper = made(precision="fp16")
+def test_a_step_with_an_overflow_in_fp16_changes_no_weight(make_stepper, examples):
+    network, stepper = make_stepper(precision="fp16")
     before = weights_of(network)
     set_scale(stepper, 2.0**22)
     loss, norm = stepper.step(examples, 1.0, RATE)
@@ -142,26 +143,26 @@ def test_an_overflow_in_fp16_is_a_step_that_changes_no_weight(made, examples):
     assert not torch.equal(weights_of(network), before)
 
 
-def test_the_scale_is_part_of_the_state(made, examples):
-    _, stepper = made(precision="fp16")
+def test_the_scale_of_the_loss_is_part_of_the_state(make_stepper, examples):
+    _, stepper = make_stepper(precision="fp16")
     set_scale(stepper, 2.0**22)
     stepper.step(examples, 1.0, RATE)
-    _, other = made(precision="fp16")
+    _, other = make_stepper(precision="fp16")
     other.load_state_dict(stepper.state_dict())
     assert other.scaler.state_dict() == stepper.scaler.state_dict()
 
 
-def test_validation_is_in_the_trainings_precision(made):
-    network, _ = made()
+def test_validation_is_in_the_precision_of_the_training(make_stepper):
+    network, _ = make_stepper()
     items = read_list("data/csv/speech/valid.csv", 2, 8000)[:2]
-    whole, half = (validate(network, items, precision) for precision in ("fp32", "bf16"))
-    assert whole != half
-    assert half == pytest.approx(whole, rel=0.05)
+    single, half = (validate(network, items, precision) for precision in ("fp32", "bf16"))
+    assert single != half
+    assert half == pytest.approx(single, rel=0.05)
 
 
 @pytest.mark.parametrize("tf32", [True, False])
-def test_tf32_is_on_and_really_off(tiny, tf32):
+def test_tf32_is_switched_on_and_off(tiny, tf32):
     tiny.params["svoice"]["tf32"] = tf32
-    Training(tiny.params, Places(Path("data/csv/speech"), *[Path("unused")] * 3))
+    Training(Params.of(tiny.params), Places(Path("data/csv/speech"), *[Path("unused")] * 3))
     assert torch.backends.cuda.matmul.allow_tf32 is tf32
     assert torch.backends.cudnn.allow_tf32 is tf32

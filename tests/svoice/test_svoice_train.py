@@ -1,4 +1,4 @@
-"""The training command, run as a user runs it, on real speech."""
+"""`svoice.train`, run as a user runs it, on real speech."""
 
 import csv
 import json
@@ -7,7 +7,7 @@ import os
 import re
 import statistics
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,12 +19,21 @@ MODEL = Path("models/svoice/model.pt")
 RESULTS = Path("results/svoice")
 WARMING = {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 13}
 STEADY = {"name": "constant", "warmup_steps": 0}
+# A training whose learning rate explodes after the first epoch.
+GROWING = """
+from contract import schedules
+from svoice import train
+schedules.FACTORS["constant"] = lambda settings, step, length: (
+    1.0 if step < length.epoch else 1e33
+)
+train.main()
+"""
 EXPLOSIVE = {"name": "sgd", "svoice": {"lr": 1e30}}
 
 
 @pytest.fixture
 def steps_per_epoch(tiny):
-    """Of the tiny configuration: segments of 0.25 s, one each half second, in batches of 4."""
+    """The tiny configuration has segments of 0.25 s, one per half second, in batches of 4."""
     lengths = [int(row["length"]) for row in read("data/csv/speech/train.csv")]
     return math.ceil(sum(math.ceil(length / 4000) for length in lengths) / 4)
 
@@ -67,7 +76,7 @@ def train(command):
     return finished
 
 
-def test_writes_the_contracts_files(tiny, command, steps_per_epoch):
+def test_a_training_writes_its_files(tiny, command, steps_per_epoch):
     finished = train(command)
     assert len(finished.stdout.splitlines()) == 2
 
@@ -110,7 +119,16 @@ def test_writes_the_contracts_files(tiny, command, steps_per_epoch):
     assert re.fullmatch(r"[1-9]\d* x \S.*", summary["hardware"])
 
 
-def test_the_seed_determines_the_run(tiny, command, set_params):
+def test_a_new_python_trains_without_a_word_on_stderr(tiny, command, set_params):
+    """It imports all libraries by itself; any of them may warn of something when it does."""
+    set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
+    finished = command.run("train", new_python=True)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert len(finished.stdout.splitlines()) == 1
+    assert files() == OUTPUTS
+
+
+def test_the_seed_determines_the_training(tiny, command, set_params):
     set_params(tiny, svoice={**tiny.params["svoice"], "epochs": 1})
     train(command)
     first, first_weights = steps_but_seconds(), weights()
@@ -122,10 +140,10 @@ def test_the_seed_determines_the_run(tiny, command, set_params):
     assert steps_but_seconds()[1] != first[1]
 
 
-def test_a_loss_that_is_not_a_number_is_a_result(tiny, command, set_params):
+def test_a_loss_of_nan_is_a_result(tiny, command, set_params):
     set_params(tiny, optimizer=EXPLOSIVE, schedule=STEADY, clipping={"name": "none"})
     finished = train(command)
-    assert "diverged" in finished.stdout
+    assert finished.stdout == "diverged: the loss of step 2 is nan\n"
     steps = read(RESULTS / "steps.csv")
     assert math.isfinite(float(steps[0]["loss"]))
     assert [row["loss"] for row in steps[1:]] == ["nan"]
@@ -140,9 +158,9 @@ def test_a_loss_that_is_not_a_number_is_a_result(tiny, command, set_params):
 
 
 def test_a_later_divergence_keeps_the_best_weights(tiny, command, set_params, steps_per_epoch):
-    growing = {"name": "step", "epochs": 1, "factor": 1e30, "warmup_steps": 0}
     svoice = {**tiny.params["svoice"], "epochs": 1}
-    set_params(tiny, schedule=growing, clipping={"name": "none"}, svoice=svoice)
+    set_params(tiny, schedule=STEADY, clipping={"name": "none"}, svoice=svoice)
+    command.trainer = [sys.executable, "-c", GROWING]
     train(command)
     expected = weights()
     set_params(tiny, svoice={**svoice, "epochs": 3})
@@ -157,7 +175,7 @@ def test_a_later_divergence_keeps_the_best_weights(tiny, command, set_params, st
     assert_equal_weights(weights(), expected)
 
 
-def test_a_validation_loss_that_is_not_a_number_is_one_too(tiny, command, set_params):
+def test_a_validation_loss_of_nan_is_a_result(tiny, command, set_params):
     set_params(
         tiny,
         optimizer=EXPLOSIVE,
@@ -165,7 +183,8 @@ def test_a_validation_loss_that_is_not_a_number_is_one_too(tiny, command, set_pa
         clipping={"name": "none"},
         svoice={**tiny.params["svoice"], "batch_size": 64},
     )
-    train(command)
+    finished = train(command)
+    assert finished.stdout.splitlines()[-1] == ("diverged: the validation loss after step 1 is nan")
     (row,) = read(RESULTS / "epochs.csv")
     assert row["valid_loss"] == row["best_valid_loss"] == "nan"
     summary = json.loads((RESULTS / "train.json").read_text())
@@ -175,32 +194,32 @@ def test_a_validation_loss_that_is_not_a_number_is_one_too(tiny, command, set_pa
     assert summary["best_valid_loss"] is None
 
 
-def test_another_configurations_checkpoint_is_refused(tiny, command, set_params):
-    with command.start("train") as process:
-        while not Path("scratch/checkpoint.pt").exists() and process.poll() is None:
-            time.sleep(0.001)
-        process.kill()
+def test_the_checkpoint_of_another_configuration_is_refused(tiny, command, set_params):
+    command.trainer = command.every_step
+    with command.started(2):
+        pass
+    command.trainer = command.module
     set_params(tiny, seed=1)
     finished = command.run("train")
     assert finished.returncode == 1
     assert finished.stderr == (
-        "ERROR: scratch/checkpoint.pt: found another configuration's checkpoint, "
-        "expected this configuration's\n"
+        "ERROR: scratch/checkpoint.pt: belongs to another configuration; "
+        "remove it, or restore that configuration\n"
     )
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A function that puts a folder on a disk of its own, of so many KiB."""
+    """A function that puts a folder on a disk of its own, of a size in KiB."""
     mounted = []
 
     def mount(folder, size):
         folder.mkdir(parents=True, exist_ok=True)
-        made = subprocess.run(
+        finished = subprocess.run(
             ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", folder], capture_output=True
         )
-        if made.returncode:
-            pytest.skip("needs the right to mount a tmpfs")
+        if finished.returncode:
+            pytest.skip("needs root, to mount a small file system")
         mounted.append(folder)
 
     def unmount(folder):
@@ -220,13 +239,13 @@ def test_a_full_disk_loses_nothing(tiny, command, small_disk, steps_per_epoch):
     finished = command.run("train")
     assert finished.returncode == 1
     assert finished.stderr == (
-        "ERROR: models/svoice/.model.pt.tmp: found 'No space left on device', "
-        "expected free space on its disk\n"
+        "ERROR: models/svoice/model.pt: no space left on device; "
+        "make room on its disk and repeat the command\n"
     )
     assert files() == [str(RESULTS / "steps.csv")]
     assert (RESULTS / "steps.csv").read_text() == "an earlier run's"
     small_disk.undo(tiny.root / "models")
-    # Only the writing is left to do.
+    # Only the outputs are left to be written.
     assert train(command).stdout == "resuming after epoch 2 of 2\n"
     assert len(read(RESULTS / "steps.csv")) == 2 * steps_per_epoch
 
@@ -236,7 +255,7 @@ def test_a_full_scratch_disk_stops_the_training(tiny, command, small_disk):
     finished = command.run("train")
     assert finished.returncode == 1
     assert finished.stderr == (
-        "ERROR: scratch/.checkpoint.pt.tmp: found 'No space left on device', "
-        "expected free space on its disk\n"
+        "ERROR: scratch/checkpoint.pt: no space left on device; "
+        "make room on its disk and repeat the command\n"
     )
     assert files() == []

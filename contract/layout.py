@@ -1,0 +1,83 @@
+"""The names of folders and files, relative to the repository.
+
+What the tables in them hold is in `contract.sources`, `contract.records` and `contract.scores`.
+"""
+
+import os
+from pathlib import Path
+
+CONF = Path("conf")  # the Hydra groups that params.yaml is composed from
+PARAMS = Path("params.yaml")  # the composed configuration
+PIPELINE = Path("dvc.yaml")  # the stages
+LOCK = Path("dvc.lock")  # what each stage last ran with, and what it wrote
+SCRATCH = "scratch"  # a folder of the repository that git ignores
+
+# Data.
+MUSIC = Path("data/music")
+SPEECH = Path("data/speech")
+CORPUS = SPEECH / "corpus"
+RECIPES = SPEECH / "recipes"
+MIXTURES = SPEECH / "mixtures"
+MUSIC_LISTS = Path("data/csv/music")
+SPEECH_LISTS = Path("data/csv/speech")
+
+
+def list_file(split: str) -> str:
+    """Returns the file name of a trainer's list.
+
+    Args:
+        split: `train`, `valid` or `test`.
+    """
+    return f"{split}.csv"
+
+
+MUSIC_TEST = MUSIC_LISTS / list_file("test")
+SPEECH_TEST = SPEECH_LISTS / list_file("test")
+
+# Outputs of the trainers and of the evaluation.
+SPLEETER_MODEL = Path("models/spleeter")  # a folder, as Spleeter writes it
+SVOICE_MODEL = Path("models/svoice/model.pt")
+SPLEETER_RESULTS = Path("results/spleeter")
+SVOICE_RESULTS = Path("results/svoice")
+ESTIMATES = "estimates"  # the folder of estimates in the results of a model
+MUSEVAL = "museval"  # the folder of scores in museval's format, in the results of Spleeter
+REPORT = Path("results/report.html")
+
+# Records of a training, in the results of its model: a table with one row per optimizer step, one
+# with a row per validation, and a summary.
+STEPS = "steps.csv"
+EPOCHS = "epochs.csv"
+TRAIN = "train.json"
+ENVIRONMENT = "environment.json"  # the packages and the hardware of the trainer
+RECORDS = (STEPS, EPOCHS, TRAIN)
+
+# Scores, in the results of a model: a table with one row per track and target, or per mixture and
+# speaker, and the headline numbers.
+SCORES = "scores.csv"
+HEADLINES = "scores.json"
+
+
+def scratch_root() -> Path:
+    """Returns the folder for unfinished work, and for what experiments share.
+
+    The process works in the root of a repository. A temporary workspace of DVC shares the folder of
+    the repository that it belongs to.
+    """
+    workspace = Path.cwd()
+    for parent in workspace.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2] / SCRATCH
+    return workspace / SCRATCH
+
+
+def configured_path(path: str) -> Path:
+    """Returns a path that the user sets in the configuration as an absolute path.
+
+    A relative path starts at the repository, also when a stage runs in one of DVC's temporary
+    workspaces. `~` stands for the home folder, and `~NAME` for that of another user; if there is no
+    such user, it is part of the path, as in a shell.
+
+    Args:
+        path: as the configuration has it.
+    """
+    return scratch_root().parent / os.path.expanduser(path)

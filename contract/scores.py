@@ -1,0 +1,70 @@
+"""The scores of the trained models, in dB: what scores.csv and scores.json hold.
+
+What changes here changes outputs, so the stages depend on this module.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+BSS_METRICS = ("SDR", "SIR", "SAR", "ISR")
+SPEECH_METRICS = {
+    "si_snr": "SI-SNR",
+    "si_snr_improvement": "SI-SNR improvement",
+    "sdr_improvement": "SDR improvement",
+}
+PERCEPTUAL_METRICS = {"pesq": "PESQ", "stoi": "STOI"}  # computed only where they are requested
+MUSIC_SCORE_COLUMNS = ("track", "target", *BSS_METRICS, "frames", "nan_frames")
+SPEECH_SCORE_COLUMNS = ("mixture", "speaker", "estimate", *SPEECH_METRICS)
+PESQ_MODES = {8000: "nb", 16000: "wb"}  # sample rate (Hz): mode of ITU-T P.862
+
+ByTarget = dict[str, float | None]  # of each stem, and their mean under `mean`; in dB
+
+
+class MusicHeadlines(TypedDict):
+    """What scores.json of the music branch holds. A number that is not finite is None.
+
+    Attributes:
+        SDR: the median over the tracks.
+        SIR: the same.
+        SAR: the same.
+        ISR: the same.
+        mean_over_tracks: by metric, the mean over the tracks instead of the median.
+        tracks: the number of tracks that have scores.
+        unscored_tracks: the number of those that have none.
+        frames: by stem, the frames of all tracks.
+        nan_frames: by stem, those of them without a finite SDR.
+    """
+
+    SDR: ByTarget
+    SIR: ByTarget
+    SAR: ByTarget
+    ISR: ByTarget
+    mean_over_tracks: dict[str, ByTarget]
+    tracks: int
+    unscored_tracks: int
+    frames: dict[str, int]
+    nan_frames: dict[str, int]
+
+
+class SpeechHeadlines(TypedDict, total=False):
+    """What scores.json of the speech branch holds. A number that is not finite is None.
+
+    Attributes:
+        si_snr: the mean over mixtures × speakers, in dB.
+        si_snr_improvement: the same.
+        sdr_improvement: the same.
+        pesq: the mean MOS-LQO; only where it is requested.
+        stoi: the mean; only where it is requested.
+        mixtures: the number of mixtures.
+        silent_references: the number of rows of scores.csv that have no SI-SNR, because the
+            reference is silent.
+    """
+
+    si_snr: float | None
+    si_snr_improvement: float | None
+    sdr_improvement: float | None
+    pesq: float | None
+    stoi: float | None
+    mixtures: int
+    silent_references: int

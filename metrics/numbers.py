@@ -1,7 +1,0 @@
-"""Numbers for JSON, which has no NaN and no infinity."""
-
-import math
-
-
-def finite_or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,94 @@
+"""The page about several experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from contract.models import MODELS
+from contract.records import COMPLETED, DIVERGED
+from report import against, health, listen, overlay, provenance, ranking, speed
+from report.colors import sheet, style
+from report.experiments import Experiment, curves, summary, variant_of
+from report.labels import short
+from report.markup import plural
+from report.page import assemble
+
+STROKES = {  # an SVG line's dashes, by plotly's names
+    "solid": "none",
+    "dash": "7 4",
+    "dot": "2 3",
+    "dashdot": "7 3 2 3",
+    "longdash": "11 4",
+    "longdashdot": "11 3 2 3",
+}
+
+
+def compare(experiments: Sequence[Experiment], baseline: str | None = None) -> str:
+    """Returns one self-contained HTML page about several experiments.
+
+    Args:
+        experiments: in the order of the page.
+        baseline: the name of the experiment whose variant the others are compared with; None for
+            the first one.
+
+    Raises:
+        InputError: no experiment has the name.
+    """
+    runs = summary(experiments)
+    not_studied = _not_studied(runs)
+    runs = runs[~runs["model"].isin(not_studied)]
+    steps, epochs = curves(experiments, "steps"), curves(experiments, "epochs")
+    reference = variant_of(runs, baseline)
+    sections = {
+        "which": ("Which should I use?", ranking.render(runs, reference)),
+        "speed": ("How soon?", speed.render(runs, steps, epochs, reference)),
+        "curves": ("The curves", overlay.render(runs, steps, epochs)),
+        "study": ("Against the study", against.compare(experiments, runs, steps, epochs)),
+        "health": ("Health", health.compare(experiments, runs, steps)),
+        "listen": ("Listen", listen.compare(experiments, runs, reference)),
+        "provenance": ("Provenance", provenance.compare(experiments)),
+    }
+    title = f"{plural(len(experiments), 'experiment')} compared"
+    heading = (
+        '<p class="eyebrow">Source separation: optimizer, schedule and clipping</p>'
+        f"<h1>{title}</h1>"
+        f'<p class="lede">{plural(runs["variant"].nunique(), "variant")}, each with '
+        f"{_seeds(runs)}; the baseline is <em>{escape(reference)}</em>."
+        + "".join(f" {MODELS[model].title} was not studied." for model in not_studied)
+        + "</p>"
+    )
+    return assemble(title, heading, sections, _variants(runs), sheet(runs))
+
+
+def _seeds(runs: pd.DataFrame) -> str:
+    """Returns how many seeds the variants have, as `1 seed` or `2 to 3 seeds`."""
+    seeds = runs.groupby(["model", "variant"])["seed"].nunique()
+    fewest, most = seeds.min(), seeds.max()
+    return plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
+
+
+def _not_studied(runs: pd.DataFrame) -> list[str]:
+    """Returns the models of which there is nothing to compare, while there is of another.
+
+    A study of one model never trains the other, or once with the baseline.
+    """
+    trained = runs["status"].isin([COMPLETED, DIVERGED]).groupby(runs["model"]).sum()
+    return [model for model, count in trained.items() if count < min(2, trained.max())]
+
+
+def _variants(runs: pd.DataFrame) -> str:
+    """Returns the legend of all figures, whose entries show and hide a variant in all of them."""
+    looks = style(runs)
+    labels = short(looks)
+    entries = "".join(
+        f'<button type="button" aria-pressed="true" value="{escape(variant)}" '
+        f'title="{escape(variant)}">'
+        '<svg viewBox="0 0 28 8" aria-hidden="true"><line x1="0" y1="4" x2="28" y2="4" '
+        f'stroke="var({look["color"]})" stroke-dasharray="{STROKES[look["dash"]]}"/></svg>'
+        f"{escape(labels[variant])}</button>"
+        for variant, look in looks.items()
+    )
+    return f'<div class="variants" role="group" aria-label="Variants shown">{entries}</div>'

@@ -1,0 +1,1 @@
+"""Runs many experiments through DVC's queue and reads them back as frames."""

@@ -1,0 +1,300 @@
+"""Reads DVC's experiments as they are: nothing is checked out, the workspace is not touched."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dvc.api import DVCFileSystem
+from dvc.repo import Repo
+from dvc.repo.experiments.queue.base import QueueEntry
+from dvc.repo.experiments.utils import exp_refs_by_baseline, exp_refs_by_names, fix_exp_head
+from scmrepo.exceptions import SCMError
+from scmrepo.git.objects import GitObject
+
+from contract.dvc_lock import outputs
+from contract.errors import InputError
+from contract.layout import (
+    CONF,
+    ENVIRONMENT,
+    EPOCHS,
+    HEADLINES,
+    LOCK,
+    PARAMS,
+    SCORES,
+    STEPS,
+    TRAIN,
+)
+from contract.models import MODELS
+from contract.yaml_files import parse_yaml, read_yaml, value_at
+from report.experiments import Experiment
+from report.results import Workspace
+from studies import choices
+
+TRAINING_FILES = (TRAIN, STEPS, EPOCHS, ENVIRONMENT)
+SCORE_FILES = (HEADLINES, SCORES)
+LAST_LINES = 12  # how many lines of a failed experiment's log are shown
+
+# Experiments that are in DVC's queue, or failed there, by their name and the commit that they start
+# from: the entry of the queue and `queued`, `running` or `failed`.
+Unfinished = dict[tuple[str, str], tuple[QueueEntry, str]]
+
+
+class Revision(NamedTuple):
+    """A commit that holds an experiment, or any other.
+
+    Attributes:
+        commit: its hash.
+        state: `done`, or what DVC's queue says: `queued`, `running` or `failed`.
+        log: the last lines of a failed experiment's log.
+    """
+
+    commit: str
+    state: str = "done"
+    log: str = ""
+
+
+def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experiment]:
+    """Reads experiments, commits, branches or tags, each into a folder of its own.
+
+    Only the configuration is read of an experiment that is still in DVC's queue or failed there.
+    Results that an experiment has inherited, because it ran the other model's stages alone, are not
+    its own and left out.
+
+    Args:
+        repository: the root of the repository.
+        names: what DVC or Git calls them.
+        folder: where their folders are made.
+
+    Raises:
+        InputError: a name means nothing or several things, or a file is invalid.
+    """
+    with Repo(str(repository)) as repo:
+        in_queue = unfinished(repo)
+        revisions = [_resolve(repo, in_queue, name) for name in names]
+        menus = [_menu(repo, revision.commit, folder) for revision in revisions]
+    experiments = []
+    for name, menu, (commit, state, log) in zip(names, menus, revisions, strict=True):
+        root = folder / commit
+        files = DVCFileSystem(str(repository), rev=commit)
+        _fetch(files, root, [PARAMS, LOCK])
+        if state == "done":
+            _fetch(files, root, _own_results(root))
+        workspace = Workspace.read(root)
+        implied = choices.implied(menu, workspace.params)
+        experiments.append(Experiment(name, commit, workspace, state, log, implied))
+    return experiments
+
+
+def _menu(repo: Repo, commit: str, folder: Path) -> Path:
+    """Returns a copy of a commit's conf/, from which its configuration was composed.
+
+    All commits with the same conf/ share one copy. If the commit has none, the path does not exist.
+    """
+    for tree in repo.scm.get_tree_obj(commit).scandir():
+        if tree.name == CONF.name and tree.isdir:
+            menu = folder / f"{CONF}-{tree.sha}"
+            if not menu.exists():
+                _copy_yaml_files(tree, menu)
+            return menu
+    return folder / CONF.name
+
+
+def _copy_yaml_files(tree: GitObject, target: Path) -> None:
+    target.mkdir(parents=True)
+    for entry in tree.scandir():
+        if entry.isdir:
+            _copy_yaml_files(entry, target / entry.name)
+        elif entry.name.endswith(".yaml"):
+            with entry.open("rb") as file:
+                (target / entry.name).write_bytes(file.read())
+
+
+def states(repository: Path) -> dict[str, str]:
+    """Returns the states of the experiments that start from the current commit.
+
+    Args:
+        repository: the root of the repository.
+
+    Returns:
+        `done`, `queued`, `running` or `failed` by the experiment's name.
+    """
+    with Repo(str(repository)) as repo:
+        return states_at(repo, repo.scm.get_rev())
+
+
+def states_at(repo: Repo, baseline: str) -> dict[str, str]:
+    """Returns the states of the experiments that start from a commit, as `states` does.
+
+    Args:
+        repo: the repository.
+        baseline: the commit.
+    """
+    in_queue = {
+        name: state for (name, commit), (_, state) in unfinished(repo).items() if commit == baseline
+    }
+    refs = exp_refs_by_baseline(repo.scm, {baseline})[baseline]
+    return in_queue | {ref.name: "done" for ref in refs}
+
+
+def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[str]:
+    """Returns the results of an experiment that a report needs and that are lost.
+
+    They are neither in Git nor in DVC's cache, nor in its remote storage.
+
+    Args:
+        repo: the repository.
+        commit: the commit of the experiment.
+        stages: the stages that it ran.
+
+    Returns:
+        Paths, relative to the repository.
+    """
+    git = repo.scm.get_fs(commit)
+    needed = [
+        str(model.results / name)
+        for model in MODELS.values()
+        for verb, names in (("train", TRAINING_FILES), ("evaluate", SCORE_FILES))
+        if f"{verb}_{model.key}" in stages
+        for name in names
+    ]
+    lock = {}
+    if git.exists(str(LOCK)):
+        with git.open(str(LOCK)) as file:
+            lock = parse_yaml(file.read(), LOCK)
+    locked_outputs = outputs(lock)
+    cached = {output["path"] for output in locked_outputs if _is_cached(repo, output)}
+    missing = [path for path in needed if not git.exists(path) and path not in cached]
+    with tempfile.TemporaryDirectory() as folder:
+        if missing:  # remote storage may have them
+            _fetch(DVCFileSystem(repo.root_dir, rev=commit), Path(folder), map(Path, missing))
+        return [path for path in missing if not (Path(folder) / path).is_file()]
+
+
+def _is_cached(repo: Repo, output: Mapping[str, Any]) -> bool:
+    md5 = output.get("md5")
+    return bool(md5) and Path(repo.cache.local.oid_to_path(md5)).is_file()
+
+
+def add_files(repository: Path, experiment: Experiment, paths: Sequence[Path]) -> None:
+    """Adds more files of an experiment to its folder.
+
+    Args:
+        repository: the root of the repository.
+        experiment: as `read` returns it.
+        paths: relative to the repository. Those that the experiment does not have are left out.
+    """
+    files = DVCFileSystem(str(repository), rev=experiment.commit)
+    _fetch(files, experiment.workspace.root, paths)
+
+
+def _fetch(files: DVCFileSystem, root: Path, paths: Iterable[Path]) -> None:
+    """Copies those files to `root` that are there and not lost from the cache."""
+    for path in paths:
+        target = root / path
+        if target.exists() or not files.exists(str(path)):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            files.get_file(str(path), str(target))
+        except FileNotFoundError:
+            target.unlink(missing_ok=True)
+
+
+def unfinished(repo: Repo) -> Unfinished:
+    """Returns the experiments that are in DVC's queue, or failed there."""
+    queue = repo.experiments.celery_queue
+    entries = {
+        "failed": (entry for entry, _ in queue.iter_failed()),
+        "queued": queue.iter_queued(),
+        "running": queue.iter_active(),
+    }
+    return {
+        (entry.name, entry.baseline_rev): (entry, state)
+        for state, of_this_state in entries.items()
+        for entry in of_this_state
+    }
+
+
+def _resolve(repo: Repo, in_queue: Unfinished, name: str) -> Revision:
+    """Returns the revision of a name.
+
+    An experiment that starts from the current commit has priority over a branch or a tag, and that
+    over an experiment that starts from another commit.
+
+    Raises:
+        InputError: there is no such revision, or experiments from several other commits have this
+            name.
+    """
+    head = repo.scm.get_rev()
+    by_baseline = {
+        baseline: Revision(
+            entry.stash_rev, state, _last_lines(repo, entry) if state == "failed" else ""
+        )
+        for (experiment, baseline), (entry, state) in in_queue.items()
+        if experiment == name
+    }
+    for ref in exp_refs_by_names(repo.scm, {name})[name]:
+        by_baseline[ref.baseline_sha] = Revision(repo.scm.get_ref(str(ref)))
+    if head in by_baseline:
+        return by_baseline[head]
+    try:
+        return Revision(repo.scm.resolve_rev(fix_exp_head(repo.scm, name)))
+    except SCMError as error:
+        if not by_baseline:
+            problem = f"{name!r} is neither an experiment nor a commit"
+            remedy = "see `dvc exp list --all-commits` and `git log`"
+            raise InputError("REVS", problem, remedy) from error
+    if len(by_baseline) > 1:
+        commits = [
+            f"{revision.commit[:7]} from {baseline[:7]}"
+            for baseline, revision in sorted(by_baseline.items())
+        ]
+        problem = f"{len(commits)} experiments have the name {name!r} ({', '.join(commits)})"
+        raise InputError("REVS", problem, f"name one by its commit, such as {commits[0][:7]}")
+    return next(iter(by_baseline.values()))
+
+
+def _last_lines(repo: Repo, entry: QueueEntry) -> str:
+    """Returns the end of a failed experiment's log; an empty text if it has none."""
+    process = repo.experiments.celery_queue.proc.get(entry.stash_rev)
+    if process is None or not Path(process.stdout).is_file():
+        return ""
+    lines = Path(process.stdout).read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
+
+
+def _own_results(root: Path) -> list[Path]:
+    """Returns the results that belong to the configuration in a folder.
+
+    dvc.lock says what each stage ran with.
+    """
+    if not ((root / PARAMS).is_file() and (root / LOCK).is_file()):
+        return []
+    params, stages = read_yaml(root / PARAMS), read_yaml(root / LOCK)["stages"]
+    paths: list[Path] = []
+    for model in MODELS.values():
+        train, evaluate = (stages.get(f"{verb}_{model.key}", {}) for verb in ("train", "evaluate"))
+        if not _ran_with(train, params):
+            continue
+        paths += [model.results / name for name in TRAINING_FILES]
+        if _ran_with(evaluate, params) and _evaluated(evaluate, train, str(model.weights)):
+            paths += [model.results / name for name in SCORE_FILES]
+    return paths
+
+
+def _ran_with(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
+    """Returns whether a stage of dvc.lock ran with these parameters."""
+    locked = stage.get("params", {}).get(str(PARAMS), {})
+    return bool(stage) and all(value_at(params, key) == value for key, value in locked.items())
+
+
+def _evaluated(evaluate: Mapping[str, Any], train: Mapping[str, Any], path: str) -> bool:
+    """Returns whether the model that was evaluated is the one that was trained."""
+
+    def checksum(entries: Iterable[Mapping[str, Any]]) -> str | None:
+        return next((entry.get("md5") for entry in entries if entry["path"] == path), None)
+
+    return checksum(evaluate.get("deps", [])) == checksum(train.get("outs", []))

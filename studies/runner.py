@@ -1,0 +1,502 @@
+"""Runs a study's experiments through DVC's queue, to the end of each, whatever happens to it.
+
+Workers that die are replaced and the experiments that they had are retried; a commit in the
+meantime, Ctrl-C and results that DVC's cache has lost are taken care of as well.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.repo.experiments.queue.celery import LocalCeleryQueue
+from dvc.repo.experiments.refs import ExpRefInfo
+from dvc.repo.experiments.utils import exp_refs
+from dvc.stage import PipelineStage
+
+from contract.errors import InputError
+from contract.layout import PARAMS
+from studies import queue_workers
+from studies.definition import Experiment, Study
+from studies.revisions import missing_results, states_at, unfinished
+
+POLL_SECONDS = 2
+MOST_ATTEMPTS = 3  # attempts at an experiment whose workers die
+# Seconds after which an experiment that is lost, or has no living worker, is given up.
+LOST_SECONDS = 60
+DEAD_SECONDS = 10
+# Seconds after which a worker is stopped that takes nothing although something is queued.
+IDLE_SECONDS = 60
+STOP_SECONDS = 60  # seconds after which workers that were asked to stop are killed
+READ_ATTEMPTS = 10
+
+# What DVC has printed about edits of params.yaml, which every experiment overwrites.
+_printed_edits: set[str] = set()
+
+
+def run_experiments(
+    title: str, experiments: Sequence[Experiment], study: Study, jobs: int
+) -> dict[str, str]:
+    """Runs the experiments that are not done at the current commit.
+
+    Ctrl-C and SIGTERM stop them; their trainings keep their checkpoints.
+
+    Args:
+        title: what the output calls the study.
+        experiments: the experiments of the study.
+        study: its definition.
+        jobs: how many experiments run at a time.
+
+    Returns:
+        `done` or `failed` by the experiment's name.
+
+    Raises:
+        InputError: DVC's queue cannot be read, or keeps losing an experiment.
+    """
+    try:
+        return _run_at_current_commit(title, experiments, study, jobs)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, KeyboardInterrupt) or error.code == 128 + signal.SIGTERM:
+            _stop({experiment.name for experiment in experiments})
+        raise
+
+
+def _run_at_current_commit(
+    title: str, experiments: Sequence[Experiment], study: Study, jobs: int
+) -> dict[str, str]:
+    """Runs the experiments, and starts over if the current commit changes in the meantime."""
+    names = [experiment.name for experiment in experiments]
+    while True:
+        with Repo() as repo:
+            head = repo.scm.get_rev()
+            states = states_at(repo, head)
+            done_elsewhere = _done_elsewhere(repo, head)
+            incomplete = _incomplete(repo, head, experiments, study, states)
+        under_way = [
+            name
+            for name in names
+            if states.get(name) in ("done", "running") and name not in incomplete
+        ]
+        print(f"{title}: {len(names)} experiments, {len(under_way)} of them done or running")
+        for name in names:
+            if name in incomplete:
+                lost = ", ".join(incomplete[name])
+                print(f"rerun    {name}: DVC's cache has lost its {lost}")
+            elif name in done_elsewhere and name not in under_way:
+                print(
+                    f"rerun    {name}: it is done at {done_elsewhere[name][:7]}, not at the "
+                    "current commit; DVC's run cache restores what has not changed since"
+                )
+        waiting = [experiment for experiment in experiments if experiment.name not in under_way]
+        _enqueue_all(waiting, study, head, set(incomplete))
+        final_states = _Supervisor(experiments, study, head, jobs, done_elsewhere).follow()
+        with Repo() as repo:
+            new_head = repo.scm.get_rev()
+        if new_head == head:
+            return final_states
+        change = f"the current commit has changed from {head[:7]} to {new_head[:7]}"
+        print(f"{change}; the study continues there", flush=True)
+
+
+def _done_elsewhere(repo: Repo, head: str) -> dict[str, str]:
+    """Returns, by the experiment's name, a commit other than `head` at which it is done."""
+    return {ref.name: ref.baseline_sha for ref in exp_refs(repo.scm) if ref.baseline_sha != head}
+
+
+def _incomplete(
+    repo: Repo,
+    head: str,
+    experiments: Sequence[Experiment],
+    study: Study,
+    states: dict[str, str],
+) -> dict[str, list[str]]:
+    """Returns, by the name of an experiment that is done, which of its results are lost."""
+    stages = _stages(repo, study)
+    missing = {
+        name: missing_results(repo, repo.scm.get_ref(str(ExpRefInfo(head, name))), stages)
+        for name, _ in experiments
+        if states.get(name) == "done"
+    }
+    return {name: paths for name, paths in missing.items() if paths}
+
+
+def _stages(repo: Repo, study: Study) -> set[str]:
+    """Returns the stages that the study's targets need."""
+    targets = study.targets or [None]
+    stages = {s for target in targets for s in repo.stage.collect(target, with_deps=True)}
+    return {stage.name for stage in stages if isinstance(stage, PipelineStage)}
+
+
+def _enqueue_all(
+    experiments: Sequence[Experiment], study: Study, head: str, incomplete: set[str]
+) -> None:
+    """Queues all experiments or, if one is refused, none.
+
+    Args:
+        experiments: those to queue.
+        study: their study.
+        head: the current commit.
+        incomplete: the names of those that are done but have lost results: DVC would not run them
+            while they are known to it.
+    """
+    queued: list[str] = []
+    removed: dict[str, str] = {}
+    try:
+        for experiment in experiments:
+            if experiment.name in incomplete:
+                ref = str(ExpRefInfo(head, experiment.name))
+                with Repo() as repo:
+                    removed[ref] = repo.scm.get_ref(ref)
+                    repo.scm.remove_ref(ref)
+            queued.append(experiment.name)
+            if _enqueue(experiment, study, head):
+                print(f"queued   {experiment.name}", flush=True)
+    except BaseException:
+        with Repo() as repo:
+            in_queue = unfinished(repo)
+            for name in queued:
+                entry, state = in_queue.get((name, head), (None, None))
+                if state == "queued":
+                    repo.experiments.celery_queue.remove([entry.stash_rev])
+            for ref, commit in removed.items():
+                if not repo.scm.get_ref(ref):
+                    repo.scm.set_ref(ref, commit)
+        raise
+
+
+def _enqueue(experiment: Experiment, study: Study, head: str) -> bool:
+    """Queues an experiment, in place of one of its name that is still queued, or has failed.
+
+    Returns:
+        Whether it is queued; not if a worker has taken the earlier one in the meantime.
+    """
+    with Repo() as repo:
+        entry, _ = unfinished(repo).get((experiment.name, head), (None, None))
+    if entry:
+        try:
+            # By its commit: an experiment of another baseline may have the same name.
+            _dvc("queue", "remove", entry.stash_rev)
+        except SystemExit:
+            with Repo() as repo:
+                if states_at(repo, head).get(experiment.name) in ("running", "done"):
+                    return False
+            raise
+    settings = [*study.overrides, *experiment.overrides]
+    options = [part for setting in settings for part in ("-S", setting)]
+    output = _dvc("exp", "run", "--queue", "--name", experiment.name, *options, *study.targets)
+    for line in output.splitlines():
+        if line.startswith(f"{PARAMS}: ") and line not in _printed_edits:
+            print(line, file=sys.stderr, flush=True)
+            _printed_edits.add(line)
+    return True
+
+
+class _LostExperiment(NamedTuple):
+    """An experiment that will not come to an end by itself.
+
+    Attributes:
+        reason: why.
+        patience: seconds for which it may look lost without being so.
+        settle: records in DVC, and in the experiment's log, that it has failed; called with the
+            queue and `reason`.
+    """
+
+    reason: str
+    patience: float
+    settle: Callable[..., None]
+
+
+class _Snapshot(NamedTuple):
+    """DVC's queue at one moment.
+
+    Attributes:
+        states: `done`, `queued`, `running` or `failed` by the experiment's name.
+        lost: the lost experiments of the study by name.
+        workers: the living workers, each with the id of its task.
+    """
+
+    states: dict[str, str]
+    lost: dict[str, _LostExperiment]
+    workers: dict[psutil.Process, str | None]
+
+
+class _Supervisor:
+    """Follows queued experiments until each is done or has failed, and retries those that are lost.
+
+    Args:
+        experiments: all of the study.
+        study: its definition.
+        head: the commit that they start from.
+        jobs: how many workers run them.
+        done_elsewhere: the names of experiments that are done at another commit.
+    """
+
+    def __init__(
+        self,
+        experiments: Sequence[Experiment],
+        study: Study,
+        head: str,
+        jobs: int,
+        done_elsewhere: Collection[str],
+    ) -> None:
+        self._experiments = {experiment.name: experiment for experiment in experiments}
+        self._study = study
+        self._head = head
+        self._jobs = jobs
+        self._done_elsewhere = done_elsewhere
+        self._attempts = Counter(list(self._experiments))
+        self._printed: dict[str, str] = {}  # the state that was printed last, by name
+        self._lost_since: dict[str, float] = {}  # monotonic seconds, by name
+
+    def follow(self) -> dict[str, str]:
+        """Returns the states of all experiments when each is done or has failed."""
+        previous: dict[str, str] = {}
+        changed = time.monotonic()
+        while True:
+            states, lost, workers = _look(self._head, set(self._experiments))
+            now = time.monotonic()
+            self._handle_lost(lost, states, now)
+            ended = [name for name in self._experiments if states.get(name) in ("done", "failed")]
+            self._print_changes(states, ended)
+            if len(ended) == len(self._experiments):
+                _stop_unused_workers()
+                return states
+            if states != previous:
+                previous, changed = states, now
+            if "queued" in states.values():
+                self._provide_workers(workers, unchanged_seconds=now - changed)
+            time.sleep(POLL_SECONDS)
+
+    def _handle_lost(
+        self, lost: dict[str, _LostExperiment], states: dict[str, str], now: float
+    ) -> None:
+        """Retries lost experiments, or settles that they failed, and updates their states."""
+        self._lost_since = {name: self._lost_since.get(name, now) for name in lost}
+        for name, experiment in lost.items():
+            if now - self._lost_since[name] < experiment.patience:
+                continue
+            if self._attempts[name] < MOST_ATTEMPTS and _head() == self._head:
+                _settle(experiment)
+                print(f"retry    {name}: {experiment.reason}", flush=True)
+                _enqueue(self._experiments[name], self._study, self._head)
+                self._attempts[name] += 1
+                states[name] = self._printed[name] = "queued"
+                continue
+            attempt = f" (attempt {self._attempts[name]} of {MOST_ATTEMPTS})"
+            if name not in states:  # DVC does not know it: the report could not show that it failed
+                raise InputError(name, experiment.reason + attempt, "repeat the command")
+            _settle(experiment, attempt)
+            states[name] = "failed"
+
+    def _print_changes(self, states: dict[str, str], ended: list[str]) -> None:
+        """Prints the experiments that started or ended since the last call."""
+        for name in self._experiments:
+            state = states.get(name)
+            if state not in ("running", "done", "failed") or self._printed.get(name) == state:
+                continue
+            count = f" ({len(ended)} of {len(self._experiments)})" if name in ended else ""
+            origin = ""
+            if state == "done" and name in self._done_elsewhere:
+                origin = _origin(name, self._head)
+            print(f"{state:8} {name}{count}{origin}", flush=True)
+            self._printed[name] = state
+
+    def _provide_workers(
+        self, workers: dict[psutil.Process, str | None], unchanged_seconds: float
+    ) -> None:
+        """Starts workers for what is queued, and stops those that take nothing.
+
+        Args:
+            workers: the living ones, each with the id of its task.
+            unchanged_seconds: for how long no experiment has changed its state.
+        """
+        idle = [worker for worker, task in workers.items() if task is None]
+        if idle and unchanged_seconds > IDLE_SECONDS:
+            queue_workers.stop(idle)
+        elif len(workers) < self._jobs:
+            with Repo() as repo:
+                queue_workers.start(repo.experiments.celery_queue, self._jobs)
+
+
+def _look(head: str, names: set[str]) -> _Snapshot:
+    """Returns what DVC's queue is doing at this moment.
+
+    Args:
+        head: the commit that the experiments start from.
+        names: the names of the study's experiments.
+
+    Raises:
+        InputError: DVC cannot read its queue, even after some time.
+    """
+    for _ in range(READ_ATTEMPTS):
+        try:
+            with Repo() as repo:
+                states = states_at(repo, head)
+                lost = _lost(repo, head, {n for n in names if states.get(n) != "done"})
+                workers = queue_workers.living_workers(repo.experiments.celery_queue)
+                return _Snapshot(states, lost, workers)
+        except (DvcException, OSError, ValueError) as error:
+            # DVC's workers write these files while they are read.
+            reason = " ".join(str(error).split())
+            time.sleep(1)
+    problem = f"DVC cannot read its queue there ({reason})"
+    raise InputError(".dvc/tmp/exps", problem, "repeat the command")
+
+
+def _lost(repo: Repo, head: str, names: set[str]) -> dict[str, _LostExperiment]:
+    """Returns those of some unfinished experiments that will not come to an end by themselves."""
+    queue = repo.experiments.celery_queue
+    in_queue = unfinished(repo)
+    lost = {}
+    for name in names:
+        entry, state = in_queue.get((name, head), (None, None))
+        if entry is None:
+            lost[name] = _LostExperiment("DVC's queue lost it", LOST_SECONDS, _nothing_to_settle)
+        elif state == "failed" and (error := queue_workers.setup_error(queue, entry)):
+            settle = partial(queue_workers.log_reason, entry=entry)
+            lost[name] = _LostExperiment(f"DVC could not set it up ({error})", 0, settle)
+    for orphan in queue_workers.orphans(queue):
+        if orphan.entry.name in names and orphan.entry.baseline_rev == head:
+            settle = partial(queue_workers.mark_as_failed, experiment=orphan)
+            lost[orphan.entry.name] = _LostExperiment("its worker died", DEAD_SECONDS, settle)
+    return lost
+
+
+def _nothing_to_settle(queue: LocalCeleryQueue, *, reason: str) -> None:
+    """Settles an experiment of which DVC has no trace."""
+
+
+def _settle(experiment: _LostExperiment, addition: str = "") -> None:
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        experiment.settle(queue, reason=experiment.reason + addition)
+
+
+def _stop_unused_workers() -> None:
+    """Stops the workers, unless other experiments are queued.
+
+    They should end by themselves, but under load many of them wait for ever.
+    """
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        if not any(queue.iter_queued()):
+            queue_workers.stop(queue_workers.living_workers(queue))
+
+
+def _head() -> str:
+    with Repo() as repo:
+        return repo.scm.get_rev()
+
+
+def _origin(name: str, head: str) -> str:
+    """Returns whether an experiment that was done at another commit was trained again, in words."""
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        # The results exist a moment before the worker has ended the experiment.
+        running = list(queue.iter_active())
+        for entry in (*running, *(successful for successful, _ in queue.iter_success())):
+            process = queue.proc.get(entry.stash_rev)
+            if (entry.name, entry.baseline_rev) == (name, head) and process:
+                trained = "Running stage 'train_" in Path(process.stdout).read_text()
+                return ", trained again" if trained else ", from DVC's run cache"
+    return ""
+
+
+def _stop(names: set[str]) -> None:
+    """Interrupts the running experiments of the study and stops the workers.
+
+    Args:
+        names: the names of the study's experiments.
+    """
+    # A second Ctrl-C does not interrupt this: it ends by itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    print("stopping; the same command resumes", flush=True)
+    began = time.monotonic()
+    signalled: set[psutil.Process] = set()
+    with Repo() as repo:
+        queue = repo.experiments.celery_queue
+        while not _try_to_stop(queue, names, signalled, time.monotonic() - began):
+            time.sleep(0.5)
+
+
+def _try_to_stop(
+    queue: LocalCeleryQueue, names: set[str], signalled: set[psutil.Process], seconds: float
+) -> bool:
+    """Signals the processes of the study's experiments and the workers, once to each.
+
+    Args:
+        queue: DVC's experiment queue.
+        names: the names of the study's experiments.
+        signalled: the processes that have got their signal, to which these are added.
+        seconds: since the first call.
+
+    Returns:
+        Whether all of them have ended.
+    """
+    try:
+        workers = queue_workers.living_workers(queue)
+        active = queue_workers.active(queue)
+        running = [experiment for experiment in active if experiment.entry.name in names]
+        orphans = queue_workers.orphans(queue)
+    except (DvcException, OSError, ValueError):  # a worker was writing what was read
+        return False
+    queue_workers.stop(set(workers) - signalled)
+    signalled |= set(workers)
+    for experiment in running:
+        # One that a worker has just taken gets its process in a moment: the next call sees it.
+        queue_workers.interrupt(queue, experiment.entry, signalled)
+        if experiment in orphans and seconds > DEAD_SECONDS:
+            queue_workers.mark_as_failed(queue, experiment, "stopped")
+    tasks = {experiment.task for experiment in running}
+    ending = {worker for worker, task in workers.items() if task is None or task in tasks}
+    if seconds > STOP_SECONDS:
+        queue_workers.kill(ending)
+    return not running and not ending
+
+
+def _dvc(*arguments: str) -> str:
+    """Runs a command of DVC to its end and returns what it wrote to stderr.
+
+    If the command fails, that becomes this process's error.
+    """
+    # If DVC were killed in between, it would leave the repository without its branch and without
+    # the local changes.
+    with _signals_postponed(), tempfile.TemporaryFile("w+") as output:
+        process = subprocess.run(
+            ["dvc", *arguments], stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
+        )
+        output.seek(0)
+        text = output.read().strip()
+    if process.returncode:
+        sys.exit(text)
+    return text
+
+
+@contextmanager
+def _signals_postponed() -> Iterator[None]:
+    """Postpones Ctrl-C and SIGTERM to the end of the block."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    received: list[int] = []
+    previous = [
+        signal.signal(number, lambda number, _: received.append(number)) for number in signals
+    ]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])

@@ -1,0 +1,24 @@
+"""The imports of a Python file."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yields the modules that a file imports, at any depth of its code.
+
+    What stands behind `from … import` is yielded as a module as well, although it may be another
+    name in a module.
+
+    Args:
+        path: the file.
+    """
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
