@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from contract.errors import InputError
 from svoice.devices import default_device
 
-GRACE_SECONDS = 3
+GRACE_SECONDS = 10  # by which processes that meet the same error may be apart
+EXIT_SECONDS = 120  # more than torchrun needs to stop a process on a busy machine
 
 
 def rank() -> int:
@@ -85,6 +86,9 @@ def wait_for_all() -> None:
 def from_first(make: Callable[[], Any]) -> Any:
     """Returns in every process what the first process makes.
 
+    If it fails, the first process prints the error and exits. The others wait for torchrun to stop
+    them, so that they do not print it again.
+
     Args:
         make: is called in the first process only.
 
@@ -102,6 +106,8 @@ def from_first(make: Callable[[], Any]) -> Any:
             answer[1] = error
     dist.broadcast_object_list(answer)
     if answer[1] is not None:
+        if not is_first():
+            time.sleep(EXIT_SECONDS)
         raise answer[1]
     return answer[0]
 
