@@ -58,8 +58,19 @@ def batches(settings, songs, folder):
     return training_dataset(settings, segments, draws(settings, segments), 0, share)
 
 
+def only_train(estimator, train_spec, _):
+    """Trains as `train_and_evaluate` does, which would also validate what nobody looks at here.
+
+    Rewriting the graph takes a third of the time of ten steps, and changes no digit.
+    """
+    config = estimator.config
+    config.session_config.graph_options.rewrite_options.disable_meta_optimizer = True
+    quick = tf.estimator.Estimator(estimator.model_fn, config=config)
+    quick.train(train_spec.input_fn, max_steps=train_spec.max_steps)
+
+
 def train_stock(path, run, songs, audio):
-    """Trains stock Spleeter as its command does."""
+    """Trains stock Spleeter as its command does, without its validation."""
     losses, folder = [], Path(f"stock_{run.model_dir}")
 
     def build_optimizer(builder):
@@ -84,6 +95,7 @@ def train_stock(path, run, songs, audio):
         mock.patch.object(EstimatorSpecBuilder, "_build_optimizer", build_optimizer),
         mock.patch.object(EstimatorSpecBuilder, "build_train_model", watched),
         mock.patch.object(spleeter.dataset, "get_training_dataset", input_of_training),
+        mock.patch.object(tf.estimator, "train_and_evaluate", only_train),
     ):
         spleeter.__main__.train(
             adapter="spleeter_mod.adapter.SoundfileAudioAdapter",

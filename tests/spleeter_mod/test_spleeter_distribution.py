@@ -5,8 +5,6 @@ import json
 import os
 import random
 import socket
-import subprocess
-import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from spleeter_mod import session
+from tests import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
@@ -46,18 +45,12 @@ train.main(sys.argv[1:])
 
 
 def start(root, *command, **env):
-    return subprocess.Popen(
-        [sys.executable, *command, *TRAIN],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(ROOT), **env},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    return forked.Process([*command, *TRAIN], root, environment)
 
 
 def finish(root, *processes):
-    outputs = [process.communicate(timeout=400)[0] for process in processes]
+    outputs = [process.communicate(timeout=400) for process in processes]
     assert [process.returncode for process in processes] == [0] * len(processes), outputs
     rows = {}
     for name in ("steps", "epochs"):
@@ -122,9 +115,10 @@ def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
     cluster = {"worker": free_workers(2)}
     task = {"cluster": cluster, "task": {"type": "worker", "index": 0}}
     process = start(run, "-m", "spleeter_mod.train", TF_CONFIG=json.dumps(task))
-    output, _ = process.communicate(timeout=300)
+    output, errors = process.communicate()
     line = "found 3, expected a multiple of 2, the devices of all workers"
-    assert (process.returncode, output) == (1, f"ERROR: spleeter.batch_size: {line}\n")
+    assert process.returncode == 1
+    assert (output, errors) == ("", f"ERROR: spleeter.batch_size: {line}\n")
 
 
 def test_only_the_gpus_that_train_are_in_the_summary(monkeypatch):
