@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             sys.argv[1:] = arguments  # Hydra reads them there
             standalone.run()
+    distributed.leave()
 
 
 def train_in_pipeline(arguments: Sequence[str]) -> None:

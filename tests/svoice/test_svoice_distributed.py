@@ -104,6 +104,7 @@ with distributed.process_group():
     items = read_list("data/csv/speech/valid.csv", 2, 8000)
     line = validate(make_network(Params.of(params)), items, "fp32").hex() + "\\n"
 os.write(1, line.encode())  # in one piece, as all processes write to the same pipe
+distributed.leave()
 """
 
 
