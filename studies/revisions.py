@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,7 +79,7 @@ def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experimen
     experiments = []
     for name, menu, (commit, state, log) in zip(names, menus, revisions, strict=True):
         root = folder / commit
-        files = DVCFileSystem(str(repository), rev=commit)
+        files = _files_of(repository.resolve(), commit)
         _fetch(files, root, [PARAMS, LOCK])
         if state == "done":
             _fetch(files, root, _own_results(root))
@@ -186,8 +187,16 @@ def add_files(repository: Path, experiment: Experiment, paths: Sequence[Path]) -
         experiment: as `read` returns it.
         paths: relative to the repository. Those that the experiment does not have are left out.
     """
-    files = DVCFileSystem(str(repository), rev=experiment.commit)
-    _fetch(files, experiment.workspace.root, paths)
+    _fetch(_files_of(repository.resolve(), experiment.commit), experiment.workspace.root, paths)
+
+
+@lru_cache(maxsize=4)
+def _files_of(repository: Path, commit: str) -> DVCFileSystem:
+    """Returns the files of a commit, with those in DVC's cache.
+
+    The last ones are kept, because DVC takes a good part of a second to read a commit's dvc.lock.
+    """
+    return DVCFileSystem(str(repository), rev=commit)
 
 
 def _fetch(files: DVCFileSystem, root: Path, paths: Iterable[Path]) -> None:
