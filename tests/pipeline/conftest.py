@@ -4,6 +4,8 @@ It holds the files of this repository, committed. The pipeline runs once for all
 module has a copy of the result, with DVC's cache.
 """
 
+import atexit
+import functools
 import os
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from contract.files import new_folder
 from contract.locks import lock
+from report.images import BROWSERS
 from tests.conftest import ROOT, TINY, shell_environment
 from tests.project import copy_project, project_hash
 
@@ -34,6 +37,23 @@ OVERRIDES = [
 ]
 
 
+@functools.cache
+def programs() -> str:
+    """Returns a folder of links to this machine's programs, all but browsers.
+
+    With a Chromium every report would draw its figures for papers, which takes as long as the rest
+    of a study here. `tests/report` tests those.
+    """
+    folder = tempfile.mkdtemp(prefix="programs-")
+    atexit.register(shutil.rmtree, folder)
+    for place in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in place.iterdir() if place.is_dir() else ():
+            link = Path(folder, program.name)
+            if program.name not in BROWSERS and not link.is_symlink():
+                link.symlink_to(program)
+    return folder
+
+
 @dataclass
 class Repository:
     """A repository with DVC, in which commands run as a user runs them.
@@ -48,9 +68,10 @@ class Repository:
     def environment(self) -> dict[str, str]:
         """The environment of commands, with the `dvc` and `python` of the pipeline."""
         tools = Path(sys.prefix) / "bin"
+        variables = {**shell_environment(), "PATH": f"{tools}{os.pathsep}{programs()}"}
+        variables.pop("BROWSER_PATH", None)
         return {
-            **shell_environment(),
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            **variables,
             # Threads of networks this small wait for each other on cores that others use.
             "OMP_NUM_THREADS": "1",
         }
