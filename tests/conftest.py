@@ -23,6 +23,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # In CI no test is skipped because something is missing, and generated examples are many.
 IN_CI = os.environ.get("CI") == "true"
 
+
+def in_ci(*cases: Any) -> list[Any]:
+    """Returns further cases of a test in CI, and none elsewhere.
+
+    They repeat with other values what the cases that run everywhere test.
+    """
+    return list(cases) if IN_CI else []
+
+
 if find_spec("hypothesis"):
     from hypothesis import settings
 

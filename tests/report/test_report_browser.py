@@ -10,13 +10,12 @@ from report.comparison import compare
 from report.experiments import Experiment
 from report.page import build
 from report.results import Workspace
-from tests.conftest import IN_CI
+from tests.conftest import in_ci
 from tests.report import many
 from tests.results import write_training
 from tests.yaml_files import write_yaml
 
 SCREENS = [(1360, "light"), (390, "dark")]  # a desk's and a phone's width
-ALL_SCREENS = [*SCREENS, (1360, "dark"), (390, "light")]
 
 
 @pytest.fixture
@@ -154,7 +153,7 @@ NAMES = """[...document.querySelectorAll("figure")].map((figure) =>
     }))"""
 
 
-@pytest.mark.parametrize(("width", "scheme"), ALL_SCREENS if IN_CI else SCREENS)
+@pytest.mark.parametrize(("width", "scheme"), [*SCREENS, *in_ci((1360, "dark"), (390, "light"))])
 def test_24_variants_of_one_optimizer_can_be_distinguished(tmp_path, browse, width, scheme):
     page = browse(compare(many.sweep(tmp_path, 24, 100)), width, scheme)
     legend = page.evaluate("""[...document.querySelectorAll(".variants line")].map((line) =>

@@ -18,6 +18,7 @@ from contract.layout import MUSIC_LISTS
 from spleeter_mod import cache, settings, tracks
 from spleeter_mod.adapter import SoundfileAudioAdapter
 from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
+from tests.conftest import in_ci
 
 MIX = "mix_spectrogram"
 LIST = Path("songs.csv")
@@ -102,9 +103,9 @@ def test_a_crop_is_the_same_of_every_instrument(run):
             np.testing.assert_array_equal(batch[f"{stem}_spectrogram"], batch[MIX])
 
 
-@pytest.mark.parametrize("seed", [0, 4])
+@pytest.mark.parametrize("seed", [4, *in_ci(0)])
 @pytest.mark.parametrize("same_passes", [True, False])
-@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("count", [3, *in_ci(1)])
 def test_batches_are_those_of_stock_spleeter(run, monkeypatch, seed, same_passes, count):
     """They have the same order and crops, and the same spectrograms except for rounding."""
     run = dataclasses.replace(run, seed=seed, same_passes=same_passes, chunks_per_song=count)
