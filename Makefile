@@ -56,8 +56,9 @@ screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/m
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
 # The suites run five at a time, the longest first, each in its environment. Those of tests/pipeline
-# mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests remove containers. The
-# contract is tested in all environments, except what needs libraries that only the pipeline has.
+# mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
+# remove containers. The contract is tested in all environments, except what needs libraries that
+# only the pipeline has.
 SUITES := spleeter pipeline units study svoice queue containers
 TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
