@@ -55,11 +55,11 @@ report: setup ## write a page about experiments or commits (REVS='adam sgd' BASE
 screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/mini.html); needs a Chromium
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
-# The suites run five at a time, the longest first, each in its environment. Those of tests/pipeline
+# The suites run six at a time, the longest first, each in its environment. Those of tests/pipeline
 # mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
 # remove containers. The contract is tested in all environments, except what needs libraries that
 # only the pipeline has.
-SUITES := spleeter pipeline units study svoice queue containers
+SUITES := spleeter pipeline units study queue svoice containers
 TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
 TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
@@ -70,7 +70,7 @@ TESTS_spleeter := .venv/spleeter tests/spleeter_mod tests/test_forked.py tests/c
 LOGS := scratch/test-logs
 test: test-data ## set up, run every suite of tests, say what was skipped
 	@rm -rf $(LOGS); mkdir -p $(LOGS); code=0; \
-	$(MAKE) --no-print-directory --keep-going --jobs=5 $(SUITES:%=test-%) || code=$$?; \
+	$(MAKE) --no-print-directory --keep-going --jobs=6 $(SUITES:%=test-%) || code=$$?; \
 	echo; grep -hE '^=+ .*(passed|failed|error).* =+$$' $(LOGS)/*.log || true; \
 	echo "Skipped:"; grep -hE '^SKIPPED' $(LOGS)/*.log || echo "nothing"; \
 	exit $$code

@@ -1,9 +1,9 @@
 """A study comes to its end although much goes wrong with its queue.
 
 Workers are killed, Ctrl-C comes at a bad moment, the commit changes, and several workers run at
-once: 5 for 12 experiments. MANY_CELLS=100 MANY_WORKERS=20 is the full size, which takes a quarter
-of an hour on two cores. DVC is the real one. The experiments, which are called cells here, run a
-stage that trains nothing.
+once: 5 for 12 experiments in CI, 3 for 6 elsewhere. MANY_CELLS=100 MANY_WORKERS=20 is the full
+size, which takes a quarter of an hour on two cores. DVC is the real one. The experiments, which are
+called cells here, run a stage that trains nothing.
 """
 
 import os
@@ -23,11 +23,11 @@ from dvc.repo import Repo
 
 from studies import queue_workers
 from studies.revisions import read, states, unfinished
-from tests.conftest import ROOT
+from tests.conftest import IN_CI, ROOT
 from tests.yaml_files import write_yaml
 
-CELLS = int(os.environ.get("MANY_CELLS", 12))
-WORKERS = int(os.environ.get("MANY_WORKERS", 5))
+CELLS = int(os.environ.get("MANY_CELLS", 12 if IN_CI else 6))
+WORKERS = int(os.environ.get("MANY_WORKERS", 5 if IN_CI else 3))
 SECONDS = 240 + 10 * CELLS  # for anything that is waited for
 
 Result = TypeVar("Result")

@@ -30,7 +30,7 @@ from stages.datasets.wsj0mix import (
     read_recipes,
     split_folder,
 )
-from tests.conftest import TEST_DATA
+from tests.conftest import IN_CI, TEST_DATA
 from tests.stages import standin
 from tests.stages.disks import grow, small_disk
 from tests.stages.patience import until
@@ -49,6 +49,7 @@ PARTS = {  # of WSJ0, and some speakers of each; no speaker is in two
     "si_dt_05": ("050", "22h"),
     "si_et_05": ("440", "443", "447"),
 }
+MIXED = 500 if IN_CI else 100  # mixtures of each split
 SPHERES = 6  # utterances in SPHERE files, of which two are compressed
 SHORT = (2, 2.5)  # seconds
 FOLDERS = ("mix", "s1", "s2")
@@ -128,21 +129,21 @@ def write_corpus(root: Path, recipes: list[Recipe], others: Iterable[PurePosixPa
 def published(tmp_path_factory):
     """A workspace with lists as long as WSJ0-2mix's over a stand-in corpus.
 
-    The lists begin with lines of the published ones. They are fetched completely, and the first 500
-    mixtures of each split are made.
+    The lists begin with lines of the published ones. They are fetched completely, and the first
+    `MIXED` mixtures of each split are made.
     """
     root = tmp_path_factory.mktemp("published")
     lists = root / "lists"
     write_lists(lists, PUBLISHED, utterances=40, beginnings=EXCERPTS)
     recipes = {split: read_recipes(lists / f"mix_2_spk_{split}.txt", 2) for split in PUBLISHED}
-    mixed = [recipe for in_split in recipes.values() for recipe in in_split[:500]]
+    mixed = [recipe for in_split in recipes.values() for recipe in in_split[:MIXED]]
     write_corpus(root / "corpus", mixed, utterances_of(recipes))
     workspace(root, "speech", "wsj0_2mix", corpus=str(root / "corpus"), lists=str(lists))
     (root / "conf/speech/wsj0mix.sha256").write_text("")
     succeed(root, "fetch_speech")
     fetched = {path.name: path.read_text() for path in (root / RECIPES).iterdir() if path.is_file()}
     for split, in_split in recipes.items():
-        text = "".join(f"{recipe}\n" for recipe in in_split[:500])
+        text = "".join(f"{recipe}\n" for recipe in in_split[:MIXED])
         (root / RECIPES / f"mix_2_spk_{split}.txt").write_text(text)
     succeed(root, "mix_speech")
     yield root, lists, recipes, fetched
@@ -174,7 +175,7 @@ def test_names_and_folders_are_the_originals(published):
         folder = root / MIXTURES / "wav8k" / "min" / split
         assert sorted(path.name for path in folder.iterdir()) == ["mix", "s1", "s2"]
         expected = set()
-        for recipe in in_split[:500]:
+        for recipe in in_split[:MIXED]:
             (path1, snr1), (path2, snr2) = zip(recipe.sources, recipe.snrs, strict=True)
             expected.add(f"{path1.stem}_{snr1}_{path2.stem}_{snr2}.wav")
         for name in FOLDERS:
@@ -213,7 +214,7 @@ def test_an_independent_formula_gives_the_same_samples(published):
     spheres = set()
     for split, in_split in recipes.items():
         folder = root / MIXTURES / "wav8k" / "min" / split
-        for recipe in in_split[:500]:
+        for recipe in in_split[:MIXED]:
             sources = []
             for name in recipe.sources:
                 if (root / "corpus" / name).is_file():
