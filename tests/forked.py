@@ -32,6 +32,8 @@ LIBRARIES = [
     *("ruamel.yaml", "pydantic", "requests", "plotly.graph_objects", "docker"),
     *("torch", "torch._dynamo", "torch.utils.tensorboard", "hydra"),
     *("tensorflow", "spleeter.separator", "spleeter.model.provider", "ffmpeg", "typer"),
+    *("dvc.cli.parser", "dvc.repo.experiments.queue.celery", "dvc.repo.experiments.executor.local"),
+    *("dvc.repo.reproduce", "dvc.repo.plots", "dvc.repo.metrics.diff", "dvc.utils.hydra"),
 ]
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(LIBRARIES)
@@ -41,20 +43,26 @@ class Process:
     """A command that runs, or has run. What it prints goes to files.
 
     Args:
-        arguments: what stands behind `python`: `-m MODULE ...` or `-c CODE ...`.
+        arguments: what stands behind `python`: `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...`.
         folder: its working directory.
         environment: all of its environment variables.
+        joined: whether errors go to stdout too, as in a terminal.
     """
 
     def __init__(
-        self, arguments: Sequence[str], folder: str | Path, environment: Mapping[str, str]
+        self,
+        arguments: Sequence[str | Path],
+        folder: str | Path,
+        environment: Mapping[str, str],
+        joined: bool = False,
     ) -> None:
         self.arguments = [str(argument) for argument in arguments]
         self._folder = tempfile.TemporaryDirectory()
         self._streams = [Path(self._folder.name, name) for name in ("stdout", "stderr")]
         for path in self._streams:
             path.touch()
-        arguments_of_run = (self.arguments, str(folder), dict(environment), self._streams)
+        streams = [self._streams[0]] * 2 if joined else self._streams
+        arguments_of_run = (self.arguments, str(folder), dict(environment), streams)
         self._process = _context.Process(target=_run, args=arguments_of_run)
         _ensure_server()
         self._process.start()
@@ -111,25 +119,64 @@ class Process:
 
 
 def run(
-    arguments: Sequence[str],
+    arguments: Sequence[str | Path],
     folder: str | Path,
     environment: Mapping[str, str],
     timeout: float = 300,
+    joined: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end.
 
     Args:
-        arguments: what stands behind `python`: `-m MODULE ...` or `-c CODE ...`.
+        arguments: what stands behind `python`: `-m MODULE ...`, `-c CODE ...` or `SCRIPT ...`.
         folder: its working directory.
         environment: all of its environment variables.
         timeout: in seconds.
+        joined: whether errors go to stdout too, as in a terminal.
 
     Raises:
         subprocess.TimeoutExpired: the command took longer.
     """
-    with Process(arguments, folder, environment) as process:
+    with Process(arguments, folder, environment, joined) as process:
         output, errors = process.communicate(timeout)
     return subprocess.CompletedProcess(arguments, process.returncode, output, errors)
+
+
+def run_any(
+    command: Sequence[str | Path],
+    folder: str | Path,
+    environment: Mapping[str, str],
+    joined: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Runs any command to its end, for at most an hour. `dvc ...` and `python ...` are forked.
+
+    Args:
+        command: the program, which is `sys.executable` for `python`, and its arguments.
+        folder: its working directory.
+        environment: all of its environment variables.
+        joined: whether errors go to stdout too, as in a terminal.
+    """
+    program, *arguments = command
+    if program == "dvc":
+        arguments.insert(0, Path(sys.prefix, "bin", "dvc"))
+    if program == "dvc" or (program == sys.executable and arguments[0] in ("-c", "-m")):
+        return run(arguments, folder, environment, 3600, joined)
+    # The output is a file, because a command may leave processes behind that would keep a pipe
+    # open.
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if joined else errors,
+        )
+        for stream in (output, errors):
+            stream.seek(0)
+        done.stdout, done.stderr = output.read(), errors.read()
+    return done
 
 
 def _ensure_server() -> None:
@@ -168,15 +215,17 @@ def _run(
     sys.dont_write_bytecode = bool(environment.get("PYTHONDONTWRITEBYTECODE"))
     added = [path for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     installed = [path for path in sys.path if path.startswith((sys.prefix, sys.base_prefix))]
-    sys.path[:] = [folder, *added, *installed]
-    kind, what, *rest = arguments
-    sys.argv = [kind if kind == "-c" else what, *rest]
+    kind, *rest = arguments
+    is_script = kind not in ("-c", "-m")
+    sys.path[:] = [os.path.dirname(kind) if is_script else folder, *added, *installed]
+    sys.argv = rest if kind == "-m" else [kind, *rest[not is_script :]]
     try:
-        if kind == "-c":
-            main = {"__name__": "__main__"}
-            exec(compile(what, "<string>", "exec"), main)
+        if is_script:
+            runpy.run_path(kind, run_name="__main__")
+        elif kind == "-c":
+            exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
         else:
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     except SystemExit:
         raise
     except BaseException:

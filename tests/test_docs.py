@@ -2,9 +2,9 @@
 
 import functools
 import itertools
+import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from contract import menu
 from contract.params import check
+from tests import forked
 from tests.conftest import ROOT
 from tests.test_floors import FLOORS
 from tests.test_suites import SUITES
@@ -338,12 +339,8 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
     ids=lambda command: " ".join(settings(command.words)),
 )
 def test_a_command_that_is_shown_as_refused_is_refused_in_these_words(command, tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-c", COMPOSE, tmp_path / "params.yaml", *settings(command.words)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    compose = [sys.executable, "-c", COMPOSE, tmp_path / "params.yaml", *settings(command.words)]
+    done = forked.run_any(compose, ROOT, os.environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == command.output
 

@@ -54,3 +54,30 @@ def test_a_package_sets_the_environment_variables_that_it_sets_in_a_new_process(
     expected = json.loads(finished.stdout)
     assert len(expected) > len(environment) or package == "contract"
     assert json.loads(forked.run(["-c", code], tmp_path, environment).stdout) == expected
+
+
+SHOW = """
+import json, os, sys
+print(json.dumps([__name__, sys.argv, os.path.abspath(sys.path[0])]))
+print("an error", file=sys.stderr)
+sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["-c", SHOW], ["-m", "shown"], ["scripts/shown.py"]], ids=lambda given: given[0]
+)
+def test_a_command_has_the_arguments_and_the_first_folder_of_a_new_process(arguments, tmp_path):
+    (tmp_path / "scripts").mkdir()
+    for folder in (tmp_path, tmp_path / "scripts"):
+        (folder / "shown.py").write_text(SHOW)
+    command = [sys.executable, *arguments, "--option", "x"]
+    expected = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = forked.run(command[1:], tmp_path, os.environ)
+    for name in ("returncode", "stdout", "stderr"):
+        assert getattr(done, name) == getattr(expected, name), name
+    joined = forked.run(command[1:], tmp_path, os.environ, joined=True)
+    assert (sorted(joined.stdout.splitlines()), joined.stderr) == (
+        sorted((expected.stdout + expected.stderr).splitlines()),
+        "",
+    )

@@ -1,6 +1,6 @@
 """params.yaml is what conf/ composes, and a wrong value in it is one clear line."""
 
-import subprocess
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ from contract.errors import InputError
 from contract.menu import GROUPS as MENU
 from contract.params import check, load
 from contract.ranges import SAMPLES
+from tests import forked
 from tests.yaml_files import read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,12 +318,8 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
 )
 def test_dvc_refuses_a_wrong_override_and_writes_nothing(tmp_path, override, message):
     output = tmp_path / "params.yaml"
-    done = subprocess.run(
-        [sys.executable, "-c", COMPOSE, output, override],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-c", COMPOSE, output, override]
+    done = forked.run_any(command, ROOT, os.environ)
     assert done.returncode == 1
     assert done.stderr == f"ERROR: {message}\n"
     assert not output.exists()

@@ -20,6 +20,7 @@ import pytest
 from contract.files import new_folder
 from contract.locks import lock
 from report.images import BROWSERS
+from tests import forked
 from tests.conftest import ROOT, TINY, shell_environment
 from tests.project import copy_project, project_hash
 
@@ -86,20 +87,7 @@ class Repository:
         Returns:
             The process, whose `stdout` has the output and the errors, as a terminal shows them.
         """
-        # The output is a file, because `dvc queue start` leaves workers behind that would keep a
-        # pipe open.
-        with tempfile.TemporaryFile("w+") as output:
-            done = subprocess.run(
-                command,
-                cwd=self.root,
-                env=self.environment,
-                text=True,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            output.seek(0)
-            done.stdout = output.read()
+        done = forked.run_any(command, self.root, self.environment, joined=True)
         assert not check or done.returncode == 0, done.stdout
         return done
 

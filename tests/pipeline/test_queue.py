@@ -23,6 +23,7 @@ from dvc.repo import Repo
 
 from studies import queue_workers
 from studies.revisions import read, states, unfinished
+from tests import forked
 from tests.conftest import IN_CI, ROOT
 from tests.yaml_files import write_yaml
 
@@ -90,18 +91,9 @@ class Cells:
 
     def __call__(self, *command: str) -> str:
         """Runs a command, which must succeed, and returns its output and errors."""
-        path = self.notes / "output"
-        with path.open("w") as output:
-            done = subprocess.run(
-                command,
-                cwd=self.root,
-                env=self.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        assert done.returncode == 0, path.read_text()
-        return path.read_text()
+        done = forked.run_any(command, self.root, self.environment(), joined=True)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
 
     def commit(self, message: str, *options: str) -> None:
         """Commits all changes, or an empty commit."""

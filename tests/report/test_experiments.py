@@ -1,8 +1,8 @@
 """Experiments read from a repository with commits as DVC makes them, and the names of variants."""
 
+import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +13,14 @@ from contract.errors import InputError
 from contract.layout import EPOCHS, STEPS, SVOICE_RESULTS
 from report import experiments
 from studies import choices, revisions
+from tests import forked
 from tests.conftest import ROOT
 from tests.results import write_training
 from tests.yaml_files import write_yaml
 
 
 def dvc(root: Path, *arguments: str) -> None:
-    command = [Path(sys.prefix, "bin", "dvc"), *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    done = forked.run_any(["dvc", *arguments], root, os.environ)
     assert done.returncode == 0, done.stderr
 
 

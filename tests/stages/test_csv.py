@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from contract.errors import InputError
 from stages import csv_music, csv_speech
 from stages.datasets.audio import ANOTHER_COPY
 from stages.datasets.wsj0mix import SPLITS
+from tests import forked
 from tests.conftest import ROOT, TEST_DATA
 from tests.stages import standin
 from tests.yaml_files import read_yaml
@@ -51,13 +51,8 @@ def configuration(group, name, **changes):
 
 def stage(name, root, *prefix):
     """Runs a stage as `dvc repro` does, with words before its command."""
-    return subprocess.run(
-        [*prefix, sys.executable, "-m", f"stages.{name}"],
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    command = [*prefix, sys.executable, "-m", f"stages.{name}"]
+    return forked.run_any(command, root, {**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def errors(done):

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from contract import files
+from tests import forked
 from tests.conftest import ROOT
 
 
@@ -143,7 +144,7 @@ def dvc_repository(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{tools}:{os.environ['PATH']}"}
 
     def run(*command):
-        return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+        return forked.run_any(command, root, environment)
 
     for command in (["git", "init"], ["dvc", "init"], ["dvc", "repro"]):
         done = run(*command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from studies import hand_edits
+from tests import forked
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml, write_yaml
 
@@ -46,9 +46,7 @@ class Project:
         """Runs a command and returns the lines that it writes about params.yaml."""
         tools = Path(sys.prefix) / "bin"
         environment = {**os.environ, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-        done = subprocess.run(
-            command, cwd=self.root, env=environment, capture_output=True, text=True
-        )
+        done = forked.run_any(command, self.root, environment)
         assert done.returncode == 0, done.stderr
         return [line for line in done.stderr.splitlines() if line.startswith("params.yaml: ")]
 
