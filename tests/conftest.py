@@ -1,6 +1,7 @@
 """Fixtures for the tests of all three environments: real audio and a tiny configuration."""
 
 import copy
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -116,6 +117,15 @@ def pytest_runtest_makereport(
         if reason.startswith("needs "):
             report.outcome, report.longrepr = "failed", f"In CI it is missing: {reason}"
     return report
+
+
+def pytest_collection_finish() -> None:
+    """Spares garbage collection the libraries, which all tests have imported now.
+
+    TensorFlow alone is a million objects.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ about what is imported when, takes `subprocess` instead.
 from __future__ import annotations
 
 import atexit
+import gc
 import multiprocessing
 import os
 import runpy
@@ -208,6 +209,7 @@ def _run(
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(folder)
+    gc.freeze()  # The libraries are never garbage, and looking through them copies their memory.
     os.environ.clear()
     os.environ.update(environment)
     for package in PACKAGES:  # to be imported again, because it sets environment variables

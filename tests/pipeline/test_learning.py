@@ -1,6 +1,6 @@
 """Training at the size of the mini preset is of use on real audio.
 
-In CI it takes 300 steps, elsewhere 60, because the others take a minute of a core.
+In CI it takes 300 steps, elsewhere 40, because the others take a minute of a core.
 """
 
 import csv
@@ -13,7 +13,7 @@ from contract.sources import STEMS
 from metrics.bsseval import bss_eval
 from tests.conftest import IN_CI
 
-STEPS = 300 if IN_CI else 60
+STEPS = 300 if IN_CI else 40
 
 
 def test_training_with_adam_makes_estimates_that_are_better_than_the_mixture(repository):

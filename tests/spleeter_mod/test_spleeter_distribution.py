@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from spleeter_mod import session
 from tests import forked
-from tests.conftest import IN_CI
+from tests.conftest import IN_CI, in_ci
 from tests.spleeter_mod.material import choice
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,31 +80,29 @@ def run(workspace, set_params):
     return workspace.root
 
 
-def test_devices_and_workers_train_as_one(run):
-    alone = finish(run, start(run, "-m", "spleeter_mod.train"))
-    devices = finish(run, start(run, "-c", TWO_DEVICES))
+def on_two_devices(run):
+    rows = finish(run, start(run, "-c", TWO_DEVICES))
     summary = json.loads((run / "results" / "spleeter" / "train.json").read_text())
     assert summary["hardware"] == "2 devices"
+    return rows
+
+
+def by_two_workers(run):
     cluster = {"worker": free_workers(2)}
-    workers = finish(
-        run,
-        *(
-            start(
-                run,
-                *("-m", "spleeter_mod.train"),
-                TF_CONFIG=json.dumps(
-                    {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                ),
-            )
-            for index in range(2)
-        ),
-    )
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": k}} for k in range(2)]
+    command = ("-m", "spleeter_mod.train")
+    return finish(run, *(start(run, *command, TF_CONFIG=json.dumps(task)) for task in tasks))
+
+
+@pytest.mark.parametrize("distributed", [by_two_workers, *in_ci(on_two_devices)])
+def test_devices_and_workers_train_as_one(run, distributed):
+    alone = finish(run, start(run, "-m", "spleeter_mod.train"))
+    rows = distributed(run)
     # Gradient norms keep fewer digits than losses.
     for name, expected in alone.items():
-        np.testing.assert_allclose(devices[name], expected, rtol=1e-3, err_msg="devices")
-        np.testing.assert_allclose(workers[name], expected, rtol=1e-3, err_msg="workers")
-    losses = [[row[2] for row in rows["steps"]] for rows in (alone, devices, workers)]
-    np.testing.assert_allclose(losses[1:], [losses[0]] * 2, rtol=1e-5)
+        np.testing.assert_allclose(rows[name], expected, rtol=1e-3, err_msg=name)
+    losses, expected = ([row[2] for row in table["steps"]] for table in (rows, alone))
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
 def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
