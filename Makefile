@@ -55,22 +55,23 @@ report: setup ## write a page about experiments or commits (REVS='adam sgd' BASE
 screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/mini.html); needs a Chromium
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
-# The suites run six at a time, the longest first, each in its environment. Those of tests/pipeline
+# The suites run seven at a time, the longest first, each in its environment. Those of tests/pipeline
 # mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
 # remove containers. The contract is tested in all environments, except what needs libraries that
 # only the pipeline has.
-SUITES := spleeter pipeline units study queue svoice containers
+SUITES := spleeter units pipeline data study queue svoice containers
 TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
 TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
 TESTS_study := .venv/pipeline tests/pipeline/test_study_pipeline.py
-TESTS_pipeline := .venv/pipeline tests/pipeline --ignore-glob *_contained_pipeline.py --ignore-glob *_queue.py --ignore-glob *_clones.py --ignore-glob *_menu.py --ignore-glob *_study_pipeline.py
+TESTS_data := .venv/pipeline tests/pipeline/test_data_sets.py tests/pipeline/test_learning.py
+TESTS_pipeline := .venv/pipeline tests/pipeline/test_pipeline.py
 TESTS_svoice := .venv/svoice tests/svoice tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
 TESTS_spleeter := .venv/spleeter tests/spleeter_mod tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py
 LOGS := scratch/test-logs
 test: test-data ## set up, run every suite of tests, say what was skipped
 	@rm -rf $(LOGS); mkdir -p $(LOGS); code=0; \
-	$(MAKE) --no-print-directory --keep-going --jobs=6 $(SUITES:%=test-%) || code=$$?; \
+	$(MAKE) --no-print-directory --keep-going --jobs=7 $(SUITES:%=test-%) || code=$$?; \
 	echo; grep -hE '^=+ .*(passed|failed|error).* =+$$' $(LOGS)/*.log || true; \
 	echo "Skipped:"; grep -hE '^SKIPPED' $(LOGS)/*.log || echo "nothing"; \
 	exit $$code

@@ -3,13 +3,12 @@
 import ast
 import functools
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from tests import forked
-from tests.conftest import ROOT
+from tests.conftest import IN_CI, ROOT
 from tests.project import copy_project
 
 HELP, UNKNOWN = "--help", "--no-such-option"
@@ -37,8 +36,8 @@ def check(command: str, empty: Path, text: str) -> None:
     """Asserts that a command has a help and refuses an unknown option in one line.
 
     Neither does any work: both run in an empty folder and in a copy of the repository, and the
-    files of both stay as they are. One help is that of a new Python, in which no import has printed
-    anything before, or made another one unnecessary.
+    files of both stay as they are. In CI one help is that of a new Python, in which no import has
+    printed anything before, or made another one unnecessary.
 
     Args:
         command: a module, or a module and one of its commands.
@@ -53,14 +52,9 @@ def check(command: str, empty: Path, text: str) -> None:
         (folder, option): forked.Process([*arguments, option], folder, environment)
         for folder, option in ((empty, UNKNOWN), (project, HELP), (project, UNKNOWN))
     }
-    in_new_python = subprocess.run(
-        [sys.executable, *arguments, HELP],
-        cwd=empty,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    results = [(HELP, in_new_python.returncode, in_new_python.stdout, in_new_python.stderr)]
+    run = forked.run_new if IN_CI else forked.run_any
+    in_empty = run([sys.executable, *arguments, HELP], empty, environment)
+    results = [(HELP, in_empty.returncode, in_empty.stdout, in_empty.stderr)]
     for (_, option), process in processes.items():
         output, errors = process.communicate()
         results.append((option, process.returncode, output, errors))

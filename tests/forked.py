@@ -162,6 +162,23 @@ def run_any(
         arguments.insert(0, Path(sys.prefix, "bin", "dvc"))
     if program == "dvc" or (program == sys.executable and arguments[0] in ("-c", "-m")):
         return run(arguments, folder, environment, 3600, joined)
+    return run_new(command, folder, environment, joined)
+
+
+def run_new(
+    command: Sequence[str | Path],
+    folder: str | Path,
+    environment: Mapping[str, str],
+    joined: bool = False,
+) -> subprocess.CompletedProcess[str]:
+    """Runs any command to its end, and forks none.
+
+    Args:
+        command: the program and its arguments.
+        folder: its working directory.
+        environment: all of its environment variables.
+        joined: whether errors go to stdout too, as in a terminal.
+    """
     # The output is a file, because a command may leave processes behind that would keep a pipe
     # open.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:

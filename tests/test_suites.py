@@ -7,7 +7,6 @@ import shlex
 import subprocess
 import sys
 from collections import Counter
-from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,13 @@ def files_with_tests(arguments: str) -> list[Path]:
     """The files with tests that pytest finds.
 
     Args:
-        arguments: the arguments of pytest: files and folders, `--ignore PATH` and
-            `--ignore-glob PATTERN`.
+        arguments: the arguments of pytest: files and folders, and `--ignore PATH`.
     """
-    paths, ignored, patterns = [], [], []
+    paths, ignored = [], []
     words = iter(shlex.split(arguments))
     for word in words:
         if word == "--ignore":
             ignored.append(ROOT / next(words))
-        elif word == "--ignore-glob":
-            patterns.append(next(words))
         else:
             assert not word.startswith("-"), word
             assert (ROOT / word).exists(), word
@@ -40,12 +36,7 @@ def files_with_tests(arguments: str) -> list[Path]:
     listed = [
         file for path in paths for file in ([path] if path.is_file() else path.rglob("test_*.py"))
     ]
-    return [
-        file
-        for file in listed
-        if not any(file.is_relative_to(path) for path in ignored)
-        and not any(fnmatch(str(file), pattern) for pattern in patterns)
-    ]
+    return [file for file in listed if not any(file.is_relative_to(path) for path in ignored)]
 
 
 def test_make_runs_all_suites():

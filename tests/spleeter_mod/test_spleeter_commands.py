@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests import forked
 from tests.conftest import TEST_DATA
 from tests.spleeter_mod.material import STUDY
 
@@ -41,11 +42,12 @@ class Place:
         command = [sys.executable, "-m", module, *arguments]
         return subprocess.Popen(command, cwd=self.root, text=True, env=environment, **options)
 
-    def __call__(self, *command, **env):
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with self.start(*command, **pipes, env=env) as process:
-            out, errors = process.communicate(timeout=300)
-        return process.returncode, out, errors
+    def __call__(self, module, *arguments, **env):
+        # Spleeter reads MODEL_PATH when it is imported, which only training can do without.
+        run = forked.run_any if arguments[0] == "train" else forked.run_new
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+        done = run([sys.executable, "-m", module, *arguments], self.root, environment)
+        return done.returncode, done.stdout, done.stderr
 
     def rows(self, name):
         with (self.root / "musdb_model" / name).open(newline="") as file:
