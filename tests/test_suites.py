@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, shell_environment
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 # The name of each suite, the environment that it runs in, and the arguments of pytest.
@@ -42,6 +42,17 @@ def files_with_tests(arguments: str) -> list[Path]:
 def test_make_runs_all_suites():
     (names,) = re.findall(r"^SUITES := (.+)$", MAKEFILE, re.MULTILINE)
     assert sorted(names.split()) == sorted(name for name, _, _ in SUITES)
+
+
+def test_make_has_one_recipe_for_each_target():
+    done = subprocess.run(
+        ["make", "--dry-run", "help"],
+        cwd=ROOT,
+        env=shell_environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_every_test_is_in_one_suite_of_its_environment():
