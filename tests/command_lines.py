@@ -52,8 +52,8 @@ def check(command: str, empty: Path, text: str) -> None:
         (folder, option): forked.Process([*arguments, option], folder, environment)
         for folder, option in ((empty, UNKNOWN), (project, HELP), (project, UNKNOWN))
     }
-    run = forked.run_new if IN_CI else forked.run_any
-    in_empty = run([sys.executable, *arguments, HELP], empty, environment)
+    command_of_help = [sys.executable, *arguments, HELP]
+    in_empty = forked.run_any(command_of_help, empty, environment, fork=not IN_CI)
     results = [(HELP, in_empty.returncode, in_empty.stdout, in_empty.stderr)]
     for (_, option), process in processes.items():
         output, errors = process.communicate()

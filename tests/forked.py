@@ -148,37 +148,23 @@ def run_any(
     folder: str | Path,
     environment: Mapping[str, str],
     joined: bool = False,
+    fork: bool = True,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs any command to its end, for at most an hour. `dvc ...` and `python ...` are forked.
+    """Runs any command to its end; one that is forked may take an hour.
 
     Args:
         command: the program, which is `sys.executable` for `python`, and its arguments.
         folder: its working directory.
         environment: all of its environment variables.
         joined: whether errors go to stdout too, as in a terminal.
+        fork: whether `dvc ...` and `python ...` are forked.
     """
     program, *arguments = command
-    if program == "dvc":
-        arguments.insert(0, Path(sys.prefix, "bin", "dvc"))
-    if program == "dvc" or (program == sys.executable and arguments[0] in ("-c", "-m")):
+    if fork and program == "dvc":
+        dvc = Path(sys.prefix, "bin", program)
+        return run([dvc, *arguments], folder, environment, 3600, joined)
+    if fork and program == sys.executable and arguments[0] in ("-c", "-m"):
         return run(arguments, folder, environment, 3600, joined)
-    return run_new(command, folder, environment, joined)
-
-
-def run_new(
-    command: Sequence[str | Path],
-    folder: str | Path,
-    environment: Mapping[str, str],
-    joined: bool = False,
-) -> subprocess.CompletedProcess[str]:
-    """Runs any command to its end, and forks none.
-
-    Args:
-        command: the program and its arguments.
-        folder: its working directory.
-        environment: all of its environment variables.
-        joined: whether errors go to stdout too, as in a terminal.
-    """
     # The output is a file, because a command may leave processes behind that would keep a pipe
     # open.
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:

@@ -36,17 +36,17 @@ class Place:
 
     def __init__(self, root):
         self.root = root
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def start(self, module, *arguments, **options):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **options.pop("env", {})}
         command = [sys.executable, "-m", module, *arguments]
-        return subprocess.Popen(command, cwd=self.root, text=True, env=environment, **options)
+        return subprocess.Popen(command, cwd=self.root, text=True, env=self.environment, **options)
 
     def __call__(self, module, *arguments, **env):
         # Spleeter reads MODEL_PATH when it is imported, which only training can do without.
-        run = forked.run_any if arguments[0] == "train" else forked.run_new
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
-        done = run([sys.executable, "-m", module, *arguments], self.root, environment)
+        fork = arguments[0] == "train"
+        command = [sys.executable, "-m", module, *arguments]
+        done = forked.run_any(command, self.root, self.environment | env, fork=fork)
         return done.returncode, done.stdout, done.stderr
 
     def rows(self, name):
