@@ -149,9 +149,10 @@ def mark_as_failed(queue: LocalCeleryQueue, experiment: ActiveExperiment, reason
     entry = experiment.entry
     end(queue, entry)
     info = _executor_info(queue, entry)
+    # DVC would take an experiment whose information holds a result for a successful one, and could
+    # not read its queue any more if that file was cut short, as by a power cut.
+    Path(queue.get_infofile_path(entry.stash_rev)).unlink(missing_ok=True)
     if info is not None:
-        # DVC would take an experiment whose information holds a result for a successful one.
-        Path(queue.get_infofile_path(entry.stash_rev)).unlink()
         shutil.rmtree(info.root_dir, ignore_errors=True)
     # DVC cannot remove an experiment that was taken and is still in its stash.
     queue.get_stash_entry(queue.repo.experiments, entry)
@@ -277,7 +278,10 @@ def _parents(queue: LocalCeleryQueue, entry: QueueEntry) -> set[int]:
 
 
 def _executor_info(queue: LocalCeleryQueue, entry: QueueEntry) -> ExecutorInfo | None:
-    """Returns what DVC notes about a running experiment; None while that is being set up."""
+    """Returns what DVC notes about a running experiment.
+
+    It is None while the experiment is being set up, and if its file was cut short.
+    """
     try:
         return ExecutorInfo.load_json(queue.get_infofile_path(entry.stash_rev))
     except (FileNotFoundError, ValueError, DvcException):

@@ -156,7 +156,7 @@ def test_a_completed_study_runs_nothing(repository, resumed):
 
 
 def test_an_experiment_that_died_with_its_worker_is_retried(repository, resumed, tmp_path):
-    """As after a power cut while the first of the repetitions ran."""
+    """As after a power cut while the first of the repetitions ran and DVC wrote about it."""
     output = tmp_path / "output"
     with started(repository, output, "running  tiny-adam-seed1", "--seeds", "2") as process:
         process.kill()
@@ -165,6 +165,7 @@ def test_an_experiment_that_died_with_its_worker_is_retried(repository, resumed,
             (entry,) = queue.iter_active()
             queue.wait_for_start(entry)  # it gets its process a moment after a worker has taken it
             os.killpg(os.getpgid(queue.proc[entry.stash_rev].pid), signal.SIGKILL)
+            Path(queue.get_infofile_path(entry.stash_rev)).write_text("")
     assert states(repository.root)["tiny-adam-seed1"] == "running"  # DVC does not notice
     done = repository(sys.executable, "-m", "studies.study", "tiny", "--seeds", "2", "--jobs", "2")
     assert f"tiny: {2 * COUNT} experiments, {COUNT + 1} of them done or running" in done.stdout
