@@ -1,4 +1,4 @@
-"""The scores of the trained models, in dB: what scores.csv and scores.json hold.
+"""The scores of the trained models, in dB: what scores.csv, details.json and scores.json hold.
 
 What changes here changes outputs, so the stages depend on this module.
 """
@@ -16,13 +16,20 @@ SPEECH_METRICS = {
 PERCEPTUAL_METRICS = {"pesq": "PESQ", "stoi": "STOI"}  # computed only where they are requested
 MUSIC_SCORE_COLUMNS = ("track", "target", *BSS_METRICS, "frames", "nan_frames")
 SPEECH_SCORE_COLUMNS = ("mixture", "speaker", "estimate", *SPEECH_METRICS)
+# What every score lies between: the mixture as the estimate of each of its sources, and an oracle,
+# the ideal ratio mask. Both are scored on the test set as the estimates are.
+MIXTURE_BOUND = "mixture"
+ORACLE_BOUND = "oracle"
+BOUNDS = (MIXTURE_BOUND, ORACLE_BOUND)
+MUSIC_BOUND_COLUMNS = ("bound", *MUSIC_SCORE_COLUMNS)
+SPEECH_BOUND_COLUMNS = ("bound", "mixture", "speaker", *SPEECH_METRICS)
 PESQ_MODES = {8000: "nb", 16000: "wb"}  # sample rate (Hz): mode of ITU-T P.862
 
 ByTarget = dict[str, float | None]  # of each stem, and their mean under `mean`; in dB
 
 
-class MusicHeadlines(TypedDict):
-    """What scores.json of the music branch holds. A number that is not finite is None.
+class MusicAggregate(TypedDict):
+    """The scores of the music branch over the test set. A number that is not finite is None.
 
     Attributes:
         SDR: the median over the tracks.
@@ -47,8 +54,18 @@ class MusicHeadlines(TypedDict):
     nan_frames: dict[str, int]
 
 
-class SpeechHeadlines(TypedDict, total=False):
-    """What scores.json of the speech branch holds. A number that is not finite is None.
+class MusicDetails(MusicAggregate):
+    """What details.json of the music branch holds.
+
+    Attributes:
+        bounds: by bound, the SDR as above.
+    """
+
+    bounds: dict[str, ByTarget]
+
+
+class SpeechAggregate(TypedDict, total=False):
+    """The scores of the speech branch over the test set. A number that is not finite is None.
 
     Attributes:
         si_snr: the mean over mixtures × speakers, in dB.
@@ -68,3 +85,19 @@ class SpeechHeadlines(TypedDict, total=False):
     stoi: float | None
     mixtures: int
     silent_references: int
+
+
+class SpeechDetails(SpeechAggregate):
+    """What details.json of the speech branch holds.
+
+    Attributes:
+        bounds: by bound, the means of the metrics in dB.
+    """
+
+    bounds: dict[str, dict[str, float | None]]
+
+
+# What scores.json holds has short names, because each is a column of `dvc exp show`: the loss that
+# Spleeter minimises is the L1 norm, and that of SVoice the negative SI-SNR.
+BEST_LOSS = {"spleeter": "L1", "svoice": "-SI-SNR"}
+SPEECH_HEADLINE = "SI-SNRi"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,19 @@ from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
 from contract.lists import DURATION_TOLERANCE
 from contract.numbers import finite_or_none
-from contract.scores import BSS_METRICS, MusicHeadlines
+from contract.scores import (
+    BOUNDS,
+    BSS_METRICS,
+    MIXTURE_BOUND,
+    MUSIC_BOUND_COLUMNS,
+    ORACLE_BOUND,
+    ByTarget,
+    MusicAggregate,
+)
 from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
 from metrics import audio
 from metrics.bsseval import bss_eval
+from metrics.oracle import MUSIC_EXPONENT, ideal_ratio_masks
 from metrics.score_all import Item, KeptScores, score_all
 from metrics.tables import read_music_list, unscored
 
@@ -56,6 +65,65 @@ def score_music(
         for track in tracks
     ]
     results = score_all(_score, items, kept_scores, "scoring music", "track", workers)
+    return _frames(tracks, results, hop_seconds)
+
+
+def bound_music(
+    root: Path,
+    frame_length: int,
+    frame_step: int,
+    window_seconds: float,
+    hop_seconds: float,
+    kept_scores: KeptScores,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Scores the bounds of every track of the music test list.
+
+    They are scored as the estimates of a model are, see `score_music`: the mixture as the estimate
+    of every stem, and what ideal ratio masks make of it (`metrics.oracle`).
+
+    Args:
+        root: the workspace.
+        frame_length: of the model's STFT, in samples.
+        frame_step: of the model's STFT, in samples.
+        window_seconds: the length of a frame of BSS Eval.
+        hop_seconds: from the start of one such frame to the start of the next.
+        kept_scores: the scores of an earlier run.
+        workers: the number of processes; None for one per core.
+
+    Returns:
+        One row per bound × track × target, with the columns `contract.scores.MUSIC_BOUND_COLUMNS`.
+
+    Raises:
+        BadFilesError: some tracks have a file that is missing, unreadable or unlike the mixture.
+            All others have been scored, and their scores are kept.
+        InputError: the list is wrong.
+    """
+    list_path = root / MUSIC_TEST
+    tracks = read_music_list(list_path).to_dict("records")
+    stft = (frame_length, frame_step)
+    items = [
+        Item(
+            (root / track[MIXTURE_PATH], *(root / track[path_column(stem)] for stem in STEMS)),
+            (track[DURATION], str(list_path), *stft, window_seconds, hop_seconds),
+        )
+        for track in tracks
+    ]
+    results = score_all(_score_bounds, items, kept_scores, "scoring bounds", "track", workers)
+    tables = []
+    for bound in BOUNDS:
+        of_bound = [scores[bound] for scores in results]
+        table = music_by_track(_frames(tracks, of_bound, hop_seconds))
+        tables.append(table.assign(bound=bound))
+    return pd.concat(tables)[list(MUSIC_BOUND_COLUMNS)]
+
+
+def _frames(
+    tracks: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, list[list[float]]]],
+    hop_seconds: float,
+) -> pd.DataFrame:
+    """Returns a row for each track × target × frame, as `score_music` describes it."""
     return pd.DataFrame(
         [
             {
@@ -98,8 +166,8 @@ def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def aggregate_music(scores: pd.DataFrame) -> MusicHeadlines:
-    """Returns what scores.json holds: medians over the tracks, as the SiSEC campaigns aggregate.
+def aggregate_music(scores: pd.DataFrame) -> MusicAggregate:
+    """Returns the scores of the test set: medians over the tracks, as in the SiSEC campaigns.
 
     Scores that are NaN are left out. `metrics.tables.unscored` says which tracks have no scores.
 
@@ -117,6 +185,18 @@ def aggregate_music(scores: pd.DataFrame) -> MusicHeadlines:
             count: {target: int(by_target[count].sum()[target]) for target in STEMS}
             for count in ("frames", "nan_frames")
         },
+    }
+
+
+def aggregate_music_bounds(bounds: pd.DataFrame) -> dict[str, ByTarget]:
+    """Returns the SDR of each bound, aggregated as in `aggregate_music`.
+
+    Args:
+        bounds: as from `bound_music`.
+    """
+    return {
+        str(bound): _over_tracks(rows.groupby("target"), median)["SDR"]
+        for bound, rows in bounds.groupby("bound", sort=False)
     }
 
 
@@ -194,19 +274,83 @@ def _score(
         By metric, in dB, a list of targets, each a list of frames.
     """
     mixture, *stems = files
+    mixture_format = _format(mixture, duration, list_path)
+    references, estimates = np.split(_read(stems, mixture_format), 2)
+    rate = mixture_format.sample_rate
+    return _ratios(references, estimates, rate, window_seconds, hop_seconds, threads)
+
+
+def _score_bounds(
+    files: tuple[Path, ...],
+    threads: int,
+    duration: float,
+    list_path: str,
+    frame_length: int,
+    frame_step: int,
+    window_seconds: float,
+    hop_seconds: float,
+) -> dict[str, dict[str, list[list[float]]]]:
+    """Scores the bounds of a track.
+
+    Args:
+        files: the mixture and the references.
+        threads: how many to use.
+        duration: how long the track is in s, as the list says.
+        list_path: the list, for errors.
+        frame_length: of the STFT, in samples.
+        frame_step: of the STFT, in samples.
+        window_seconds: the length of a frame of BSS Eval.
+        hop_seconds: from the start of one such frame to the start of the next.
+
+    Returns:
+        By bound and metric, in dB, a list of targets, each a list of frames.
+    """
+    mixture_format = _format(files[0], duration, list_path)
+    mixture, *references = _read(files, mixture_format)
+    references = np.stack(references)
+    estimates = {
+        MIXTURE_BOUND: np.broadcast_to(mixture, references.shape),
+        ORACLE_BOUND: ideal_ratio_masks(
+            references, mixture, frame_length, frame_step, MUSIC_EXPONENT
+        ),
+    }
+    rate = mixture_format.sample_rate
+    return {
+        bound: _ratios(references, estimates[bound], rate, window_seconds, hop_seconds, threads)
+        for bound in BOUNDS
+    }
+
+
+def _format(mixture: Path, duration: float, list_path: str) -> audio.AudioFormat:
+    """Returns the format of a mixture, or raises `InputError` if it is not as long as listed."""
     mixture_format = audio.read_format(mixture)
     seconds = mixture_format.samples / mixture_format.sample_rate
     if abs(seconds - duration) > DURATION_TOLERANCE:
         problem = f"lasts {seconds:g} s, but {list_path} says {duration:g} s"
         raise InputError(mixture, problem, "run the stage that writes the list again")
-    # Each worker holds a song: float32 takes half the memory, and holds 24 bits exactly.
-    signals = np.empty(
-        (len(stems), mixture_format.samples, mixture_format.channels), dtype=np.float32
-    )
-    for signal, path in zip(signals, stems, strict=True):
+    return mixture_format
+
+
+def _read(paths: Sequence[Path], mixture_format: audio.AudioFormat) -> np.ndarray:
+    """Reads the files of a track, `(files, samples, channels)`.
+
+    Each worker holds a song: float32 takes half the memory, and holds 24 bits exactly.
+    """
+    shape = (len(paths), mixture_format.samples, mixture_format.channels)
+    signals = np.empty(shape, dtype=np.float32)
+    for signal, path in zip(signals, paths, strict=True):
         signal[:] = audio.read(path, mixture_format)
-    references, estimates = np.split(signals, 2)
-    scores = bss_eval(
-        references, estimates, mixture_format.sample_rate, window_seconds, hop_seconds, threads
-    )
+    return signals
+
+
+def _ratios(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    sample_rate: int,
+    window_seconds: float,
+    hop_seconds: float,
+    threads: int,
+) -> dict[str, list[list[float]]]:
+    """Returns the ratios of BSS Eval by metric, each a list of targets, each a list of frames."""
+    scores = bss_eval(references, estimates, sample_rate, window_seconds, hop_seconds, threads)
     return {metric: getattr(scores, metric).tolist() for metric in BSS_METRICS}

@@ -75,24 +75,40 @@ def score_speakers(
     Raises:
         ValueError: there are not as many estimates as references, or of another length.
     """
+    references, estimates = np.asarray(references), np.asarray(estimates)
     if np.shape(references) != np.shape(estimates):
         raise ValueError(f"references {np.shape(references)}, estimates {np.shape(estimates)}")
     pairs = np.stack([si_snr(references, estimate) for estimate in estimates], axis=1)
     # The assignment needs finite values. Whole rows (silent references) and whole columns
     # (silent estimates) hold the same stand-in, which therefore favours no permutation.
     gains = np.nan_to_num(pairs, nan=0.0, posinf=1e3, neginf=-1e3)
-    speakers, order = linear_sum_assignment(gains, maximize=True)
-    si_snrs = pairs[speakers, order]
-    matched = zip(references, order, strict=True)
-    sdrs = np.array([sdr(reference, [estimates[index], mixture]) for reference, index in matched])
+    _, order = linear_sum_assignment(gains, maximize=True)
+    return SpeakerScores(**score_in_order(references, estimates[order], mixture), order=order)
+
+
+def score_in_order(
+    references: np.ndarray, estimates: np.ndarray, mixture: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns the scores of the speakers of a mixture, whose estimates are in their order.
+
+    Args:
+        references: `(speakers, samples)`.
+        estimates: `(speakers, samples)`.
+        mixture: `(samples,)`.
+
+    Returns:
+        All but `order` of `SpeakerScores`, NaN for silent references.
+    """
+    si_snrs = si_snr(references, estimates)
+    pairs = zip(references, estimates, strict=True)
+    sdrs = np.array([sdr(reference, [estimate, mixture]) for reference, estimate in pairs])
     sdrs[np.isnan(si_snrs)] = np.nan
     with np.errstate(invalid="ignore"):
-        return SpeakerScores(
-            si_snr=si_snrs,
-            si_snr_improvement=si_snrs - si_snr(references, mixture),
-            sdr_improvement=sdrs[:, 0] - sdrs[:, 1],
-            order=order,
-        )
+        return {
+            "si_snr": si_snrs,
+            "si_snr_improvement": si_snrs - si_snr(references, mixture),
+            "sdr_improvement": sdrs[:, 0] - sdrs[:, 1],
+        }
 
 
 def _constant(signals: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from contract.sources import (
 )
 
 # The columns of the tables of results that hold text.
-TEXT_COLUMNS = ("track", "target", "mixture", "speaker", "estimate")
+TEXT_COLUMNS = ("bound", "track", "target", "mixture", "speaker", "estimate")
 REMEDY = "run the stage that writes it again"
 
 

@@ -8,10 +8,12 @@ import pytest
 import soundfile
 
 from contract.layout import ENVIRONMENT, ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS, SVOICE_RESULTS
+from contract.scores import BOUNDS, SPEECH_METRICS
 from contract.sources import MIXTURE_PATH, path_column, speaker
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.score_all import KeptScores
 from metrics.speech_scores import aggregate_speech, score_speech
+from tests.conftest import ROOT
 from tests.results import (
     MUSIC_SECONDS,
     TARGETS,
@@ -20,6 +22,17 @@ from tests.results import (
     write_scores,
     write_training,
 )
+from tests.yaml_files import read_yaml
+
+# Made up, in the form of details.json.
+MUSIC_BOUNDS = {
+    bound: dict.fromkeys([*TARGETS, "mean"], value)
+    for bound, value in zip(BOUNDS, (-5.0, 9.0), strict=True)
+}
+SPEECH_BOUNDS = {
+    bound: dict.fromkeys(SPEECH_METRICS, value)
+    for bound, value in zip(BOUNDS, (0.0, 12.0), strict=True)
+}
 
 
 @pytest.fixture
@@ -78,6 +91,9 @@ def known_scores():
 def finished(music, speech, known_scores, kept_scores):
     """The workspace as a whole run leaves it: trained, separated, scored."""
     root = music.root
+    # One that the student study has as well, so that a page compares them.
+    music.params["schedule"] = read_yaml(ROOT / "conf/schedule/step.yaml")
+    music.write_params()
     for model in ("spleeter", "svoice"):
         write_training(root, model)
         environment = {"interpreter": "3.11.7", "packages": {model: "2.4.2"}}
@@ -86,7 +102,7 @@ def finished(music, speech, known_scores, kept_scores):
         known_scores["music"] = music_by_track(score_music(root, 0.25, 0.25, kept_scores))
         known_scores["speech"] = score_speech(root, kept_scores)
     scores = known_scores["music"]
-    write_scores(root, "spleeter", scores, aggregate_music(scores))
+    write_scores(root, "spleeter", scores, aggregate_music(scores) | {"bounds": MUSIC_BOUNDS})
     scores = known_scores["speech"]
-    write_scores(root, "svoice", scores, aggregate_speech(scores))
+    write_scores(root, "svoice", scores, aggregate_speech(scores) | {"bounds": SPEECH_BOUNDS})
     return music

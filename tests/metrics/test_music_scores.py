@@ -9,7 +9,7 @@ import soundfile
 
 from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
-from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, MusicHeadlines
+from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, MusicAggregate
 from contract.sources import MIXTURE_PATH, path_column
 from metrics.bsseval import BssEval
 from metrics.music_scores import aggregate_music, music_by_track, score_music
@@ -57,7 +57,7 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
     aggregate = aggregate_music(scores)
     counts = ["tracks", "unscored_tracks", "frames", "nan_frames"]
     assert list(aggregate) == [*BSS_METRICS, "mean_over_tracks", *counts]
-    assert list(aggregate) == list(MusicHeadlines.__annotations__)
+    assert list(aggregate) == list(MusicAggregate.__annotations__)
     assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (2, 0)
     assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
     assert aggregate["nan_frames"] == dict.fromkeys(TARGETS, 1)

@@ -14,7 +14,7 @@ from contract.scores import (
     PERCEPTUAL_METRICS,
     SPEECH_METRICS,
     SPEECH_SCORE_COLUMNS,
-    SpeechHeadlines,
+    SpeechAggregate,
 )
 from contract.sources import MIXTURE_PATH, path_column, speaker
 from metrics.sdr import sdr
@@ -53,7 +53,7 @@ def test_rows_and_aggregate_are_those_of_the_formulas(speech, kept_scores):
         "mixtures": 2,
         "silent_references": 0,
     }
-    always_there = set(SpeechHeadlines.__annotations__) - set(PERCEPTUAL_METRICS)
+    always_there = set(SpeechAggregate.__annotations__) - set(PERCEPTUAL_METRICS)
     assert set(aggregate) == always_there
     json.dumps(aggregate, allow_nan=False)
 
