@@ -14,7 +14,7 @@ from typing import Any
 
 from contract import menu
 from contract.errors import InputError
-from contract.layout import RECORDS
+from contract.layout import RECORDS, TENSORBOARD
 from contract.model_settings import FILTERS, UNET_SIZE, check_chunk_seconds, check_stft
 from contract.ranges import COUNT, FLAG, POSITIVE, WHOLE, Range, one_of
 from contract.sources import CHANNELS
@@ -125,7 +125,8 @@ class Configuration:
         folder = self.model_dir
         if folder.exists() and not folder.is_dir():
             raise InputError(f"model_dir {folder}", "is a file", "name a folder for the model")
-        others = sorted({path.name for path in folder.glob("*")} - {*MODEL_FILES, *RECORDS})
+        own = {*MODEL_FILES, *RECORDS, TENSORBOARD}
+        others = sorted({path.name for path in folder.glob("*")} - own)
         if others:
             problem = f"holds {others[0]}, which spleeter_mod has not written"
             raise InputError(f"model_dir {folder}", problem, "name an empty folder, or a new one")

@@ -1,4 +1,4 @@
-"""Separate the test songs: `python -m spleeter_mod.estimate --params params.yaml`."""
+"""Separate the test songs: `python -m spleeter_mod.estimate --params configuration.yaml`."""
 
 from __future__ import annotations
 

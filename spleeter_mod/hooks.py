@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from time import monotonic, perf_counter
 import tensorflow as tf
 from tqdm import tqdm
 
+from contract.events import Events
 from contract.records import CHECKPOINT_SECONDS, Table, best, divergence, validation_row
 from contract.schedules import Length, Schedule
 from spleeter_mod.model import LEARNING_RATES, WATCHED
@@ -24,12 +26,61 @@ SessionRunValues = tf.compat.v1.train.SessionRunValues
 Session = tf.compat.v1.Session
 
 
+@dataclasses.dataclass(frozen=True)
+class Records:
+    """The records of this process.
+
+    Attributes:
+        folder: what they are in.
+        steps: steps.csv.
+        epochs: epochs.csv.
+        events: the same for TensorBoard; None in all workers but the chief.
+    """
+
+    folder: Path
+    steps: Table
+    epochs: Table
+    events: Events | None
+
+    def step(self, **row: float) -> None:
+        """Records a step.
+
+        Args:
+            row: a value for each column of steps.csv.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self.steps.row(**row)
+        if self.events:
+            self.events.row("train", row)
+
+    def epoch(self, **row: float) -> None:
+        """Records a validation.
+
+        Args:
+            row: a value for each column of epochs.csv.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self.epochs.row(**row)
+        if self.events:
+            self.events.row("validation", row)
+
+    def sync(self) -> None:
+        """Brings all rows to the disk."""
+        for file in (self.steps, self.epochs, self.events):
+            if file:
+                file.sync()
+
+
 class StepLog(SessionRunHook):
     """Writes the rows of steps.csv, and ends the training when its loss is not finite.
 
     Args:
         settings: the run.
-        log: steps.csv.
+        records: those of this process.
         first_step: the number of steps that were taken before this process started.
         verbose: whether to print every row.
 
@@ -38,9 +89,11 @@ class StepLog(SessionRunHook):
         loss: the loss of the last step of this process; NaN before it.
     """
 
-    def __init__(self, settings: Settings, log: Table, first_step: int, verbose: bool) -> None:
+    def __init__(
+        self, settings: Settings, records: Records, first_step: int, verbose: bool
+    ) -> None:
         self._settings = settings
-        self._log = log
+        self._records = records
         self._verbose = verbose
         self.step = first_step
         self.loss = math.nan
@@ -88,7 +141,7 @@ class StepLog(SessionRunHook):
         diverged = not math.isfinite(self.loss)
         if diverged or self._settings.logs(self.step):
             epoch = math.ceil(self.step / self._settings.validate_every)
-            self._log.row(step=self.step, epoch=epoch, **values, seconds=seconds)
+            self._records.step(step=self.step, epoch=epoch, **values, seconds=seconds)
             if self._verbose:
                 _print_line(f"step {self.step}: loss {self.loss:.7g} ({seconds:.3f} s)")
         self._bar.update()
@@ -119,8 +172,7 @@ class Validation(SessionRunHook):
     Args:
         settings: the run.
         progress: the hook that runs before this one.
-        steps: steps.csv.
-        epochs: epochs.csv.
+        records: those of this process.
         validator: computes the validation loss, and saves the best weights.
         checkpoints: the folder of the checkpoints.
     """
@@ -129,20 +181,19 @@ class Validation(SessionRunHook):
         self,
         settings: Settings,
         progress: StepLog,
-        steps: Table,
-        epochs: Table,
+        records: Records,
         validator: Validator,
         checkpoints: Path,
     ) -> None:
         self._settings = settings
         self._progress = progress
-        self._steps, self._epochs = steps, epochs
+        self._records = records
         self._validator = validator
         self._checkpoints = checkpoints
         self._seconds = math.inf if workers() else CHECKPOINT_SECONDS
         length = Length(settings.validate_every, settings.steps)
         self._schedule = Schedule(settings.optimizer["learning_rate"], settings.schedule, length)
-        for row in epochs.rows:
+        for row in records.epochs.rows:
             self._schedule.validated(row["valid_loss"])
 
     def begin(self) -> None:
@@ -200,23 +251,23 @@ class Validation(SessionRunHook):
             self._schedule.validated(loss)
         elif monotonic() - self._saved_at < self._seconds:
             return
-        self._steps.sync()
-        self._epochs.sync()
+        self._records.sync()
         path = str(self._checkpoints / "model.ckpt")
         self._saver.save(run_context.session, path, step, write_meta_graph=False)
         self._saved_at = monotonic()
 
     def _validate(self, session: Session, step: int) -> float:
         """Validates, writes a row of epochs.csv, and returns the loss."""
-        epoch = self._steps.rows[-1]["epoch"]
-        losses = [row["loss"] for row in self._steps.rows if row["epoch"] == epoch]
-        lowest = best(self._epochs.rows)["valid_loss"]
+        steps = self._records.steps.rows
+        epoch = steps[-1]["epoch"]
+        losses = [row["loss"] for row in steps if row["epoch"] == epoch]
+        lowest = best(self._records.epochs.rows)["valid_loss"]
         self._validator.load(session.run(self._weights))
         loss = self._validator.loss()
         if loss < lowest:
             self._validator.save(step)
         row = validation_row(epoch, step, losses, loss, lowest)
-        self._epochs.row(**row)
+        self._records.epoch(**row)
         _print_line(
             f"step {step} of {self._settings.steps}: training loss {row['train_loss']:.4f}, "
             f"validation loss {loss:.4f}, best {row['best_valid_loss']:.4f}"

@@ -1,4 +1,4 @@
-"""The settings of a run: the keys of params.yaml that Spleeter's trainer reads."""
+"""The settings of a run: the keys of configuration.yaml that Spleeter's trainer reads."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Settings:
 
     @classmethod
     def read(cls, path: Path) -> Settings:
-        """Reads the settings from params.yaml.
+        """Reads the settings from configuration.yaml.
 
         Args:
             path: the file.

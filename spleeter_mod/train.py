@@ -1,4 +1,4 @@
-"""Train Spleeter: `python -m spleeter_mod.train --params params.yaml --scratch DIR`.
+"""Train Spleeter: `python -m spleeter_mod.train --params configuration.yaml --scratch DIR`.
 
 When the training is interrupted, the same command with the same DIR resumes it from the last
 checkpoint. The spectrograms of the songs are in the folder `cache` beside DIR, for all runs on the

@@ -15,8 +15,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from contract.events import Events, events_file, size_of
 from contract.files import empty, json_text, replacing, write
-from contract.layout import EPOCHS, RECORDS, SPLEETER_MODEL, SPLEETER_RESULTS, STEPS
+from contract.layout import (
+    EPOCHS,
+    RECORDS,
+    SPLEETER_MODEL,
+    SPLEETER_RESULTS,
+    STEPS,
+    TENSORBOARD,
+)
+from contract.menu import SPLEETER
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, Table, best, summary
 from spleeter_mod import cache, hooks, session
 from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
@@ -24,6 +33,9 @@ from spleeter_mod.model import model_fn
 from spleeter_mod.settings import Settings
 from spleeter_mod.tracks import SongList
 from spleeter_mod.validation import Validator, checkpoint_at
+
+EVENTS = events_file(SPLEETER)
+FILES = (*RECORDS, TENSORBOARD)  # what is written beside the model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,31 +118,22 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
     empty(places.scratch)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Records:
-    """The records of this process.
-
-    Attributes:
-        folder: what they are in.
-        steps: steps.csv.
-        epochs: epochs.csv.
-    """
-
-    folder: Path
-    steps: Table
-    epochs: Table
-
-
 @contextlib.contextmanager
-def _records(settings: Settings, scratch: Path, step: int) -> Iterator[_Records]:
+def _records(settings: Settings, scratch: Path, step: int) -> Iterator[hooks.Records]:
     """Yields the records of this process, cut to what they held after `step` steps."""
     taken = range(1, step + 1)
     with (
         _records_folder(scratch) as folder,
         Table(folder / STEPS, STEP_COLUMNS, sum(map(settings.logs, taken))) as steps,
         Table(folder / EPOCHS, EPOCH_COLUMNS, sum(map(settings.validates, taken))) as epochs,
+        contextlib.ExitStack() as opened,
     ):
-        yield _Records(folder, steps, epochs)
+        events = None
+        if session.is_chief():
+            path = folder / EVENTS
+            size = size_of(path, len(steps.rows) + len(epochs.rows))
+            events = opened.enter_context(Events(path, size))
+        yield hooks.Records(folder, steps, epochs, events)
 
 
 @contextlib.contextmanager
@@ -170,7 +173,7 @@ def _run_config(settings: Settings, checkpoints: Path) -> tf.estimator.RunConfig
 def _train_on(
     settings: Settings,
     places: Places,
-    records: _Records,
+    records: hooks.Records,
     first_step: int,
     config: tf.estimator.RunConfig,
     verbose: bool,
@@ -193,12 +196,11 @@ def _train_on(
     validation_batches = partial(validation_dataset, settings, valid_segments)
     best_folder = records.folder / "best"
     validator = Validator(params, validation_batches, config.session_config, best_folder)
-    steps, epochs = records.steps, records.epochs
-    progress = hooks.StepLog(settings, steps, first_step, verbose)
+    progress = hooks.StepLog(settings, records, first_step, verbose)
     # Workers can save only together, so that each of them has a folder to save to.
     checkpoints = records.folder / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
-    validation = hooks.Validation(settings, progress, steps, epochs, validator, checkpoints)
+    validation = hooks.Validation(settings, progress, records, validator, checkpoints)
     estimator = _estimator(params, config, [progress, validation])
     if session.workers():
         with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
@@ -267,7 +269,7 @@ def _write_outputs(
         report: the content of train.json.
     """
     in_model = places.results == places.model
-    record_files = () if in_model else tuple(places.results / name for name in RECORDS)
+    record_files = () if in_model else tuple(places.results / name for name in FILES)
     with replacing(places.model, *record_files) as (model, *records):
         model.mkdir()
         for path in checkpoint.parent.glob(f"{checkpoint.name}.*"):
@@ -276,7 +278,9 @@ def _write_outputs(
         write(model / "config.json", json_text(settings.spleeter()))
         # Without this file Spleeter would try to download a model of this name.
         write(model / ".probe", "OK")
-        steps, epochs, train_json = records or (model / name for name in RECORDS)
+        steps, epochs, train_json, events = records or (model / name for name in FILES)
         write(steps, (places.scratch / STEPS).read_bytes())
         write(epochs, (places.scratch / EPOCHS).read_bytes())
         write(train_json, json_text(report))
+        events.mkdir()
+        write(events / Path(EVENTS).name, (places.scratch / EVENTS).read_bytes())

@@ -1,4 +1,4 @@
-"""Separate the test mixtures: `python -m svoice.estimate --params params.yaml`."""
+"""Separate the test mixtures: `python -m svoice.estimate --params configuration.yaml`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def load_fitting_model(params: Params) -> SVoice:
         if trained != wanted:
             raise InputError(
                 SVOICE_MODEL,
-                f"was trained for speech.{key} = {trained}, but params.yaml has {wanted}",
+                f"was trained for speech.{key} = {trained}, but configuration.yaml has {wanted}",
                 "train it again, or set the value that it was trained for",
             )
     return network

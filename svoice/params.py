@@ -41,7 +41,7 @@ class Params:
         """Reads the parameters from a composed configuration.
 
         Args:
-            configuration: as params.yaml has it; it may hold more than is read here.
+            configuration: as configuration.yaml has it; it may hold more than is read here.
 
         Raises:
             InputError: the first key that is missing or wrong.
@@ -68,7 +68,7 @@ class Params:
 
     @classmethod
     def read(cls, path: Path) -> Params:
-        """Reads the parameters from params.yaml.
+        """Reads the parameters from configuration.yaml.
 
         Args:
             path: the file.

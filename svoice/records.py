@@ -5,65 +5,16 @@ These are a row of a CSV file per step and per validation, and the same numbers 
 
 from __future__ import annotations
 
-import io
-import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
-
+from contract.events import Events, events_file
 from contract.layout import EPOCHS, STEPS
-from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, GrowingFile, Table
+from contract.menu import SVOICE
+from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, Table
 
-# TensorBoard recognises its files by the second word of their names.
-EVENTS = "tensorboard/events.out.tfevents.svoice"
+EVENTS = events_file(SVOICE)
 FILES = (STEPS, EPOCHS, EVENTS)
-
-
-class Events(GrowingFile):
-    """Scalars in a file that TensorBoard reads.
-
-    They are written record by record. TensorBoard's own writer is of no use here: it writes in a
-    thread, which lags behind the CSV files when a process dies, it starts a new file with every
-    process, and it writes the name of the host.
-
-    Args:
-        path: the file.
-        size: the number of bytes to continue after; 0 begins a new file.
-
-    Raises:
-        InputError: as for `GrowingFile`.
-    """
-
-    def __init__(self, path: Path, size: int = 0) -> None:
-        super().__init__(path, size)
-        if not size:
-            self._event(file_version="brain.Event:2")
-
-    def scalars(self, group: str, step: int, values: dict[str, float]) -> None:
-        """Appends numbers.
-
-        Args:
-            group: the first part of their tags, `<group>/<name>`.
-            step: the optimizer step that they belong to.
-            values: the numbers, by name.
-        """
-        summary = Summary(
-            value=[
-                Summary.Value(tag=f"{group}/{name}", simple_value=value)
-                for name, value in values.items()
-            ]
-        )
-        self._event(step=step, summary=summary)
-
-    def _event(self, **content: Any) -> None:
-        record = io.BytesIO()
-        event = Event(wall_time=time.time(), **content)
-        RecordWriter(record).write(event.SerializeToString())
-        self.append(record.getvalue())
 
 
 class Records:
@@ -99,7 +50,7 @@ class Records:
             OSError: the disk is full.
         """
         self.steps.row(**row)
-        self._scalars("train", row, STEP_COLUMNS)
+        self._events.row("train", row)
 
     def epoch(self, **row: float) -> None:
         """Records a validation.
@@ -111,11 +62,7 @@ class Records:
             OSError: the disk is full.
         """
         self.epochs.row(**row)
-        self._scalars("validation", row, EPOCH_COLUMNS)
-
-    def _scalars(self, group: str, row: dict[str, float], columns: tuple[str, ...]) -> None:
-        values = {name: row[name] for name in columns if name not in ("step", "epoch")}
-        self._events.scalars(group, int(row["step"]), values)
+        self._events.row("validation", row)
 
     def sync(self) -> tuple[int, int, int]:
         """Brings all rows to the disk.

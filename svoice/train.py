@@ -1,5 +1,5 @@
 """Train SVoice: `python -m svoice.train optimizer=adam svoice=mini`, and as the pipeline does
-`python -m svoice.train --params params.yaml --scratch DIR`.
+`python -m svoice.train --params configuration.yaml --scratch DIR`.
 
 When the training is interrupted, the same command resumes it from the last checkpoint. `--help`
 describes both ways.
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def train_in_pipeline(arguments: Sequence[str]) -> None:
-    """Trains by a params.yaml that the pipeline has composed and checked.
+    """Trains by a configuration.yaml that the pipeline has composed and checked.
 
     Args:
         arguments: the arguments of the command line.

@@ -25,7 +25,7 @@ class Command:
 
     def __init__(self, name: str, folder: Path) -> None:
         self._module = f"spleeter_mod.{name}"
-        self._options = ["--params", "params.yaml"]
+        self._options = ["--params", "configuration.yaml"]
         if name == "train":
             self._options += ["--scratch", "scratch"]
         self._folder = folder
@@ -55,7 +55,7 @@ def command():
 
 @pytest.fixture
 def set_params():
-    """A function that changes keys in groups of a workspace's params.yaml.
+    """A function that changes keys in groups of a workspace's configuration.yaml.
 
     A choice with its name replaces its group.
     """

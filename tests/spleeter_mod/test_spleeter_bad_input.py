@@ -57,7 +57,7 @@ def copy_of(path, change):
 
 
 def params(**groups):
-    """Returns a function that changes values in params.yaml."""
+    """Returns a function that changes values in configuration.yaml."""
 
     def change(place):
         for group, values in groups.items():
@@ -214,12 +214,12 @@ BAD_TRAINING = {
         "spleeter.T: is missing; set it to a multiple of 64, at most 2147483647",
     ),
     "no YAML": (
-        text("params.yaml", b"a: [1,"),
-        "params.yaml: is not valid YAML (*); correct it",
+        text("configuration.yaml", b"a: [1,"),
+        "configuration.yaml: is not valid YAML (*); correct it",
     ),
-    "no params.yaml": (
-        lambda place: Path("params.yaml").unlink(),
-        "params.yaml: there is no such file; compose it from conf/",
+    "no configuration.yaml": (
+        lambda place: Path("configuration.yaml").unlink(),
+        "configuration.yaml: there is no such file; compose it from conf/",
     ),
 }
 BAD_ESTIMATION = {
@@ -249,7 +249,7 @@ BAD_ESTIMATION = {
 @pytest.mark.parametrize(("spoil", "line"), BAD_TRAINING.values(), ids=BAD_TRAINING)
 def test_training_refuses(place, capsys, spoil, line):
     spoil(place)
-    arguments = ["--params", "params.yaml", "--scratch", "scratch"]
+    arguments = ["--params", "configuration.yaml", "--scratch", "scratch"]
     assert_refused(train.main, arguments, line, capsys)
     assert not Path("scratch").exists()
 
@@ -257,7 +257,7 @@ def test_training_refuses(place, capsys, spoil, line):
 @pytest.mark.parametrize(("spoil", "line"), BAD_ESTIMATION.values(), ids=BAD_ESTIMATION)
 def test_estimation_refuses(place, capsys, spoil, line):
     spoil(place)
-    assert_refused(estimate.main, ["--params", "params.yaml"], line, capsys)
+    assert_refused(estimate.main, ["--params", "configuration.yaml"], line, capsys)
 
 
 def assert_refused(main, arguments, line, capsys):

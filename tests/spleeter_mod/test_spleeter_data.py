@@ -37,7 +37,7 @@ def run(workspace, monkeypatch):
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    read = settings.Settings.read(Path("params.yaml"))
+    read = settings.Settings.read(Path("configuration.yaml"))
     # Short frames, so that there is something to crop.
     sizes = {"frame_length": 1024, "frame_step": 256, "chunk_seconds": 0.8}
     return dataclasses.replace(read, **sizes, batch_size=4, chunks_per_song=2, steps=10)

@@ -27,7 +27,7 @@ RUN = {
     "schedule": {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 2},
     "clipping": {"name": "adaptive", "factor": 0.01, "epsilon": 1e-3},
 }
-TRAIN = ("--params", "params.yaml", "--scratch", "scratch/run")
+TRAIN = ("--params", "configuration.yaml", "--scratch", "scratch/run")
 # Makes two devices of the CPU, in one process.
 TWO_DEVICES = """
 import sys

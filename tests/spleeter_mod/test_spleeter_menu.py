@@ -35,7 +35,7 @@ def test_every_choice_is_tested():
 def test_numbers_in_scientific_notation(workspace, written):
     workspace.params["optimizer"]["spleeter"]["learning_rate"] = 0.0123
     workspace.write_params()
-    path = workspace.root / "params.yaml"
+    path = workspace.root / "configuration.yaml"
     text = path.read_text()
     assert text.count("0.0123") == 1
     path.write_text(text.replace("0.0123", written))
@@ -53,7 +53,7 @@ def train(workspace, set_params, monkeypatch):
 
     def train(**groups):
         set_params(workspace, **groups)
-        settings = Settings.read(Path("params.yaml"))
+        settings = Settings.read(Path("configuration.yaml"))
         lists = [tracks.read(MUSIC_LISTS / f"{part}.csv", 44100) for part in ("train", "valid")]
         scratch = Path("scratch")
         scratch.mkdir()

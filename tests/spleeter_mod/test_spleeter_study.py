@@ -114,7 +114,7 @@ def test_the_published_preset_is_the_same_run(study, alias, tmp_path):
         "schedule": choice("schedule", "constant"),
         "clipping": choice("clipping", "none"),
     }
-    path = tmp_path / "params.yaml"
+    path = tmp_path / "configuration.yaml"
     path.write_text(json.dumps(params))  # JSON is YAML
     preset = Settings.read(path)
     by_configuration = configuration.read(study / f"{alias}.json").settings

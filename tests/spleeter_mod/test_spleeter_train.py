@@ -28,6 +28,8 @@ import soundfile
 import tensorflow as tf
 from spleeter.separator import Separator as StockSeparator
 
+from tests.events import events, rows
+
 STEPS, EPOCH = 24, 8
 # These have all the state there is: slots, a plateau, a warm-up.
 STATEFUL = {
@@ -276,6 +278,16 @@ def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(reference, resume
         for run in (resumed, reference)
     ]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("run", ["reference", "resumed", "diverged"])
+def test_tensorboard_has_the_rows_of_the_tables_once(run, request):
+    results = request.getfixturevalue(run).root / "results/spleeter"
+    actual, expected = events(results / "tensorboard"), rows(results)
+    assert actual.keys() == expected.keys()
+    for tag, values in expected.items():
+        np.testing.assert_equal(actual[tag], values)
+    assert os.listdir(results / "tensorboard") == ["events.out.tfevents.spleeter"]
 
 
 def test_a_loss_that_is_not_finite_is_a_result(diverged):

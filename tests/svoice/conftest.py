@@ -78,8 +78,11 @@ class Command:
     def arguments(self, name, *arguments):
         """Returns the whole command line of svoice.<name>."""
         if name != "train":
-            return [sys.executable, "-m", f"svoice.{name}", "--params", "params.yaml"]
-        return [*self.trainer, *(arguments or ("--params", "params.yaml", "--scratch", "scratch"))]
+            return [sys.executable, "-m", f"svoice.{name}", "--params", "configuration.yaml"]
+        return [
+            *self.trainer,
+            *(arguments or ("--params", "configuration.yaml", "--scratch", "scratch")),
+        ]
 
     def start(self, *name_and_arguments):
         """Starts a command and does not wait for it."""
@@ -133,12 +136,12 @@ def command():
 
 @pytest.fixture
 def set_params():
-    """A function that replaces groups of a workspace's params.yaml."""
+    """A function that replaces groups of a workspace's configuration.yaml."""
 
     def change(workspace, **groups):
         for group, values in groups.items():
             workspace.params[group] = values
         workspace.write_params()
-        assert read_yaml(workspace.root / "params.yaml") == workspace.params
+        assert read_yaml(workspace.root / "configuration.yaml") == workspace.params
 
     return change

@@ -205,7 +205,7 @@ def earlier(tiny):
 def refusal(main, *arguments):
     """Returns the line with which a command refuses its input."""
     with pytest.raises(SystemExit) as exit:
-        main(["--params", "params.yaml", *arguments])
+        main(["--params", "configuration.yaml", *arguments])
     line = exit.value.code
     assert line.startswith("ERROR: ")
     assert "\n" not in line
@@ -283,18 +283,18 @@ def test_bad_configuration(earlier, group, values, expected):
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (None, "params.yaml: there is no such file; compose it from conf/"),
-        ("seed: [", "params.yaml: is not valid YAML (*); correct it"),
-        ("seed: 2026-13-01", "params.yaml: is not valid YAML (*); correct it"),
-        ("", "params.yaml: has no key speech.speakers; compose it from conf/"),
+        (None, "configuration.yaml: there is no such file; compose it from conf/"),
+        ("seed: [", "configuration.yaml: is not valid YAML (*); correct it"),
+        ("seed: 2026-13-01", "configuration.yaml: is not valid YAML (*); correct it"),
+        ("", "configuration.yaml: has no key speech.speakers; compose it from conf/"),
         (
             "seed: 0\nspeech: {speakers: 2}",
-            "params.yaml: has no key speech.sample_rate; compose it from conf/",
+            "configuration.yaml: has no key speech.sample_rate; compose it from conf/",
         ),
     ],
 )
 def test_bad_params_file(earlier, content, expected):
-    path = Path("params.yaml")
+    path = Path("configuration.yaml")
     path.unlink() if content is None else path.write_text(content)
     for line in (refusal(*TRAIN), refusal(estimate.main)):
         assert fnmatchcase(line, f"ERROR: {expected}"), line
@@ -302,7 +302,7 @@ def test_bad_params_file(earlier, content, expected):
 
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3"])
 def test_numbers_in_scientific_notation(earlier, written):
-    path = Path("params.yaml")
+    path = Path("configuration.yaml")
     earlier.params["optimizer"]["svoice"]["lr"] = 0.0123
     earlier.write_params()
     text = path.read_text()
@@ -341,8 +341,8 @@ def test_estimate_needs_a_model(tiny):
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("speakers", 3, "speech.speakers = 2, but params.yaml has 3"),
-        ("sample_rate", 16000, "speech.sample_rate = 8000, but params.yaml has 16000"),
+        ("speakers", 3, "speech.speakers = 2, but configuration.yaml has 3"),
+        ("sample_rate", 16000, "speech.sample_rate = 8000, but configuration.yaml has 16000"),
     ],
 )
 def test_the_model_must_fit_the_data(tiny, key, value, expected):

@@ -100,7 +100,7 @@ from svoice.training import make_network
 from svoice.validation import validate
 from svoice.params import Params
 with distributed.process_group():
-    params = read_yaml(Path("params.yaml"))
+    params = read_yaml(Path("configuration.yaml"))
     items = read_list("data/csv/speech/valid.csv", 2, 8000)
     line = validate(make_network(Params.of(params)), items, "fp32").hex() + "\\n"
 os.write(1, line.encode())  # in one piece, as all processes write to the same pipe

@@ -86,7 +86,7 @@ def test_the_same_estimates_have_the_same_bytes_at_any_time(tiny):
     model.write_bytes(checkpoint.model_bytes(network, checkpoint.snapshot(network)))
     contents = []
     for pause in (1.1, 0):
-        estimate.main(["--params", "params.yaml"])
+        estimate.main(["--params", "configuration.yaml"])
         contents.append({path: path.read_bytes() for path in ESTIMATES.rglob("*.wav")})
         time.sleep(pause)  # libsndfile would write the second
     assert len(contents[0]) == 2 * len(rows_of_the_list())

@@ -1,6 +1,5 @@
 """TensorBoard's event file against the CSV files, read by TensorBoard itself."""
 
-import csv
 import math
 import os
 import subprocess
@@ -9,35 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from svoice.records import Events
+from contract.events import Events
+from tests.events import events, rows
 
 RESULTS = Path("results/svoice")
-
-
-def events(folder):
-    """Returns all scalars of the event files in a folder: {tag: [(step, value), …]}."""
-    read = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    read.Reload()
-    return {
-        tag: [(event.step, event.value) for event in read.Scalars(tag)]
-        for tag in read.Tags()["scalars"]
-    }
-
-
-def rows(folder):
-    """Returns the same from the CSV files, rounded to 32 bits as in an event file."""
-    expected = {}
-    for group, name in (("train", "steps"), ("validation", "epochs")):
-        with open(folder / f"{name}.csv", newline="") as file:
-            for row in csv.DictReader(file):
-                step = int(row.pop("step"))
-                del row["epoch"]
-                for column, value in row.items():
-                    value = float(np.float32(value))
-                    expected.setdefault(f"{group}/{column}", []).append((step, value))
-    return expected
 
 
 def test_the_events_are_the_rows_of_the_tables(tiny, command):

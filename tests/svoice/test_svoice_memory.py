@@ -70,7 +70,7 @@ def test_the_error_of_a_validation_names_the_mixture(network):
 def test_the_error_of_an_estimation_names_the_mixture(network):
     first = Path("data/csv/speech/test.csv").read_text().splitlines()[1].split(",")[0]
     with pytest.raises(SystemExit) as exit:
-        estimate.main(["--params", "params.yaml"])
+        estimate.main(["--params", "configuration.yaml"])
     assert exit.value.code == f"ERROR: {first}: {WHOLE_MIXTURE}"
     assert not Path("results/svoice/estimates").exists()
 
@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_an_error_about_the_model(network, monkeypat
     monkeypatch.setattr(SVoice, "to", fail)
     with pytest.raises(SystemExit) as exit:
         if load == "estimate":
-            estimate.main(["--params", "params.yaml"])
+            estimate.main(["--params", "configuration.yaml"])
         else:
             separate.main([str(MODEL), "talk.wav", "--out", "out"])
     assert exit.value.code == (

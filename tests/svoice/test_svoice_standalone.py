@@ -31,7 +31,7 @@ OUTPUTS = {"model.pt", "steps.csv", "epochs.csv", "train.json", "params.yaml", "
 @pytest.fixture
 def bare(tiny):
     """A working directory with the data and nothing else."""
-    Path("params.yaml").unlink()
+    Path("configuration.yaml").unlink()
     return tiny
 
 
@@ -59,14 +59,14 @@ def assert_same(actual, expected):
 def test_the_configuration_names_the_folder(bare, command):
     first, *_ = train(command)
     out = first.removeprefix("training in ")
-    assert out.startswith("outputs/svoice/sgd-step-norm-")
+    assert out.startswith("outputs/svoice/sgd-cosine-norm-")
     steps, epochs, _ = outcome(out)
     assert epochs.count("\n") == 3
     with open(Path(out, "steps.csv"), newline="") as file:
-        assert {row["learning_rate"] for row in csv.DictReader(file)} == {"0.01"}
+        assert next(csv.DictReader(file))["learning_rate"] == "0.1"
     written = read_yaml(Path(out, "params.yaml"))
     assert written["svoice"]["N"] == 32
-    assert written["optimizer"] == {"name": "sgd", "svoice": {"lr": 0.01}}
+    assert written["optimizer"] == {"name": "sgd", "svoice": {"lr": 0.1}}
     summary = json.loads(Path(out, "train.json").read_text())
     assert (summary["status"], summary["steps"]) == ("completed", len(steps) - 1)
 
@@ -75,7 +75,7 @@ def test_the_configuration_names_the_folder(bare, command):
     assert Path(out, "model.pt").stat().st_mtime_ns == before
 
     other = train(command, "seed=1")[0].removeprefix("training in ")
-    assert other.startswith("outputs/svoice/sgd-step-norm-") and other != out
+    assert other.startswith("outputs/svoice/sgd-cosine-norm-") and other != out
     assert outcome(other)[0] != steps
 
 
@@ -183,8 +183,8 @@ def test_other_audio_code_or_libraries_make_another_training(bare, monkeypatch, 
 def test_one_command_trains_by_several_configurations(bare, command):
     train(command, "svoice.epochs=1", "seed=0,1", "clipping=norm,none", "--multirun")
     runs = sorted(path.name for path in Path("outputs/svoice").iterdir() if path.is_dir())
-    assert [name.rsplit("-", 1)[0] for name in runs] == 2 * ["sgd-step-none"] + 2 * [
-        "sgd-step-norm"
+    assert [name.rsplit("-", 1)[0] for name in runs] == 2 * ["sgd-cosine-none"] + 2 * [
+        "sgd-cosine-norm"
     ]
     # Each is the same as alone: nothing in the process carries over to the next training.
     out = train(command, "svoice.epochs=1", "seed=1", "out=outputs/alone")[0]
@@ -284,7 +284,7 @@ def test_the_help_describes_both_ways(bare, command):
 
 def composed():
     """Yields the committed configuration with each choice of each group."""
-    base = read_yaml(CONF.parent / "params.yaml")
+    base = read_yaml(CONF.parent / "configuration.yaml")
     for group in ("optimizer", "schedule", "clipping"):
         for path in sorted((CONF / group).glob("*.yaml")):
             yield {**base, group: OmegaConf.to_container(OmegaConf.load(path))}
@@ -358,12 +358,12 @@ def test_every_choice_in_conf_is_valid():
             "optimizer.svoice: found 1, expected the settings lr, beta1, beta2, eps, "
             "epsilon_before_correction",
         ),
-        ("schedule.factor", 1.0, "schedule.factor: found 1.0, expected a number between 0 and 1"),
+        ("schedule.floor", 1.0, "schedule.floor: found 1.0, expected a number from 0 to below 1"),
         (
             "schedule.name",
-            "cosine",
-            "schedule.epochs: there is no such setting (its value is 2); "
-            "the settings of schedule are: floor, warmup_steps",
+            "constant",
+            "schedule.floor: there is no such setting (its value is 0.0); "
+            "the settings of schedule are: warmup_steps",
         ),
         ("schedule", None, "schedule: found None, expected a group of settings with a name"),
         (
@@ -375,7 +375,7 @@ def test_every_choice_in_conf_is_valid():
     ],
 )
 def test_a_wrong_value_is_refused(key, value, expected):
-    values = read_yaml(CONF.parent / "params.yaml")
+    values = read_yaml(CONF.parent / "configuration.yaml")
     *groups, name = key.split(".")
     group = values
     for part in groups:
