@@ -30,7 +30,11 @@ class Parser(argparse.ArgumentParser):
     def add_params(self) -> None:
         """Adds the required option --params, a path."""
         self.add_argument(
-            "--params", required=True, type=Path, metavar="FILE", help="the composed params.yaml"
+            "--params",
+            required=True,
+            type=Path,
+            metavar="FILE",
+            help="the composed configuration.yaml",
         )
 
     def add_scratch(self) -> None:

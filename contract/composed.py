@@ -15,7 +15,7 @@ from contract.yaml_files import read_yaml
 
 
 def read_groups(path: Path) -> dict[str, Any]:
-    """Returns the groups of params.yaml, which are not checked.
+    """Returns the groups of configuration.yaml, which are not checked.
 
     Args:
         path: the file.
@@ -35,7 +35,7 @@ class Composed:
     """A composed configuration.
 
     Args:
-        values: the configuration, as params.yaml has it; it may hold more than is read.
+        values: the configuration, as configuration.yaml has it; it may hold more than is read.
         where: its name in errors about a missing key.
     """
 
@@ -44,7 +44,7 @@ class Composed:
 
     @classmethod
     def read(cls, path: Path) -> Composed:
-        """Reads params.yaml.
+        """Reads configuration.yaml.
 
         Args:
             path: the file.

@@ -6,8 +6,10 @@ What the tables in them hold is in `contract.sources`, `contract.records` and `c
 import os
 from pathlib import Path
 
-CONF = Path("conf")  # the Hydra groups that params.yaml is composed from
-PARAMS = Path("params.yaml")  # the composed configuration
+CONF = Path("conf")  # the Hydra groups that configuration.yaml is composed from
+CONFIGURATION = Path("configuration.yaml")  # the composed configuration
+PARAMS = Path("params.yaml")  # what it says in short, for DVC's tables
+SETTINGS = Path("settings")  # a file for each stage: the part of it that the stage depends on
 PIPELINE = Path("dvc.yaml")  # the stages
 LOCK = Path("dvc.lock")  # what each stage last ran with, and what it wrote
 SCRATCH = "scratch"  # a folder of the repository that git ignores
@@ -42,18 +44,24 @@ SVOICE_RESULTS = Path("results/svoice")
 ESTIMATES = "estimates"  # the folder of estimates in the results of a model
 MUSEVAL = "museval"  # the folder of scores in museval's format, in the results of Spleeter
 REPORT = Path("results/report.html")
+# What the scores of a data set lie between, by track and target, or by mixture and speaker.
+MUSIC_BOUNDS = Path("results/bounds/music.csv")
+SPEECH_BOUNDS = Path("results/bounds/speech.csv")
 
 # Records of a training, in the results of its model: a table with one row per optimizer step, one
 # with a row per validation, and a summary.
 STEPS = "steps.csv"
+CURVES = "curves.csv"  # steps.csv with fewer rows, for `dvc plots`
 EPOCHS = "epochs.csv"
 TRAIN = "train.json"
 ENVIRONMENT = "environment.json"  # the packages and the hardware of the trainer
 RECORDS = (STEPS, EPOCHS, TRAIN)
+TENSORBOARD = "tensorboard"  # the folder of the same numbers for TensorBoard
 
 # Scores, in the results of a model: a table with one row per track and target, or per mixture and
-# speaker, and the headline numbers.
+# speaker; what it comes to over the test set; and of that the few numbers that DVC's tables show.
 SCORES = "scores.csv"
+DETAILS = "details.json"
 HEADLINES = "scores.json"
 
 

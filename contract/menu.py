@@ -1,7 +1,7 @@
 """The menu: every optimizer, learning-rate schedule and gradient clipping, declared once.
 
 A declaration says which settings there are, the range of each, and its key in the group of each
-trainer. The checks of params.yaml, both trainers, the report's colours and the tables in the
+trainer. The checks of configuration.yaml, both trainers, the report's colours and the tables in the
 documentation, which `python -m contract.menu` prints, come from here.
 
 A new optimizer needs an entry here, a file in conf/optimizer/, and its formula in
@@ -29,7 +29,7 @@ from contract.ranges import (
     one_of,
 )
 
-SPLEETER, SVOICE = "spleeter", "svoice"  # the trainers, and their keys in params.yaml
+SPLEETER, SVOICE = "spleeter", "svoice"  # the trainers, and their keys in configuration.yaml
 
 
 @dataclass(frozen=True)

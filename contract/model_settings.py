@@ -1,4 +1,4 @@
-"""The groups `spleeter` and `svoice` of params.yaml: the networks, and how they are trained.
+"""The groups `spleeter` and `svoice` of configuration.yaml: the networks, and how they are trained.
 
 The range of each setting is declared here once, for the pipeline's checks and for the trainers,
 each of which reads its own group. The files in conf/ explain the settings.

@@ -24,7 +24,8 @@ class Model:
     """A model and its trainer. All paths are relative to the repository.
 
     Attributes:
-        key: its key in params.yaml, and its name in those of stages, environments and folders.
+        key: its key in the configuration, and its name in those of stages, environments and
+            folders.
         title: its name in reports.
         branch: the data that it separates, `music` or `speech`.
         task: what it is trained for, in words.
@@ -34,7 +35,7 @@ class Model:
         weights: the folder that its training writes.
         results: the folder of its records, its estimates and its scores.
         score: the name of the metric by which reports compare its trainings, in dB.
-        score_key: the key of that metric in scores.json, a path of keys joined by dots.
+        score_key: the key of that metric in details.json, a path of keys joined by dots.
         score_columns: the columns of scores.csv, without metrics that have to be requested.
         loss: what its training loss is, in words.
         loss_unit: `dB`, or empty.

@@ -1,4 +1,4 @@
-"""Typed access to params.yaml, of which every value is checked before a stage does any work.
+"""Typed access to configuration.yaml, of which every value is checked before a stage does any work.
 
 The comments in conf/ explain the keys.
 """
@@ -22,14 +22,14 @@ from pydantic import (
 from contract import menu
 from contract.composed import read_groups
 from contract.errors import InputError, alternatives
-from contract.layout import PARAMS
+from contract.layout import CONFIGURATION
 from contract.model_settings import SPEAKERS, SpleeterSettings, SVoiceSettings
 from contract.ranges import COUNT, LARGEST, NOT_NEGATIVE, POSITIVE, SAMPLES, WHOLE
 from contract.scores import PESQ_MODES
 
 
 class Strict(BaseModel):
-    """A group of params.yaml without unknown keys, silent conversions and NaN."""
+    """A group of configuration.yaml without unknown keys, silent conversions and NaN."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False, frozen=True)
 
@@ -45,7 +45,7 @@ CHECKSUM = "^(md5:[0-9a-f]{32}|sha256:[0-9a-f]{64})$"
 Size = Annotated[str, Field(pattern=_SIZE)]  # of memory, as Docker writes it
 Checksum = Annotated[str, Field(pattern=CHECKSUM)]
 Details = Mapping[str, Any]  # one of pydantic's errors, as pydantic describes it
-COMPOSE = "run `dvc exp run` to compose params.yaml from conf/"
+COMPOSE = "run `dvc exp run` to compose configuration.yaml from conf/"
 # The patterns in words, for errors.
 _FORMS = {
     _SIZE: "a whole number with the unit b, k, m or g, such as 16g",
@@ -201,7 +201,7 @@ class _Speech(Strict):
 class MiniSpeech(_Speech):
     """Mixtures of the telephone prompts in Debian's packages."""
 
-    name: Literal["mini"]
+    name: Literal["mini", "prompts"]
     seed: Whole
     mixtures: Mixtures
     voices: dict[str, Voice]
@@ -373,7 +373,7 @@ Runtime = LocalRuntime | DockerRuntime
 
 
 class Params(Strict):
-    """All groups of params.yaml."""
+    """All groups of configuration.yaml."""
 
     seed: Whole
     evaluation: Evaluation
@@ -409,7 +409,7 @@ def check(values: dict[str, Any]) -> Params:
     """Checks parameters and returns them typed.
 
     Args:
-        values: all groups, as params.yaml has them.
+        values: all groups, as configuration.yaml has them.
 
     Raises:
         InputError: a key is missing, unknown, or has a wrong value. The first one is reported.
@@ -420,8 +420,8 @@ def check(values: dict[str, Any]) -> Params:
         raise explain(error, values) from None
 
 
-def load(path: Path = PARAMS) -> Params:
-    """Reads and checks params.yaml.
+def load(path: Path = CONFIGURATION) -> Params:
+    """Reads and checks configuration.yaml.
 
     Args:
         path: the file.
@@ -475,8 +475,8 @@ def explain(
     Args:
         error: what a model has found.
         values: what it has checked, as YAML has it.
-        file: the name that stands before that of the key; empty for params.yaml, which is the only
-            file with its keys.
+        file: the name that stands before that of the key; empty for configuration.yaml, which is
+            the only file with its keys.
         if_missing: what to do about a key that is missing.
     """
     keys, value, details = _first(error, values)

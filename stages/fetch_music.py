@@ -22,7 +22,7 @@ FETCH = {
 
 
 def main() -> None:
-    """Fetches the songs that params.yaml chooses."""
+    """Fetches the songs that configuration.yaml chooses."""
     fetch(load().music, MUSIC)
 
 

@@ -33,7 +33,7 @@ FETCH = {
 
 
 def main() -> None:
-    """Fetches the speech that params.yaml chooses."""
+    """Fetches the speech that configuration.yaml chooses."""
     fetch(load().speech, CORPUS, RECIPES)
 
 

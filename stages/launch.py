@@ -7,7 +7,7 @@ working directory, and ends with its exit code.
 import sys
 
 from contract.arguments import Parser
-from contract.layout import PARAMS
+from contract.layout import CONFIGURATION
 from contract.models import MODELS
 from contract.params import load
 from stages.run import run
@@ -23,14 +23,15 @@ def main() -> None:
     options = parser.parse_args()
     runtime = load().runtime
     module = f"{MODELS[options.model].package}.{options.verb}"
-    arguments = ["-m", module, "--params", str(PARAMS)]
+    arguments = ["-m", module, "--params", str(CONFIGURATION)]
     if options.verb == "estimate":
         sys.exit(run_python(options.model, arguments, module, runtime))
     with unfinished_training(options.model) as folder:
         arguments += ["--scratch", str(folder)]
         # Trainings keep in the folder's parent what they share, such as cached spectrograms.
         shared = folder.parent
-        sys.exit(run_python(options.model, arguments, module, runtime, writable=shared))
+        code = run_python(options.model, arguments, module, runtime, writable=shared)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

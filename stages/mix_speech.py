@@ -11,7 +11,7 @@ from stages.run import run
 
 
 def main() -> None:
-    """Makes the mixtures of the speech that params.yaml chooses."""
+    """Makes the mixtures of the speech that configuration.yaml chooses."""
     make_mixtures(load().speech, CORPUS, RECIPES, MIXTURES)
 
 

@@ -11,7 +11,7 @@ from stages.run import run
 
 def main() -> None:
     """Writes the page, whatever there is to be shown."""
-    load()  # a bad params.yaml is one line, not a page
+    load()  # a bad configuration.yaml is one line, not a page
     files.write(REPORT, build(Path()))
 
 

@@ -1,4 +1,4 @@
-"""What the names of an experiment's choices imply: the configuration that they alone compose."""
+"""Composes configurations outside of DVC: what an experiment's choices imply, what it will be."""
 
 from __future__ import annotations
 
@@ -36,12 +36,21 @@ def implied(conf: Path, params: dict[str, Any]) -> dict[str, Any] | None:
         groups = [group for entry in entries if isinstance(entry, dict) for group in entry]
         # A group such as `optional study_settings` follows from the others.
         names = {group: params[group]["name"] for group in groups if " " not in group}
-        return _composed(conf, tuple(f"{group}={name}" for group, name in names.items()))
+        return composed(conf, tuple(f"{group}={name}" for group, name in names.items()))
     except (InputError, HydraException, OmegaConfBaseException, KeyError, TypeError):
         return None
 
 
 @cache
-def _composed(conf: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
+def composed(conf: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
+    """Returns the configuration that overrides compose.
+
+    Args:
+        conf: the folder of Hydra groups.
+        overrides: in Hydra's grammar.
+
+    Raises:
+        HydraException: Hydra cannot compose them.
+    """
     with initialize_config_dir(str(conf.absolute()), version_base=None):
         return OmegaConf.to_container(compose(MENU, list(overrides)), resolve=True)

@@ -1,7 +1,7 @@
-"""Reports edits of params.yaml by hand, which an experiment overwrites with what conf/ composes.
+"""Reports edits of composed files by hand, which an experiment overwrites with what conf/ composes.
 
-An experiment leaves its own params.yaml in the workspace. So a file is no edit if some commit or
-experiment has it, or if it was composed here before.
+An experiment leaves its own configuration.yaml and params.yaml in the workspace. So a file is no
+edit if some commit or experiment has it, or if it was composed here before.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from contract.errors import InputError
 from contract.files import write_shared
-from contract.layout import PARAMS
 from contract.yaml_files import flat, parse_yaml, read_yaml
+from stages.settings import named
 
 COMPOSED = Path(".dvc/tmp/composed")  # holds a file for each of the latest configurations
 MOST_COMPOSED = 50
@@ -30,36 +30,38 @@ _ABSENT = object()  # stands for the value of a key that does not exist
 _reported = False  # a sweep composes many configurations in one process
 
 
-def report_edits(root: Path, composed: dict[str, Any]) -> None:
-    """Prints which edits of params.yaml an experiment overwrites, once in a process.
+def report_edits(root: Path, composed: Mapping[Path, dict[str, Any]]) -> None:
+    """Prints which edits of composed files an experiment overwrites, once in a process.
 
     Args:
         root: the repository.
-        composed: the experiment's configuration, which is remembered for the next call.
+        composed: by file, what it holds in the experiment, which is remembered for the next call.
     """
     global _reported
-    lines = [] if _reported else _lines(root, flat(composed))
-    try:
-        _remember(root / COMPOSED, composed)
-    except OSError as error:
-        problem = f"{COMPOSED} cannot be written ({(error.strerror or str(error)).lower()})"
-        lines.append(f"{problem}; later experiments may report edits that nobody made")
-    if not _reported:
-        for line in lines:
-            print(f"{PARAMS}: {line}", file=sys.stderr)
+    for file, content in composed.items():
+        lines = [] if _reported else _lines(root, file, flat(content))
+        folder = COMPOSED / file.stem
+        try:
+            _remember(root / folder, content)
+        except OSError as error:
+            problem = f"{folder} cannot be written ({(error.strerror or str(error)).lower()})"
+            lines.append(f"{problem}; later experiments may report edits that nobody made")
+        if not _reported:
+            for line in lines:
+                print(f"{file}: {line}", file=sys.stderr)
     _reported = True
 
 
-def _lines(root: Path, composed: dict[str, Any]) -> list[str]:
-    path = root / PARAMS
-    if not path.is_file() or _is_known_to_git(root, path):
+def _lines(root: Path, file: Path, composed: dict[str, Any]) -> list[str]:
+    path = root / file
+    if not path.is_file() or _is_known_to_git(root, file):
         return []
     hint = "experiments are composed from conf/"
     try:
         current = _flat(read_yaml(path))
     except InputError:
         return ["the file is not valid YAML and is overwritten", hint]
-    edits = _edits(root, current, composed)
+    edits = _edits(root, file, current, composed)
     if not edits:
         return []
     lines = [
@@ -69,29 +71,33 @@ def _lines(root: Path, composed: dict[str, Any]) -> list[str]:
     if len(lines) > MOST_EDITS:
         lines = [*lines[:MOST_EDITS], f"and {len(lines) - MOST_EDITS} more"]
     settings = [
-        "-S " + shlex.quote(f"{key.removesuffix('.name')}={_shown(value)}")
+        "-S " + shlex.quote(f"{name}={text}")
         for key, value in list(edits.items())[:MOST_EDITS]
         if key in composed and value is not _ABSENT
+        for name, text in named(key, _shown(value)).items()
     ]
     remedy = f"use `{' '.join(settings)}` or change conf/" if settings else "change conf/"
     return [*lines, f"{hint}; to keep your edits, {remedy}"]
 
 
-def _edits(root: Path, current: dict[str, Any], composed: dict[str, Any]) -> dict[str, Any]:
+def _edits(
+    root: Path, file: Path, current: dict[str, Any], composed: dict[str, Any]
+) -> dict[str, Any]:
     """Returns the edited values that differ from the experiment's.
 
     Args:
         root: the repository.
-        current: params.yaml, flat.
-        composed: the experiment's configuration, flat.
+        file: the file, relative to `root`.
+        current: what it holds, flat.
+        composed: what it holds in the experiment, flat.
 
     Returns:
         The current value of each edited key; `_ABSENT` if the key was removed.
     """
-    bases = [flat(configuration) for configuration in _remembered(root / COMPOSED)]
-    committed = _git(root, "show", f"HEAD:{PARAMS}")
+    bases = [flat(configuration) for configuration in _remembered(root / COMPOSED / file.stem)]
+    committed = _git(root, "show", f"HEAD:{file}")
     if committed:
-        bases.append(_flat(parse_yaml(committed, PARAMS)))
+        bases.append(_flat(parse_yaml(committed, file)))
     # Which file was edited is not known: most likely the one that differs in the fewest keys.
     differences = [_differing_keys(current, base) for base in bases]
     keys = min(differences, key=len) if differences else set(current)
@@ -110,14 +116,14 @@ def _differing_keys(first: dict[str, Any], second: dict[str, Any]) -> set[str]:
     }
 
 
-def _is_known_to_git(root: Path, path: Path) -> bool:
-    """Returns whether a named commit, or an experiment's, holds the same params.yaml."""
+def _is_known_to_git(root: Path, file: Path) -> bool:
+    """Returns whether a named commit, or an experiment's, holds the same version of a file."""
     refs = _git(root, "for-each-ref", "--format=%(refname)").split()
     # In these, Git and DVC put local changes aside, among them the edits.
     refs = [ref for ref in refs if ref not in ("refs/stash", "refs/exps/stash")]
-    names = "".join(f"{ref}:{PARAMS}\n" for ref in refs)
+    names = "".join(f"{ref}:{file}\n" for ref in refs)
     blobs = _git(root, "cat-file", "--batch-check=%(objectname)", stdin=names).split()
-    return _git(root, "hash-object", str(path)).strip() in blobs
+    return _git(root, "hash-object", str(root / file)).strip() in blobs
 
 
 def _git(root: Path, *arguments: str, stdin: str = "") -> str:
@@ -151,7 +157,7 @@ def _remembered(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def _flat(params: Any) -> dict[str, Any]:
-    """Returns the values of a params.yaml by their dotted keys; an empty file has none."""
+    """Returns the values of a file by their dotted keys; an empty file has none."""
     return flat(params) if isinstance(params, dict) else {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -19,23 +20,25 @@ from contract.dvc_lock import outputs
 from contract.errors import InputError
 from contract.layout import (
     CONF,
+    CONFIGURATION,
+    DETAILS,
     ENVIRONMENT,
     EPOCHS,
-    HEADLINES,
     LOCK,
     PARAMS,
     SCORES,
+    SETTINGS,
     STEPS,
     TRAIN,
 )
 from contract.models import MODELS
-from contract.yaml_files import parse_yaml, read_yaml, value_at
+from contract.yaml_files import parse_yaml, read_yaml
 from report.experiments import Experiment
 from report.results import Workspace
 from studies import choices
 
 TRAINING_FILES = (TRAIN, STEPS, EPOCHS, ENVIRONMENT)
-SCORE_FILES = (HEADLINES, SCORES)
+SCORE_FILES = (DETAILS, SCORES)
 LAST_LINES = 12  # how many lines of a failed experiment's log are shown
 
 # Experiments that are in DVC's queue, or failed there, by their name and the commit that they start
@@ -80,13 +83,25 @@ def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experimen
     for name, menu, (commit, state, log) in zip(names, menus, revisions, strict=True):
         root = folder / commit
         files = _files_of(repository.resolve(), commit)
-        _fetch(files, root, [PARAMS, LOCK])
+        _fetch(files, root, [CONFIGURATION, LOCK])
+        if not (root / CONFIGURATION).is_file() and _is_old(files):
+            problem = f"{name!r} has no {CONFIGURATION}: it was made before the project kept one"
+            remedy = f"leave it out, or report it where it was made: `git checkout {commit[:7]}`"
+            raise InputError("REVS", problem, remedy)
         if state == "done":
             _fetch(files, root, _own_results(root))
         workspace = Workspace.read(root)
         implied = choices.implied(menu, workspace.params)
         experiments.append(Experiment(name, commit, workspace, state, log, implied))
     return experiments
+
+
+def _is_old(files: DVCFileSystem) -> bool:
+    """Returns whether a commit is of the time when params.yaml was the whole configuration."""
+    if not files.exists(str(PARAMS)):
+        return False
+    params = parse_yaml(files.read_text(str(PARAMS)), PARAMS)
+    return isinstance(params, dict) and isinstance(params.get("optimizer"), dict)
 
 
 def _menu(repo: Repo, commit: str, folder: Path) -> Path:
@@ -278,32 +293,45 @@ def _last_lines(repo: Repo, entry: QueueEntry) -> str:
 def _own_results(root: Path) -> list[Path]:
     """Returns the results that belong to the configuration in a folder.
 
-    dvc.lock says what each stage ran with.
+    dvc.lock says what each stage ran with, and what settings the configuration has for it.
     """
-    if not ((root / PARAMS).is_file() and (root / LOCK).is_file()):
+    if not ((root / CONFIGURATION).is_file() and (root / LOCK).is_file()):
         return []
-    params, stages = read_yaml(root / PARAMS), read_yaml(root / LOCK)["stages"]
+    stages = read_yaml(root / LOCK)["stages"]
+    settings = stages.get("settings", {})
+    configuration = {"path": str(CONFIGURATION), "md5": _md5(root / CONFIGURATION)}
+    if not _same(str(CONFIGURATION), settings.get("deps"), [configuration]):
+        return []
     paths: list[Path] = []
     for model in MODELS.values():
         train, evaluate = (stages.get(f"{verb}_{model.key}", {}) for verb in ("train", "evaluate"))
-        if not _ran_with(train, params):
+        if not _ran_with(settings, train, f"train_{model.key}"):
             continue
         paths += [model.results / name for name in TRAINING_FILES]
-        if _ran_with(evaluate, params) and _evaluated(evaluate, train, str(model.weights)):
+        scored = _ran_with(settings, evaluate, f"evaluate_{model.key}")
+        if scored and _same(str(model.weights), evaluate.get("deps"), train.get("outs")):
             paths += [model.results / name for name in SCORE_FILES]
     return paths
 
 
-def _ran_with(stage: Mapping[str, Any], params: Mapping[str, Any]) -> bool:
-    """Returns whether a stage of dvc.lock ran with these parameters."""
-    locked = stage.get("params", {}).get(str(PARAMS), {})
-    return bool(stage) and all(value_at(params, key) == value for key, value in locked.items())
+def _md5(path: Path) -> str:
+    """Returns the hash under which DVC knows a file."""
+    return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def _evaluated(evaluate: Mapping[str, Any], train: Mapping[str, Any], path: str) -> bool:
-    """Returns whether the model that was evaluated is the one that was trained."""
+def _ran_with(settings: Mapping[str, Any], stage: Mapping[str, Any], name: str) -> bool:
+    """Returns whether a stage of dvc.lock ran with the settings that the stage `settings` wrote."""
+    return _same(str(SETTINGS / f"{name}.yaml"), stage.get("deps"), settings.get("outs"))
 
-    def checksum(entries: Iterable[Mapping[str, Any]]) -> str | None:
-        return next((entry.get("md5") for entry in entries if entry["path"] == path), None)
 
-    return checksum(evaluate.get("deps", [])) == checksum(train.get("outs", []))
+def _same(
+    path: str,
+    first: Iterable[Mapping[str, Any]] | None,
+    second: Iterable[Mapping[str, Any]] | None,
+) -> bool:
+    """Returns whether two lists of files in dvc.lock hold the same version of a file."""
+    versions = [
+        {entry["md5"] for entry in entries or () if entry["path"] == path}
+        for entries in (first, second)
+    ]
+    return versions[0] == versions[1] != set()

@@ -1,4 +1,4 @@
-"""Refuses a bad configuration in one clear line. DVC loads this as it composes params.yaml.
+"""Refuses a bad configuration in one clear line. DVC loads this as it composes configuration.yaml.
 
 DVC offers no hook after composition, only this plugin folder (`hydra.plugins_path`), so the
 composing method of Hydra's loader is wrapped here.

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from contract.dvc_lock import outputs
-from contract.layout import LOCK, PARAMS, PIPELINE, scratch_root
+from contract.layout import LOCK, PIPELINE, scratch_root
 from contract.locks import lock
-from contract.yaml_files import read_yaml, value_at
+from contract.yaml_files import read_yaml
 
 
 @contextmanager
@@ -32,18 +32,16 @@ def unfinished_training(model: str) -> Iterator[Path]:
 def fingerprint(stage: str) -> str:
     """Returns a hash of all that determines a run.
 
-    These are the stage's parameters and dependencies (data, lists, code, environment), as dvc.yaml
-    names them.
+    These are the stage's dependencies (settings, data, lists, code, environment), as dvc.yaml names
+    them.
 
     Args:
         stage: a key of `stages` in dvc.yaml.
     """
     definition = read_yaml(PIPELINE)["stages"][stage]
-    params = read_yaml(PARAMS)
     known_hashes = _hashes_of_output_folders()
-    values = {key: value_at(params, key) for key in definition["params"]}
     hashes = {path: known_hashes.get(path) or _hash(Path(path)) for path in definition["deps"]}
-    text = json.dumps([values, hashes], sort_keys=True)
+    text = json.dumps(hashes, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

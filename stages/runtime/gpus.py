@@ -12,7 +12,7 @@ from contract.locks import machine_lock, try_machine_lock, wait_for
 
 LOCKS = "separation-gpus"  # the prefix of the locks' names
 
-Request = str | int | list[int | str]  # `runtime.gpus` of params.yaml
+Request = str | int | list[int | str]  # `runtime.gpus` of configuration.yaml
 
 
 def available() -> list[str]:

@@ -1,4 +1,4 @@
-"""Starts a trainer where params.yaml says: in its virtual environment, or in a container."""
+"""Starts a trainer where configuration.yaml says: in its virtual environment, or in a container."""
 
 from __future__ import annotations
 

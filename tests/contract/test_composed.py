@@ -9,19 +9,19 @@ from contract.errors import InputError
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml
 
-PARAMS = read_yaml(ROOT / "params.yaml")
+CONFIGURATION = read_yaml(ROOT / "configuration.yaml")
 
 
 def test_both_trainers_read_their_part_of_the_committed_params():
-    composed = Composed.read(ROOT / "params.yaml")
-    assert composed.seed == PARAMS["seed"]
+    composed = Composed.read(ROOT / "configuration.yaml")
+    assert composed.seed == CONFIGURATION["seed"]
     for trainer, group in (("spleeter", "music"), ("svoice", "speech")):
-        assert composed.sample_rate(group) == PARAMS[group]["sample_rate"]
+        assert composed.sample_rate(group) == CONFIGURATION[group]["sample_rate"]
         name, settings = composed.optimizer(trainer)
-        assert name == PARAMS["optimizer"]["name"]
-        assert settings == PARAMS["optimizer"][trainer]
-    assert composed.choice("schedule") == PARAMS["schedule"]
-    assert composed.choice("clipping") == PARAMS["clipping"]
+        assert name == CONFIGURATION["optimizer"]["name"]
+        assert settings == CONFIGURATION["optimizer"][trainer]
+    assert composed.choice("schedule") == CONFIGURATION["schedule"]
+    assert composed.choice("clipping") == CONFIGURATION["clipping"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""params.yaml is what conf/ composes, and a wrong value in it is one clear line."""
+"""configuration.yaml is what conf/ composes, and a wrong value in it is one clear line."""
 
 import os
 import sys
@@ -41,7 +41,7 @@ def composed(*overrides: str) -> dict:
 
 
 def test_params_yaml_is_what_conf_composes():
-    assert read_yaml(ROOT / "params.yaml") == composed()
+    assert read_yaml(ROOT / "configuration.yaml") == composed()
 
 
 def test_every_choice_of_every_group_is_valid():
@@ -125,7 +125,7 @@ COUNT = "a whole number from 1 to 2147483647"
         ("optimizer.svoice.lr", "fast", ABOVE_0),
         ("optimizer.spleeter.beta2", 1.0, "a number from 0 to below 1"),
         ("optimizer.name", "adm", f"one of {', '.join(MENU['optimizer'])}"),
-        ("schedule.factor", 1.5, "a number between 0 and 1"),
+        ("schedule.floor", 1.5, "a number from 0 to below 1"),
         ("schedule.name", "stairs", "one of constant, step, plateau, exponential, cosine"),
         ("clipping.max_norm", 0, ABOVE_0),
         ("spleeter.T", 100, "a multiple of 64, at most 2147483647"),
@@ -147,7 +147,7 @@ COUNT = "a whole number from 1 to 2147483647"
         ("svoice.epochs", 2**31, COUNT),
         ("svoice.group_norm", "no", "true or false"),
         ("svoice.count_padding", 1, "true or false"),
-        ("speech.speakers", 5, "at most 4, the people in voices"),
+        ("speech.speakers", 5, "at most 2, the people in voices"),
         ("speech.speakers", 1, "a number of at least 2"),
         ("speech.mode", "mid", "'min' or 'max'"),
         ("music.source.parts.test", [2.0, 1.0], "a start before its end"),
@@ -229,14 +229,14 @@ def test_an_error_names_a_missing_key():
     assert error_of(values) == "optimizer.svoice.lr: is missing; set it to a number above 0"
     values = composed()
     del values["seed"]
-    remedy = "run `dvc exp run` to compose params.yaml from conf/"
+    remedy = "run `dvc exp run` to compose configuration.yaml from conf/"
     assert error_of(values) == f"seed: is missing; {remedy}"
 
 
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "1e3", "+1.5e2", "1."])
 def test_numbers_written_by_hand_are_read_as_dvc_reads_them(tmp_path, written):
-    path = tmp_path / "params.yaml"
-    lines = (ROOT / "params.yaml").read_text().splitlines()
+    path = tmp_path / "configuration.yaml"
+    lines = (ROOT / "configuration.yaml").read_text().splitlines()
     lines = [f"    lr: {written}" if line.startswith("    lr: ") else line for line in lines]
     path.write_text("\n".join(lines))
     rate = load(path).optimizer["svoice"]["lr"]
@@ -260,7 +260,7 @@ def test_numbers_written_by_hand_are_read_as_dvc_reads_them(tmp_path, written):
     ids=["syntax", "date", "list", "none"],
 )
 def test_a_file_that_is_not_a_configuration_is_refused_in_one_line(tmp_path, text, message):
-    path = tmp_path / "params.yaml"
+    path = tmp_path / "configuration.yaml"
     if text is not None:
         path.write_text(text)
     with pytest.raises(InputError) as caught:
@@ -284,10 +284,10 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
             "optimizer: found 'adm', expected one of "
             "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
         ),
-        ("optimiser=sgd", "optimiser: there is no such key; see the keys in params.yaml"),
+        ("optimiser=sgd", "optimiser: there is no such key; see the keys in configuration.yaml"),
         (
             "optimizer.svoice.learning=1",
-            "optimizer.svoice.learning: there is no such key; see the keys in params.yaml",
+            "optimizer.svoice.learning: there is no such key; see the keys in configuration.yaml",
         ),
         ("optimizer.svoice.lr=-1", "optimizer.svoice.lr: found -1, expected a number above 0"),
         (
@@ -317,7 +317,7 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
     ],
 )
 def test_dvc_refuses_a_wrong_override_and_writes_nothing(tmp_path, override, message):
-    output = tmp_path / "params.yaml"
+    output = tmp_path / "configuration.yaml"
     command = [sys.executable, "-c", COMPOSE, output, override]
     done = forked.run_any(command, ROOT, os.environ)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Settings reach params.yaml as users write them, or one line says how to write them."""
+"""Settings reach configuration.yaml as users write them, or one line says how to write them."""
 
 import shlex
 import subprocess
@@ -23,7 +23,7 @@ def test_the_quoting_that_errors_advise_works(tmp_path, value):
     (setting,) = shlex.split(quoted("music.path", value))
     assert split_settings(f"seed=1 {setting} svoice.N=8") == ["seed=1", setting, "svoice.N=8"]
     check_setting(setting)
-    output, conf = tmp_path / "params.yaml", str(ROOT / "conf")
+    output, conf = tmp_path / "configuration.yaml", str(ROOT / "conf")
     compose_and_dump(output, conf, None, "config", str(tmp_path), ["music=folder", setting])
     assert load_yaml(output)["music"]["path"] == value
 
