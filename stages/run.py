@@ -13,6 +13,7 @@ from pathlib import Path
 from contract.arguments import Parser
 from contract.errors import one_line
 from contract.files import remove
+from stages import durations
 
 
 def run(main: Callable[[], None], own_arguments: bool = False) -> None:
@@ -25,6 +26,9 @@ def run(main: Callable[[], None], own_arguments: bool = False) -> None:
     does. DVC removes a stage's outputs before it runs the stage: after a failure, the previous ones
     are put back.
 
+    Under DVC, it prints how long the pipeline still takes, and keeps how long the stage took for
+    the next forecast.
+
     Args:
         main: the stage's main function.
         own_arguments: whether `main` parses the command line itself.
@@ -33,7 +37,16 @@ def run(main: Callable[[], None], own_arguments: bool = False) -> None:
     with _previous_outputs_kept():
         if not own_arguments:
             Parser(sys.modules[main.__module__].__doc__).parse_args()
-        one_line(main)()
+        if "DVC_STAGE" in os.environ:
+            durations.print_remaining(os.environ["DVC_STAGE"])
+        try:
+            one_line(main)()
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                raise
+        spec = sys.modules["__main__"].__spec__
+        if spec is not None and "DVC_STAGE" in os.environ:
+            durations.keep(os.environ["DVC_STAGE"], spec.name)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,15 @@ from dvc.repo.experiments.queue.celery import LocalCeleryQueue
 from dvc.repo.experiments.refs import ExpRefInfo
 from dvc.repo.experiments.utils import exp_refs
 from dvc.stage import PipelineStage
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from contract.errors import InputError
-from contract.layout import PARAMS
-from studies import queue_workers
+from contract.layout import CONF, CONFIGURATION, PARAMS
+from contract.models import MODELS
+from contract.params import check
+from stages.durations import TIMELESS, before, forecast, in_words
+from studies import choices, queue_workers
 from studies.definition import Experiment, Study
 from studies.revisions import missing_results, states_at, unfinished
 
@@ -42,7 +47,7 @@ IDLE_SECONDS = 60
 STOP_SECONDS = 60  # seconds after which workers that were asked to stop are killed
 READ_ATTEMPTS = 10
 
-# What DVC has printed about edits of params.yaml, which every experiment overwrites.
+# What DVC has printed about edits of the composed files, which every experiment overwrites.
 _printed_edits: set[str] = set()
 
 
@@ -83,13 +88,16 @@ def _run_at_current_commit(
             head = repo.scm.get_rev()
             states = states_at(repo, head)
             done_elsewhere = _done_elsewhere(repo, head)
-            incomplete = _incomplete(repo, head, experiments, study, states)
+            stages = _stages(repo, study)
+            incomplete = _incomplete(repo, head, experiments, stages, states)
         under_way = [
             name
             for name in names
             if states.get(name) in ("done", "running") and name not in incomplete
         ]
-        print(f"{title}: {len(names)} experiments, {len(under_way)} of them done or running")
+        waiting = [experiment for experiment in experiments if experiment.name not in under_way]
+        counts = f"{len(names)} experiments, {len(under_way)} of them done or running"
+        print(f"{title}: {counts}{time_left(waiting, study, stages)}")
         for name in names:
             if name in incomplete:
                 lost = ", ".join(incomplete[name])
@@ -99,7 +107,6 @@ def _run_at_current_commit(
                     f"rerun    {name}: it is done at {done_elsewhere[name][:7]}, not at the "
                     "current commit; DVC's run cache restores what has not changed since"
                 )
-        waiting = [experiment for experiment in experiments if experiment.name not in under_way]
         _enqueue_all(waiting, study, head, set(incomplete))
         final_states = _Supervisor(experiments, study, head, jobs, done_elsewhere).follow()
         with Repo() as repo:
@@ -119,11 +126,10 @@ def _incomplete(
     repo: Repo,
     head: str,
     experiments: Sequence[Experiment],
-    study: Study,
+    stages: set[str],
     states: dict[str, str],
 ) -> dict[str, list[str]]:
     """Returns, by the name of an experiment that is done, which of its results are lost."""
-    stages = _stages(repo, study)
     missing = {
         name: missing_results(repo, repo.scm.get_ref(str(ExpRefInfo(head, name))), stages)
         for name, _ in experiments
@@ -137,6 +143,42 @@ def _stages(repo: Repo, study: Study) -> set[str]:
     targets = study.targets or [None]
     stages = {s for target in targets for s in repo.stage.collect(target, with_deps=True)}
     return {stage.name for stage in stages if isinstance(stage, PipelineStage)}
+
+
+def time_left(experiments: Sequence[Experiment], study: Study, stages: set[str]) -> str:
+    """Returns how long experiments will take, as the end of a sentence.
+
+    It is the sum of their times: experiments that run side by side share the processors.
+
+    Args:
+        experiments: those that will run.
+        study: their study.
+        stages: those that each of them runs.
+    """
+    if not experiments:
+        return ""
+    alike = Counter(_without_timeless((*study.overrides, *e.overrides)) for e in experiments)
+    training = {f"train_{model}" for model in MODELS}
+    repeated = {stage for stage in stages if not training.isdisjoint({stage, *before(stage)})}
+    seconds, ready = 0.0, True
+    try:
+        for overrides, count in alike.items():
+            configuration = choices.composed(CONF.absolute(), overrides)
+            check(configuration)
+            one = forecast(sorted(repeated), configuration)
+            data = forecast(sorted(stages - repeated), configuration)
+            if one.unknown:
+                return "; how long they take shows when the first is done"
+            seconds += one.seconds * count
+            ready = ready and data.measured and not data.unknown
+    except (InputError, HydraException, OmegaConfBaseException):
+        return ""  # Queueing says in one line what is wrong with the settings.
+    return f"; about {in_words(seconds)} to go" + ("" if ready else " once the data is there")
+
+
+def _without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Returns those overrides that may change how long an experiment takes."""
+    return tuple(o for o in overrides if o.split("=")[0].split(".")[0] not in TIMELESS)
 
 
 def _enqueue_all(
@@ -197,7 +239,7 @@ def _enqueue(experiment: Experiment, study: Study, head: str) -> bool:
     options = [part for setting in settings for part in ("-S", setting)]
     output = _dvc("exp", "run", "--queue", "--name", experiment.name, *options, *study.targets)
     for line in output.splitlines():
-        if line.startswith(f"{PARAMS}: ") and line not in _printed_edits:
+        if line.startswith((f"{CONFIGURATION}: ", f"{PARAMS}: ")) and line not in _printed_edits:
             print(line, file=sys.stderr, flush=True)
             _printed_edits.add(line)
     return True
@@ -259,6 +301,8 @@ class _Supervisor:
         self._attempts = Counter(list(self._experiments))
         self._printed: dict[str, str] = {}  # the state that was printed last, by name
         self._lost_since: dict[str, float] = {}  # monotonic seconds, by name
+        self._began = time.monotonic()
+        self._ended_before: int | None = None  # how many had ended at the first look
 
     def follow(self) -> dict[str, str]:
         """Returns the states of all experiments when each is done or has failed."""
@@ -269,6 +313,8 @@ class _Supervisor:
             now = time.monotonic()
             self._handle_lost(lost, states, now)
             ended = [name for name in self._experiments if states.get(name) in ("done", "failed")]
+            if self._ended_before is None:
+                self._ended_before = len(ended)
             self._print_changes(states, ended)
             if len(ended) == len(self._experiments):
                 _stop_unused_workers()
@@ -300,13 +346,23 @@ class _Supervisor:
             _settle(experiment, attempt)
             states[name] = "failed"
 
+    def _count(self, ended: int) -> str:
+        """Returns how many experiments have ended, and how long the others will take."""
+        count = f"{ended} of {len(self._experiments)}"
+        left = len(self._experiments) - ended
+        ended_here = ended - (self._ended_before or 0)
+        if not left or ended_here <= 0:
+            return count
+        seconds = (time.monotonic() - self._began) / ended_here * left
+        return f"{count}, about {in_words(seconds)} to go"
+
     def _print_changes(self, states: dict[str, str], ended: list[str]) -> None:
         """Prints the experiments that started or ended since the last call."""
         for name in self._experiments:
             state = states.get(name)
             if state not in ("running", "done", "failed") or self._printed.get(name) == state:
                 continue
-            count = f" ({len(ended)} of {len(self._experiments)})" if name in ended else ""
+            count = f" ({self._count(len(ended))})" if name in ended else ""
             origin = ""
             if state == "done" and name in self._done_elsewhere:
                 origin = _origin(name, self._head)
