@@ -23,7 +23,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro study report screenshots test test-data setup installed system git base-image lint format lock clean
+.PHONY: help repro study report open screenshots test test-data setup installed system git base-image lint format lock clean
 
 # Lets one process at a time run what follows on the line. The kernel releases the lock when the shell
 # and what it started have ended, however they end.
@@ -34,8 +34,10 @@ help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 repro: setup ## set up, run the pipeline, print the scores (RUNTIME=docker: train in containers)
+	@python -m stages.durations$(if $(filter docker,$(RUNTIME)), --runtime docker)
 	$(REPRO_$(RUNTIME))
 	python -m report.table
+	@echo "The page about this run: results/report.html (make open shows it)"
 
 REPRO_local := dvc repro
 define REPRO_docker
@@ -46,11 +48,15 @@ endef
 # Quotes a text for the shell.
 quoted = '$(subst ','\'',$(1))'
 
-study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 SET='svoice.epochs=8 svoice.N=32')
+study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 SET='svoice.epochs=8 svoice.N=64')
 	python -m studies.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
-report: setup ## write a page about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
-	python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT)))
+report: setup ## write a page about this workspace, or about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
+	$(if $(REVS),,$(if $(BASELINE)$(OUT),@echo "ERROR: REVS: is not set; BASELINE and OUT are of a page about experiments: name them as in REVS='adam sgd'" >&2; exit 1))
+	$(if $(REVS),python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT))),python -m stages.report)
+
+open: setup ## open a page in a browser (PAGE=reports/mini.html)
+	python -m report.open $(call quoted,$(value PAGE))
 
 screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/mini.html); needs a Chromium
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
@@ -84,14 +90,20 @@ test-data: setup ## make the data that the tests share
 	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
 
 # Made by the pipeline's own stages.
-$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 params.yaml tests/make_data.py
+$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 conf/speech/prompts.yaml configuration.yaml tests/make_data.py
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 
 setup: ## install what is missing
 	@$(LOCKED); $(MAKE) --no-print-directory installed
 
-installed: system $(VENVS:%=.venv/%/requirements.sha256) git
+PLOTS_PAGE := .venv/pipeline/share/plots.html
+installed: system $(VENVS:%=.venv/%/requirements.sha256) $(PLOTS_PAGE) git
+
+# The page that `dvc plots` fills, see .dvc/config.
+$(PLOTS_PAGE): .venv/pipeline/requirements.sha256 report/plots_page.py report/plots_page.html
+	mkdir -p $(@D)
+	python -m report.plots_page $@
 
 # DVC expects a Git repository, which an unpacked archive of the files is not.
 git:

@@ -28,6 +28,7 @@ UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
 # Names that tests hand over, each of which stays in the test's own folder or is refused; and the
 # link that a page in results/ or reports/ has to a page beside these folders.
 HANDED_OVER = {
+    ".dvc/config": {"../.venv/pipeline/share/plots.html"},  # DVC begins in .dvc
     "report/against.py": {"../docs/study.md"},
     "tests/stages/runtime/test_containers.py": {"../../elsewhere/step"},
     "tests/stages/test_fetch_music.py": {
