@@ -251,7 +251,7 @@ def _validation_figures(runs: pd.DataFrame, epochs: pd.DataFrame) -> str:
     return figures(*drawn)
 
 
-# The set-up of the study, and the keys of params.yaml that hold the same settings here.
+# The set-up of the study, and the keys of configuration.yaml that hold the same settings here.
 PUBLISHED_SPEECH = {
     "data": ("the eight mixtures (svoice_debug)", ["speech.name"]),
     "N, L, H, R": ("128, 8, 128, 6", ["svoice.N", "svoice.L", "svoice.H", "svoice.R"]),

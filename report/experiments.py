@@ -11,6 +11,7 @@ import pandas as pd
 from contract.errors import InputError
 from contract.menu import GROUPS
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS
+from contract.scores import BOUNDS
 from contract.yaml_files import flat
 from report.results import Workspace
 
@@ -53,9 +54,9 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
         One row per experiment × model: `experiment, commit, model, optimizer, schedule, clipping,
         seed`; `variant`, its label (`variants`); `status`, that of train.json, or `MISSING` without
         one, or the state in DVC's queue; `steps, best_valid_loss, final_loss, seconds_per_step`;
-        `score`, the headline of the model (dB; None if there is none);
-        and the value of each setting that the label of a variant names, under its key, as
-        `optimizer.svoice.lr`.
+        `score`, the headline of the model, and under the names of `contract.scores.BOUNDS` what it
+        lies between (dB; None if there is none); and the value of each setting that the label of a
+        variant names, under its key, as `optimizer.svoice.lr`.
     """
     configurations = [experiment.workspace.params for experiment in experiments]
     implied = [experiment.implied for experiment in experiments]
@@ -81,6 +82,7 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
                         for key in ("steps", "best_valid_loss", "final_loss", "seconds_per_step")
                     },
                     "score": model.headline,
+                    **{bound: model.bound(bound) for bound in BOUNDS},
                     **{key: flat_params.get(key) for key in settings},
                 }
             )

@@ -17,6 +17,7 @@ import plotly.graph_objects as go
 from plotly.basedatatypes import BaseTraceType
 
 from report.markup import source
+from report.series import extremes
 
 POINTS = 4000  # the most points of a line: more than any screen shows
 
@@ -72,11 +73,7 @@ def thin(x: np.ndarray, y: np.ndarray, points: int = POINTS) -> tuple[np.ndarray
     """
     finite = np.isfinite(x) & np.isfinite(y)
     x, y = x[finite], y[finite]
-    if x.size <= points:
-        return x, y
-    stretches = np.array_split(np.arange(x.size), points // 2)
-    extremes = [(part[np.argmin(y[part])], part[np.argmax(y[part])]) for part in stretches]
-    keep = np.unique(np.concatenate(extremes))
+    keep = extremes(y, points)
     return x[keep], y[keep]
 
 

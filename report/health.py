@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from contract.layout import ENVIRONMENT, EPOCHS, HEADLINES, SCORES, STEPS
+from contract.layout import DETAILS, ENVIRONMENT, EPOCHS, SCORES, STEPS
 from contract.models import MODELS
 from contract.records import DIVERGED
 from report import overlay
@@ -43,7 +43,7 @@ COMPARED = (
 FILES = {
     "steps": STEPS,
     "epochs": EPOCHS,
-    "aggregate": HEADLINES,
+    "aggregate": DETAILS,
     "scores": SCORES,
     "environment": ENVIRONMENT,
 }

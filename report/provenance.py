@@ -11,7 +11,7 @@ import pandas as pd
 
 from contract.dvc_lock import outputs
 from contract.files import sha256
-from contract.layout import ENVIRONMENT, EPOCHS, HEADLINES, LOCK, PARAMS, SCORES, STEPS, TRAIN
+from contract.layout import CONFIGURATION, DETAILS, ENVIRONMENT, EPOCHS, LOCK, SCORES, STEPS, TRAIN
 from contract.models import MODELS
 from contract.yaml_files import read_yaml
 from report.experiments import Experiment
@@ -27,7 +27,7 @@ CONTENTS = {
     TRAIN: "status, steps, losses, parameters",
     STEPS: "training loss, learning rate, gradient norm and time of each step",
     EPOCHS: "validation losses",
-    HEADLINES: "scores over the test set",
+    DETAILS: "scores over the test set",
     SCORES: "scores of each test item",
     ENVIRONMENT: "the trainer's environment",
 }
@@ -41,7 +41,7 @@ def render(workspace: Workspace) -> tuple[str, str]:
         workspace: the workspace of the run.
     """
     root = workspace.root
-    contents = {PARAMS: "configuration"}
+    contents = {CONFIGURATION: "configuration"}
     for model in workspace.models:
         for name, content in CONTENTS.items():
             contents[model.results / name] = f"{model.title}: {content}"
@@ -53,11 +53,11 @@ def render(workspace: Workspace) -> tuple[str, str]:
         kind="items",
     )
     parts = [files, "<h3>Configuration</h3>"]
-    if (root / PARAMS).is_file():
-        text = (root / PARAMS).read_text(encoding="utf-8")
-        parts.append(details(str(PARAMS), listing(text, str(PARAMS))))
+    if (root / CONFIGURATION).is_file():
+        text = (root / CONFIGURATION).read_text(encoding="utf-8")
+        parts.append(details(str(CONFIGURATION), listing(text, str(CONFIGURATION))))
     else:
-        parts.append(missing(PARAMS, "configuration"))
+        parts.append(missing(CONFIGURATION, "configuration"))
     parts.append("<h3>Environments</h3>")
     for model in workspace.models:
         path = model.results / ENVIRONMENT
@@ -99,7 +99,7 @@ def compare(experiments: Sequence[Experiment]) -> tuple[str, str]:
     ]
     for experiment in experiments:
         name, workspace = experiment.name, experiment.workspace
-        path = workspace.root / PARAMS
+        path = workspace.root / CONFIGURATION
         configuration = path.read_text(encoding="utf-8") if path.is_file() else "missing\n"
         commands = f"git checkout {experiment.commit}\ndvc repro\n"
         environments = "".join(
@@ -107,7 +107,7 @@ def compare(experiments: Sequence[Experiment]) -> tuple[str, str]:
             for model in workspace.models
             if model.environment
         )
-        text = listing(f"{commands}\n{configuration}", f"{name}: {PARAMS}")
+        text = listing(f"{commands}\n{configuration}", f"{name}: {CONFIGURATION}")
         parts.append(details(name, text + environments))
     return COMPARED, "".join(parts)
 

@@ -13,9 +13,10 @@ import plotly.graph_objects as go
 
 from contract.models import MODELS, Model
 from contract.records import COMPLETED
+from contract.scores import BOUNDS
 from report.colors import style
 from report.experiments import MISSING
-from report.figure import figure
+from report.figure import figure, vertical_mark
 from report.labels import short
 from report.markup import UNDEFINED, download, notice, number, plural, table
 from report.statistics import Mean, difference, mean
@@ -102,7 +103,7 @@ def _model(model: Model, runs: pd.DataFrame, baseline: str) -> str:
     parts.append(table(head, body, f"Variants by {model.score}, the best first", kind="wide"))
     parts.append(download(f"{model.key}_ranking.csv", _tidy(ranked)))
     parts.append(download(f"{model.key}_runs.csv", runs))
-    parts.append(_figure(ranked, model.score, style(runs)))
+    parts.append(_figure(ranked, model.score, style(runs), _bounds(runs)))
     return "".join(parts)
 
 
@@ -136,8 +137,23 @@ def _cell(value: Mean) -> str:
     return f"{number(value.value)} [{number(value.low)}, {number(value.high)}]"
 
 
-def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) -> str:
-    """Returns the figure of the mean scores, the best at the top."""
+def _bounds(runs: pd.DataFrame) -> dict[str, float]:
+    """Returns the bounds that all runs share, as they do if they have the same test set."""
+    values = {bound: runs[bound].dropna().unique() for bound in BOUNDS}
+    return {bound: float(shared[0]) for bound, shared in values.items() if len(shared) == 1}
+
+
+def _figure(
+    ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]], bounds: dict[str, float]
+) -> str:
+    """Returns the figure of the mean scores, the best at the top.
+
+    Args:
+        ranked: as from `ranking`.
+        score: the name of the metric.
+        looks: by variant, its colour and dashes.
+        bounds: what the scores lie between, which are drawn as lines.
+    """
     shown = ranked[ranked["score"].map(lambda mean_score: mean_score.n > 0)].iloc[::-1]
     if shown.empty:
         return ""
@@ -145,7 +161,8 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
     labels = {variant: _wrapped(label) for variant, label in short(looks).items()}
     return figure(
         f"{score} of each variant",
-        "Means over the seeds, with 95 % bootstrap intervals where there are two or more.",
+        "Means over the seeds, with 95 % bootstrap intervals where there are two or more."
+        + (_explanation(bounds) if bounds else ""),
         [
             _point(variant, mean_score, looks[variant]["color"])
             for variant, mean_score in zip(shown["variant"], shown["score"], strict=True)
@@ -156,6 +173,7 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
         {
             "hovermode": "closest",
             "showlegend": False,
+            **_lines(bounds),
             "yaxis": {
                 "automargin": True,
                 "type": "category",
@@ -166,6 +184,20 @@ def _figure(ranked: pd.DataFrame, score: str, looks: dict[str, dict[str, str]]) 
         wide=True,
         rows=sum(1 + labels[variant].count("<br>") for variant in shown["variant"]),
     )
+
+
+def _explanation(bounds: dict[str, float]) -> str:
+    """Returns a sentence about the lines of the bounds."""
+    lines = " and ".join(f"the {name} ({number(value)} dB)" for name, value in bounds.items())
+    return f" The lines are {lines}."
+
+
+def _lines(bounds: dict[str, float]) -> dict[str, Any]:
+    """Returns the layout of the lines of the bounds."""
+    marks = [vertical_mark(value, name, "--muted") for name, value in bounds.items()]
+    return {
+        part: [item for mark in marks for item in mark[part]] for part in ("shapes", "annotations")
+    }
 
 
 def _point(variant: str, mean_score: Mean, color: str) -> go.Scatter:

@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from contract.composed import read_groups
-from contract.layout import ENVIRONMENT, EPOCHS, HEADLINES, PARAMS, SCORES, STEPS, TRAIN
+from contract.layout import CONFIGURATION, DETAILS, ENVIRONMENT, EPOCHS, SCORES, STEPS, TRAIN
 from contract.models import MODELS, Model
 from contract.records import DIVERGED, EPOCH_COLUMNS, STEP_COLUMNS, TrainingSummary
-from contract.scores import MusicHeadlines, SpeechHeadlines
+from contract.scores import MusicDetails, SpeechDetails
 from contract.yaml_files import value_at
 from metrics.tables import read_json, read_results
 
@@ -29,7 +29,7 @@ class ModelResults(Model):
         steps: steps.csv, one row per optimizer step.
         epochs: epochs.csv, one row per validation.
         scores: scores.csv, one row per track and target, or per mixture and speaker.
-        aggregate: scores.json.
+        aggregate: details.json.
         environment: environment.json.
     """
 
@@ -37,7 +37,7 @@ class ModelResults(Model):
     steps: pd.DataFrame | None
     epochs: pd.DataFrame | None
     scores: pd.DataFrame | None
-    aggregate: MusicHeadlines | SpeechHeadlines | None
+    aggregate: MusicDetails | SpeechDetails | None
     environment: dict[str, Any] | None
 
     @property
@@ -50,6 +50,14 @@ class ModelResults(Model):
         """The number that stands for its scores, in dB; None if there is none."""
         return value_at(self.aggregate, self.score_key)
 
+    def bound(self, name: str) -> float | None:
+        """Returns what the headline lies above or below, in dB; None if it is not known.
+
+        Args:
+            name: one of `contract.scores.BOUNDS`.
+        """
+        return value_at(self.aggregate, f"bounds.{name}.{self.score_key.rpartition('.')[2]}")
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -57,7 +65,7 @@ class Workspace:
 
     Attributes:
         root: the folder.
-        params: params.yaml; empty if it is not there.
+        params: configuration.yaml; empty if it is not there.
         spleeter: the results of Spleeter.
         svoice: the results of SVoice.
     """
@@ -83,7 +91,7 @@ class Workspace:
             InputError: a file is there but wrong.
         """
         models = {key: _read_results(root, model) for key, model in MODELS.items()}
-        params = read_groups(root / PARAMS) if (root / PARAMS).is_file() else {}
+        params = read_groups(root / CONFIGURATION) if (root / CONFIGURATION).is_file() else {}
         return cls(root, params, **models)
 
 
@@ -114,6 +122,6 @@ def _read_results(root: Path, model: Model) -> ModelResults:
         steps=frame(STEPS, STEP_COLUMNS),
         epochs=frame(EPOCHS, EPOCH_COLUMNS),
         scores=frame(SCORES, model.score_columns),
-        aggregate=content(HEADLINES),
+        aggregate=content(DETAILS),
         environment=content(ENVIRONMENT),
     )

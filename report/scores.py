@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from contract.layout import HEADLINES, SCORES
-from contract.scores import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
+from contract.layout import DETAILS, SCORES
+from contract.scores import (
+    BOUNDS,
+    BSS_METRICS,
+    MIXTURE_BOUND,
+    ORACLE_BOUND,
+    PERCEPTUAL_METRICS,
+    SPEECH_METRICS,
+)
 from metrics.tables import unscored
 from report.figure import figure, figures
 from report.markup import details, missing, number, plural, source, table
@@ -46,14 +53,77 @@ def _music(model: ModelResults) -> str:
 def _stems(model: ModelResults) -> str:
     """Returns the table of the headline scores of each stem."""
     if model.aggregate is None:
-        return missing(model.results / HEADLINES, "scores")
+        return missing(model.results / DETAILS, "scores")
+    sdr, *others = BSS_METRICS
+    bounds = model.aggregate.get("bounds", {})
+    columns = {
+        sdr: model.aggregate.get(sdr, {}),
+        **{f"{sdr} of the {bound}": bounds.get(bound, {}) for bound in BOUNDS},
+        **{metric: model.aggregate.get(metric, {}) for metric in others},
+    }
     rows = [
-        [stem, *(number(model.aggregate.get(m, {}).get(stem)) for m in BSS_METRICS)]
-        for stem in model.aggregate.get("SDR", {})
+        [stem, *(number(column.get(stem)) for column in columns.values())] for stem in columns[sdr]
     ]
     caption = "BSS Eval v4: median over the frames of a track, then over the tracks (dB)"
-    headlines = table(["stem", *BSS_METRICS], rows, caption, total=True)
-    return headlines + source(model.results / HEADLINES)
+    headlines = table(["stem", *columns], rows, caption, total=True)
+    names = [row[0] for row in rows]
+    scores = {name: columns[sdr].get(name) for name in names}
+    return headlines + source(model.results / DETAILS) + _between(model, sdr, scores, bounds)
+
+
+def _between(
+    model: ModelResults,
+    metric: str,
+    scores: dict[str, float | None],
+    bounds: dict[str, dict[str, float | None]],
+) -> str:
+    """Returns the figure of scores between their bounds.
+
+    Args:
+        model: the model.
+        metric: what the scores are, in dB.
+        scores: by name, the score.
+        bounds: by bound and name, the score of the bound.
+    """
+    if not bounds:
+        return ""
+    names = list(scores)
+    marks = {MIXTURE_BOUND: ("mixture", "--vermilion"), ORACLE_BOUND: ("oracle", "--green")}
+    traces = [
+        go.Scatter(
+            name=title,
+            x=[bounds[bound].get(name) for name in names],
+            y=names,
+            meta=color,
+            mode="markers",
+            marker={"symbol": "line-ns-open", "size": 18, "line": {"width": 2}},
+            hovertemplate="%{x:.2f} dB",
+        )
+        for bound, (title, color) in marks.items()
+    ]
+    traces.append(
+        go.Scatter(
+            name=model.title,
+            x=[scores[name] for name in names],
+            y=names,
+            meta="--blue",
+            mode="markers",
+            marker={"size": 11},
+            hovertemplate="%{x:.2f} dB",
+        )
+    )
+    return figures(
+        figure(
+            "Between the bounds",
+            "The lower one is the mixture as the estimate, the upper one an oracle: the ideal "
+            "ratio mask, which is made of the references.",
+            traces,
+            f"{metric} (dB)",
+            "",
+            [model.results / DETAILS],
+            {"hovermode": "closest", "yaxis": {"autorange": "reversed"}, "showlegend": True},
+        )
+    )
 
 
 def _left_out(scores: pd.DataFrame) -> str:
@@ -160,20 +230,30 @@ def _means(model: ModelResults, names: dict[str, str], unit: str) -> str:
         unit: the unit of the metrics, in words.
     """
     if model.aggregate is None:
-        return missing(model.results / HEADLINES, "scores")
+        return missing(model.results / DETAILS, "scores")
     head = ["", "mean"]
     rows = [[name, number(model.aggregate.get(key))] for key, name in names.items()]
-    paths = [model.results / HEADLINES]
+    paths = [model.results / DETAILS]
     if model.scores is not None:
         head += ["lowest", "median", "highest"]
         for row, key in zip(rows, names, strict=True):
             values = model.scores[key].dropna()
             row += [number(values.min()), number(values.median()), number(values.max())]
         paths.append(model.results / SCORES)
+    bounds = model.aggregate.get("bounds", {})
+    for bound in BOUNDS:
+        head.append(f"mean of the {bound}")
+        for row, key in zip(rows, names, strict=True):
+            row.append(number(bounds.get(bound, {}).get(key)))
     count = model.aggregate.get("mixtures")
     mixtures = plural(count, "mixture") if count else "the mixtures"
     caption = f"Over {mixtures} and their speakers, best permutation ({unit})"
-    return table(head, rows, caption) + source(*paths)
+    shown = {SPEECH_METRICS[key]: model.aggregate.get(key) for key in SPEECH_METRICS}
+    by_name = {
+        bound: {SPEECH_METRICS[key]: value for key, value in values.items()}
+        for bound, values in bounds.items()
+    }
+    return table(head, rows, caption) + source(*paths) + _between(model, "mean", shown, by_name)
 
 
 def _mixtures(model: ModelResults, names: dict[str, str], unit: str) -> str:

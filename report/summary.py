@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from contract.layout import HEADLINES, PARAMS, TRAIN
+from contract.layout import CONFIGURATION, DETAILS, TRAIN
 from contract.menu import GROUPS, SPLEETER
 from metrics.tables import unscored
 from report.markup import (
@@ -64,12 +64,12 @@ def render(workspace: Workspace) -> tuple[str, str]:
         workspace: the workspace of the run.
     """
     runs = "".join(_run(model) for model in workspace.models)
-    settings = _settings(workspace) if workspace.params else missing(PARAMS, "parameters")
+    settings = _settings(workspace) if workspace.params else missing(CONFIGURATION, "parameters")
     return MARGIN, f'<div class="runs">{runs}</div>{settings}'
 
 
 def _names(params: dict[str, Any]) -> dict[str, str]:
-    """Returns the names of the choices under study; none if params.yaml lacks one."""
+    """Returns the names of the choices under study; none if configuration.yaml lacks one."""
     if not all(isinstance(params.get(key), dict) and "name" in params[key] for key in GROUPS):
         return {}
     return {key: str(params[key]["name"]) for key in GROUPS}
@@ -124,7 +124,7 @@ def _run(model: ModelResults) -> str:
             f"{escape(model.task)} · {mark}{escape(status)}</p>"
         )
     if model.aggregate is None:
-        parts.append(missing(model.results / HEADLINES, "scores"))
+        parts.append(missing(model.results / DETAILS, "scores"))
     else:
         parts.append(
             f'<p class="headline">{number(model.headline)} <small>dB</small></p>'
@@ -147,7 +147,7 @@ def _run(model: ModelResults) -> str:
         parts.append(f"<dl>{entries}</dl>")
         paths.append(model.results / TRAIN)
     if model.aggregate is not None:
-        paths.append(model.results / HEADLINES)
+        paths.append(model.results / DETAILS)
     if paths:
         parts.append(source(*paths))
     return f'<div class="run">{"".join(parts)}</div>'
@@ -193,5 +193,5 @@ def _settings(workspace: Workspace) -> str:
     ]
     head = ["", *(model.title for model in workspace.models)]
     settings = table(head, rows, "Settings", text_columns=3, kind="wide")
-    where = f'<p class="source">From {code(PARAMS)}, which Provenance shows in full</p>'
+    where = f'<p class="source">From {code(CONFIGURATION)}, which Provenance shows in full</p>'
     return settings + where

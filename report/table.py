@@ -9,11 +9,11 @@ from typing import Any
 
 from contract.arguments import Parser
 from contract.errors import InputError, one_line
-from contract.layout import HEADLINES, TRAIN
+from contract.layout import DETAILS, TRAIN
 from contract.menu import SPLEETER, SVOICE
 from contract.models import MODELS, Model
 from contract.records import DIVERGED
-from contract.scores import BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
+from contract.scores import BOUNDS, BSS_METRICS, PERCEPTUAL_METRICS, SPEECH_METRICS
 from metrics.tables import REMEDY, read_json
 
 UNDEFINED = "undefined"  # stands for a value that is not finite
@@ -35,7 +35,7 @@ def _block(root: Path, model: Model) -> str:
     """Returns the lines about one model."""
     title = f"{model.title}, {model.branch}"
     lines = [title, "=" * len(title)]
-    train, scores = model.results / TRAIN, model.results / HEADLINES
+    train, scores = model.results / TRAIN, model.results / DETAILS
     if (root / train).is_file():
         lines += [*_training_rows(read_json(root / train), root / train), f"  from {train}"]
     else:
@@ -58,10 +58,16 @@ def _training_rows(train: dict[str, Any], path: Path) -> list[str]:
 
 
 def _bss_rows(scores: dict[str, Any], path: Path) -> list[str]:
-    columns = [_get(scores, path, metric) for metric in BSS_METRICS]
-    lines = [f"{'median, dB':<12}" + "".join(f"{metric:>10}" for metric in BSS_METRICS)]
-    for target in columns[0]:
-        values = [_get(column, path, target) for column in columns]
+    bounds = _get(scores, path, "bounds")
+    sdr, *others = BSS_METRICS
+    columns = {
+        sdr: _get(scores, path, sdr),
+        **{bound: _get(bounds, path, bound) for bound in BOUNDS},
+        **{metric: _get(scores, path, metric) for metric in others},
+    }
+    lines = [f"{'median, dB':<12}" + "".join(f"{name:>10}" for name in columns)]
+    for target in columns[sdr]:
+        values = [_get(column, path, target) for column in columns.values()]
         lines.append(f"{target:<12}" + "".join(_number(value) for value in values))
     frames, nan_frames = (_get(scores, path, key) for key in ("frames", "nan_frames"))
     undefined = f"{sum(nan_frames.values())} of {sum(frames.values())}"
@@ -75,16 +81,22 @@ def _bss_rows(scores: dict[str, Any], path: Path) -> list[str]:
 
 def _speech_rows(scores: dict[str, Any], path: Path) -> list[str]:
     perceptual = [(key, name) for key, name in PERCEPTUAL_METRICS.items() if key in scores]
+    bounds = _get(scores, path, "bounds")
+    columns = (scores, *(_get(bounds, path, bound) for bound in BOUNDS))
+    lines = [
+        f"{name:<22}" + "".join(_number(_get(column, path, key)) for column in columns)
+        for key, name in SPEECH_METRICS.items()
+    ]
     return [
-        "mean, dB",
-        *(f"{name:<22}{_number(_get(scores, path, key))}" for key, name in SPEECH_METRICS.items()),
+        f"{'mean, dB':<22}" + "".join(f"{name:>10}" for name in ("SVoice", *BOUNDS)),
+        *lines,
         *(f"{name:<22}{_number(scores[key])}" for key, name in perceptual),
         f"{'mixtures':<22}{_get(scores, path, 'mixtures'):>10}",
         f"{'silent references':<22}{_get(scores, path, 'silent_references'):>10}",
     ]
 
 
-# The lines about the scores of a model, made of the content and the path of scores.json.
+# The lines about the scores of a model, made of the content and the path of details.json.
 SCORE_ROWS: dict[str, Callable[[dict[str, Any], Path], list[str]]] = {
     SPLEETER: _bss_rows,
     SVOICE: _speech_rows,

@@ -10,8 +10,25 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from contract.layout import EPOCHS, HEADLINES, MUSIC_TEST, SCORES, SPEECH_TEST, STEPS, TRAIN
+from contract.layout import (
+    DETAILS,
+    EPOCHS,
+    MUSIC_BOUNDS,
+    MUSIC_TEST,
+    SCORES,
+    SPEECH_BOUNDS,
+    SPEECH_TEST,
+    STEPS,
+    TRAIN,
+)
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS
+from contract.scores import (
+    BOUNDS,
+    BSS_METRICS,
+    MUSIC_BOUND_COLUMNS,
+    SPEECH_BOUND_COLUMNS,
+    SPEECH_METRICS,
+)
 from contract.sources import STEMS
 
 TARGETS = list(STEMS)
@@ -113,4 +130,24 @@ def write_scores(root: Path, model: str, scores: pd.DataFrame, aggregate: dict[s
     """
     folder = root / "results" / model
     scores.to_csv(folder / SCORES, index=False)
-    (folder / HEADLINES).write_text(json.dumps(aggregate, allow_nan=False))
+    (folder / DETAILS).write_text(json.dumps(aggregate, allow_nan=False))
+
+
+def write_bounds(root: Path) -> None:
+    """Writes made-up bounds of the scores, as `bound_music` and `bound_speech` write them."""
+    music = [
+        {"bound": bound, "track": "a", "target": target, "frames": 1, "nan_frames": 0}
+        | dict.fromkeys(BSS_METRICS, value)
+        for bound, value in zip(BOUNDS, (-5.0, 9.0), strict=True)
+        for target in TARGETS
+    ]
+    speech = [
+        {"bound": bound, "mixture": "a", "speaker": "s1"} | dict.fromkeys(SPEECH_METRICS, value)
+        for bound, value in zip(BOUNDS, (0.0, 12.0), strict=True)
+    ]
+    for path, rows, columns in (
+        (MUSIC_BOUNDS, music, MUSIC_BOUND_COLUMNS),
+        (SPEECH_BOUNDS, speech, SPEECH_BOUND_COLUMNS),
+    ):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=columns).to_csv(root / path, index=False)

@@ -1,5 +1,6 @@
 """Experiments read from a repository with commits as DVC makes them, and the names of variants."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -32,11 +33,19 @@ def git(root: Path, *arguments: str) -> None:
 CURVES = [str(SVOICE_RESULTS / name) for name in (STEPS, EPOCHS)]
 
 
-def write_lock(root: Path, optimizer: str) -> None:
-    """Writes dvc.lock as DVC does, with the optimizer that SVoice was trained with."""
-    stage = {"cmd": "train", "params": {"params.yaml": {"optimizer.name": optimizer}}}
-    lock = {"schema": "2.0", "stages": {"train_svoice": stage}}
-    write_yaml(root / "dvc.lock", lock)
+def write_lock(root: Path) -> None:
+    """Writes dvc.lock as DVC does after SVoice was trained with the present configuration."""
+    digest = hashlib.md5((root / "configuration.yaml").read_bytes()).hexdigest()
+    settings = {"path": "settings/train_svoice.yaml", "md5": digest}
+    stages = {
+        "settings": {
+            "cmd": "settings",
+            "deps": [{"path": "configuration.yaml", "md5": digest}],
+            "outs": [settings],
+        },
+        "train_svoice": {"cmd": "train", "deps": [settings]},
+    }
+    write_yaml(root / "dvc.lock", {"schema": "2.0", "stages": stages})
 
 
 @pytest.fixture
@@ -51,7 +60,7 @@ def repository(workspace):
         workspace.params["optimizer"]["name"] = optimizer
         workspace.write_params()
         write_training(root, "svoice", steps=steps)
-        write_lock(root, optimizer)
+        write_lock(root)
         dvc(root, "add", "-q", *CURVES)
         git(root, "add", "-A")
         git(root, "commit", "-qm", name)
@@ -76,7 +85,7 @@ def test_reading_experiments_leaves_the_workspace_as_it_is(repository, tmp_path)
 
 def test_results_of_other_settings_are_left_out(repository, tmp_path):
     """Where an experiment ran the stages of one model, the results of the other are older."""
-    repository.joinpath("params.yaml").write_text("optimizer: {name: nadam}\n")
+    repository.joinpath("configuration.yaml").write_text("optimizer: {name: nadam}\n")
     git(repository, "commit", "-qam", "other settings, the results of before")
     (head,) = revisions.read(repository, ["HEAD"], tmp_path / "read")
     assert head.workspace.params == {"optimizer": {"name": "nadam"}}
@@ -203,7 +212,7 @@ def test_an_override_that_the_names_do_not_imply_is_in_the_label():
 
 
 def composed(*overrides: str) -> dict:
-    """A configuration as the params.yaml of an experiment has it."""
+    """A configuration as the configuration.yaml of an experiment has it."""
     with initialize_config_dir(str(ROOT / "conf"), version_base=None):
         return OmegaConf.to_container(compose("config", list(overrides)), resolve=True)
 
@@ -221,8 +230,8 @@ def composed(*overrides: str) -> dict:
         ),
         # Where the names are the same, the label has the value of the default as well.
         (
-            ["", "optimizer.svoice.lr=0.01", "optimizer=sgd"],
-            ["adam · optimizer.svoice.lr=0.002", "adam · optimizer.svoice.lr=0.01", "sgd"],
+            ["", "optimizer.svoice.lr=0.002", "optimizer=sgd"],
+            ["adam · optimizer.svoice.lr=0.01", "adam · optimizer.svoice.lr=0.002", "sgd"],
         ),
         # The learning rates of presets and of conf/study_rate are not overrides.
         (["svoice=published", "optimizer=adagrad svoice=published"], ["adam", "adagrad"]),
@@ -251,13 +260,13 @@ def test_what_the_names_imply_depends_on_the_commit_of_the_experiment(repository
     shutil.copytree(ROOT / "conf", repository / "conf")
     rates = repository / "conf/optimizer/sgd.yaml"
     for name, rate, overrides in [
-        ("plain", "1e-2", ["optimizer=sgd", "schedule=cosine"]),
-        ("raised", "1e-2", ["optimizer=sgd", "optimizer.svoice.lr=5"]),
+        ("plain", "1e-1", ["optimizer=sgd", "schedule=step"]),
+        ("raised", "1e-1", ["optimizer=sgd", "optimizer.svoice.lr=5"]),
         ("later", "5", ["optimizer=sgd", "clipping=none", "optimizer.svoice.lr=5"]),
         ("alone", "5", ["optimizer=momentum"]),
     ]:
         rates.write_text(f"name: sgd\nspleeter: {{learning_rate: 0.1}}\nsvoice: {{lr: {rate}}}\n")
-        write_yaml(repository / "params.yaml", composed(*overrides))
+        write_yaml(repository / "configuration.yaml", composed(*overrides))
         git(repository, "add", "-A")
         git(repository, "commit", "-qm", name)
         git(repository, "tag", name)
@@ -266,9 +275,9 @@ def test_what_the_names_imply_depends_on_the_commit_of_the_experiment(repository
     read = revisions.read(repository, names, tmp_path / "read")
     summary = experiments.summary(read).drop_duplicates("experiment")
     assert summary["variant"].tolist() == [
-        "sgd · cosine · norm · optimizer.svoice.lr=0.01",
-        "sgd · step · norm · optimizer.svoice.lr=5",
-        "sgd · step · none · optimizer.svoice.lr=5",
-        "momentum · step · norm",
+        "sgd · step · norm · optimizer.svoice.lr=0.1",
+        "sgd · cosine · norm · optimizer.svoice.lr=5",
+        "sgd · cosine · none · optimizer.svoice.lr=5",
+        "momentum · cosine · norm",
     ]
-    assert summary["optimizer.svoice.lr"].tolist() == [0.01, 5, 5, 0.01]
+    assert summary["optimizer.svoice.lr"].tolist() == [0.1, 5, 5, 0.01]

@@ -23,6 +23,8 @@ def runs(model="svoice", **scores):
                 "status": "diverged" if score is None else "completed",
                 "score": score,
                 "best_valid_loss": None if score is None else -score,
+                "mixture": 0.0,
+                "oracle": 12.5,
             }
             for variant, values in scores.items()
             for seed, score in enumerate(values)
@@ -64,3 +66,12 @@ def test_diverged_and_missing_runs_are_named():
     _, html = ranking.render(frame, "sgd")
     assert "sgd (baseline, 1 of 2 runs diverged)" in html
     assert "adam (1 of 2 runs not trained, 1 of 2 runs failed)" in html
+
+
+def test_the_bounds_are_lines_of_the_figure_if_all_runs_share_them():
+    frame = runs(sgd=[1, 2], adam=[5, 6])
+    _, html = ranking.render(frame, "sgd")
+    assert "The lines are the mixture (0.00 dB) and the oracle (12.50 dB)." in html
+    frame.loc[0, "oracle"] = 9.0
+    _, html = ranking.render(frame, "sgd")
+    assert "The lines are the mixture (0.00 dB)." in html

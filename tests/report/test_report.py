@@ -14,10 +14,10 @@ import soundfile
 
 from contract.errors import InputError
 from contract.layout import (
+    DETAILS,
     ENVIRONMENT,
     EPOCHS,
     ESTIMATES,
-    HEADLINES,
     MUSIC_TEST,
     SCORES,
     SPLEETER_RESULTS,
@@ -101,6 +101,7 @@ def player(page, label):
 
 
 (STUDY,) = re.findall('href="(.*)"', against.PAGE)  # the one link to another file
+BOUNDS = "Between the bounds"
 SECTIONS = ["summary", "scores", "curves", "study", "health", "listen", "provenance"]
 
 
@@ -119,7 +120,8 @@ def test_the_page_of_a_finished_run_has_all_its_results(finished):
     health = ["Gradient norm", "Learning rate"]
     # The runs of the study with the same choices.
     study = ["adam · step · norm", "adam, 100 steps"]
-    assert [title for title, _ in page.plots] == [*losses, *losses, *study, *health, *health]
+    titles = [BOUNDS, BOUNDS, *losses, *losses, *study, *health, *health]
+    assert [title for title, _ in page.plots] == titles
 
     # 2 tracks × (mixture + 4 references + 4 estimates), 2 mixtures × (1 + 2 + 2).
     labels = [audio["aria-label"] for audio in page.all("audio")]
@@ -127,18 +129,22 @@ def test_the_page_of_a_finished_run_has_all_its_results(finished):
     spectrograms = [image["alt"] for image in page.all("img")]
     assert spectrograms == [f"Spectrogram of {label}" for label in labels]
 
-    scores = json.loads((root / "results/spleeter/scores.json").read_text())
+    scores = json.loads((root / "results/spleeter/details.json").read_text())
     for metric in BSS_METRICS:
         for value in scores[metric].values():
             assert f"{value:.2f}".replace("-", "−") in page.texts["td"]
-    speech = json.loads((root / "results/svoice/scores.json").read_text())
+    drawn = [trace["x"] for trace in page.plots[0][1]["data"]]
+    assert drawn == [list(scores["bounds"][bound].values()) for bound in ("mixture", "oracle")] + [
+        list(scores["SDR"].values())
+    ]
+    speech = json.loads((root / "results/svoice/details.json").read_text())
     assert f"{speech['si_snr_improvement']:.2f} " in page.texts["p"]
 
     for model in ("spleeter", "svoice"):
-        for name in (TRAIN, HEADLINES, SCORES, STEPS, EPOCHS):
+        for name in (TRAIN, DETAILS, SCORES, STEPS, EPOCHS):
             assert f"results/{model}/{name}" in page.texts["code"]
         assert f'"{model}": "2.4.2"' in page.text
-    assert (root / "params.yaml").read_text() in page.texts["pre"]
+    assert (root / "configuration.yaml").read_text() in page.texts["pre"]
     assert "missing" not in page.text
 
 
@@ -251,8 +257,8 @@ def test_a_diverged_run_is_a_result(finished):
     marks = [
         [label["text"] for label in spec["layout"].get("annotations", [])] for _, spec in page.plots
     ]
-    assert marks == [[]] * 3 + [["diverged"]] * 3 + [[]] * 3 + [["diverged"]] * 2
-    np.testing.assert_array_equal(values(page.plots[3][1]["data"][0]["x"]), np.arange(1, 7))
+    assert marks == [[]] * 5 + [["diverged"]] * 3 + [[]] * 3 + [["diverged"]] * 2
+    np.testing.assert_array_equal(values(page.plots[5][1]["data"][0]["x"]), np.arange(1, 7))
 
 
 @pytest.mark.parametrize("rows", [0, 1])
@@ -266,13 +272,13 @@ def test_a_run_with_no_finite_step_has_a_page(finished, rows):
         "epoch,step,train_loss,valid_loss,best_valid_loss\n"
     )
     page = Page(build(finished.root))
-    assert len(page.plots) == 11
-    assert values(page.plots[0][1]["data"][0]["y"]).size == 0
+    assert len(page.plots) == 13
+    assert values(page.plots[2][1]["data"][0]["y"]).size == 0
     assert "0 validations." in page.text
 
 
 def test_missing_scores_are_dashes(finished):
-    path = finished.root / "results/spleeter/scores.json"
+    path = finished.root / "results/spleeter/details.json"
     scores = json.loads(path.read_text())
     dashes = Page(build(finished.root)).texts["td"].count("–")
     scores["SDR"]["bass"] = scores["SDR"]["mean"] = None
@@ -285,7 +291,7 @@ def test_missing_scores_are_dashes(finished):
 @pytest.mark.parametrize("model", ["spleeter", "svoice"])
 @pytest.mark.parametrize(
     "name",
-    [TRAIN, STEPS, EPOCHS, HEADLINES, SCORES, ENVIRONMENT],
+    [TRAIN, STEPS, EPOCHS, DETAILS, SCORES, ENVIRONMENT],
 )
 def test_the_page_names_a_missing_file(finished, model, name):
     path = f"results/{model}/{name}"
@@ -298,7 +304,11 @@ def test_the_page_names_a_missing_file(finished, model, name):
 def test_the_page_of_an_empty_workspace_names_what_is_missing(tmp_path):
     page = Page(build(tmp_path))
     missing = set(page.texts["code"])
-    assert {"params.yaml", "results/spleeter/train.json", "results/svoice/scores.json"} <= missing
+    assert {
+        "configuration.yaml",
+        "results/spleeter/train.json",
+        "results/svoice/details.json",
+    } <= missing
     assert not page.all("audio") and not page.all("figure")
     assert [section["id"] for section in page.all("section")] == SECTIONS
 
@@ -327,8 +337,10 @@ def test_many_items_have_distributions_and_a_shortened_table(finished):
     pd.concat([speech] * 5).to_csv(root / "results/svoice/scores.csv", index=False)
     page = Page(build(root))
     titles = [title for title, _ in page.plots]
-    assert titles[:3] == [
+    assert titles[:5] == [
+        BOUNDS,
         "Distribution of the scores",
+        BOUNDS,
         "Improvement of each estimate",
         "Improvement against the input",
     ]
@@ -358,7 +370,7 @@ REMEDY = "run the stage that writes it again"
     ("path", "content", "message"),
     [
         (
-            "params.yaml",
+            "configuration.yaml",
             "- 1",
             "does not hold the groups of conf/; run `dvc exp run` to compose it",
         ),
@@ -400,7 +412,7 @@ def test_a_spoiled_file_is_one_line(finished, path, content, message):
 
 
 def test_params_that_are_not_yaml_are_one_line(finished):
-    path = finished.root / "params.yaml"
+    path = finished.root / "configuration.yaml"
     path.write_text("a: [1")
     with pytest.raises(InputError) as caught:
         build(finished.root)

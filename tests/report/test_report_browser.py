@@ -63,15 +63,16 @@ def too_wide(page):
 @pytest.mark.parametrize(("width", "scheme"), SCREENS)
 def test_figures_are_drawn_and_change_their_axis(finished, browse, width, scheme):
     page = browse(build(finished.root), width, scheme)
-    # Training loss, validation loss and time of both models; two figures with the study's run and
-    # this one; gradient norm (with its limit) and learning rate of both models.
-    lines = [2, 2, 2] * 2 + [2, 2] + [3, 1] * 2
+    # The scores of both models between their bounds; training loss, validation loss and time of
+    # both; two figures with the study's run and this one; gradient norm (with its limit) and
+    # learning rate of both.
+    lines = [3, 3] + [2, 2, 2] * 2 + [2, 2] + [3, 1] * 2
     assert of_figures(page, "plot.querySelectorAll('.trace').length") == lines
     axes = "plot.layout.yaxis.type"
-    assert of_figures(page, axes) == ["linear"] * 8 + ["log", "linear"] * 2
-    first = page.locator("figure").first
+    assert of_figures(page, axes) == ["linear"] * 10 + ["log", "linear"] * 2
+    first = page.locator("figure").nth(2)
     first.get_by_role("button", name="log").press("Enter")  # by keyboard
-    assert of_figures(page, axes)[0] == "log"
+    assert of_figures(page, axes)[2] == "log"
     assert first.get_by_role("button", name="log").get_attribute("aria-pressed") == "true"
     assert first.get_by_role("button", name="linear").get_attribute("aria-pressed") == "false"
     assert not too_wide(page)
@@ -108,8 +109,8 @@ def test_diverged_and_missing_models_are_drawn(finished, browse):
     shutil.rmtree(finished.root / "results/svoice")
     page = browse(build(finished.root))
     drawn = of_figures(page, "plot.querySelectorAll('.trace').length")
-    # There are seven steps, and so no validation. The fourth figure has the study's run as well.
-    assert drawn == [2, 0, 2, 2, 3, 1]
+    # There are seven steps, and so no validation. The fifth figure has the study's run as well.
+    assert drawn == [3, 2, 0, 2, 2, 3, 1]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), *in_ci((1360, "light"))])
@@ -217,7 +218,7 @@ def test_estimates_of_several_variants_are_heard_side_by_side(finished, browse, 
         root = tmp_path / optimizer
         shutil.copytree(finished.root, root)
         params = {**finished.params, "optimizer": {"name": optimizer}}
-        write_yaml(root / "params.yaml", params)
+        write_yaml(root / "configuration.yaml", params)
         experiments.append(Experiment(optimizer, "", Workspace.read(root)))
     page = browse(compare(experiments))
     takes = page.locator(".takes .player")

@@ -31,6 +31,10 @@ MUSIC = {
     "unscored_tracks": 3,
     "frames": dict.fromkeys(STEMS, 3000),
     "nan_frames": {"vocals": 120, "drums": 120, "bass": 130, "other": 120},
+    "bounds": {
+        "mixture": dict.fromkeys([*STEMS, "mean"], -4.5),
+        "oracle": dict.fromkeys([*STEMS, "mean"], 9.25),
+    },
 }
 SPEECH = {
     "si_snr": 3.211,
@@ -38,14 +42,18 @@ SPEECH = {
     "sdr_improvement": 3.5,
     "mixtures": 8,
     "silent_references": 1,
+    "bounds": {
+        "mixture": {"si_snr": 0.2, "si_snr_improvement": 0.0, "sdr_improvement": 0.0},
+        "oracle": {"si_snr": 12.25, "si_snr_improvement": 12.0, "sdr_improvement": 12.5},
+    },
 }
 
 
 def write(root, model, train=None, scores=None):
-    """Writes train.json and scores.json, those that there are."""
+    """Writes train.json and details.json, those that there are."""
     folder = root / "results" / model
     folder.mkdir(parents=True)
-    for name, content in (("train", train), ("scores", scores)):
+    for name, content in (("train", train), ("details", scores)):
         if content is not None:
             (folder / f"{name}.json").write_text(json.dumps(content))
 
@@ -62,16 +70,16 @@ steps                        150
 best validation loss      0.4313
   from results/spleeter/train.json
 
-median, dB         SDR       SIR       SAR       ISR
-vocals            1.23      1.23      1.23      1.23
-drums             2.00      2.00      2.00      2.00
-bass             -3.50     -3.50     -3.50     -3.50
-other        undefined undefined undefined undefined
-mean         undefined undefined undefined undefined
+median, dB         SDR   mixture    oracle       SIR       SAR       ISR
+vocals            1.23     -4.50      9.25      1.23      1.23      1.23
+drums             2.00     -4.50      9.25      2.00      2.00      2.00
+bass             -3.50     -4.50      9.25     -3.50     -3.50     -3.50
+other        undefined     -4.50      9.25 undefined undefined undefined
+mean         undefined     -4.50      9.25 undefined undefined undefined
 tracks                        50
 tracks without scores          3
 NaN frames            490 of 12000
-  from results/spleeter/scores.json
+  from results/spleeter/details.json
 
 SVoice, speech
 ==============
@@ -80,13 +88,13 @@ steps                          7
 best validation loss   undefined
   from results/svoice/train.json
 
-mean, dB
-SI-SNR                      3.21
-SI-SNR improvement          3.01
-SDR improvement             3.50
+mean, dB                  SVoice   mixture    oracle
+SI-SNR                      3.21      0.20     12.25
+SI-SNR improvement          3.01      0.00     12.00
+SDR improvement             3.50      0.00     12.50
 mixtures                       8
 silent references              1
-  from results/svoice/scores.json"""
+  from results/svoice/details.json"""
     assert render(tmp_path) == expected
 
 
@@ -100,13 +108,13 @@ steps                        150
 best validation loss      0.4313
   from results/spleeter/train.json
 
-no scores: results/spleeter/scores.json is missing
+no scores: results/spleeter/details.json is missing
 
 SVoice, speech
 ==============
 no training: results/svoice/train.json is missing
 
-no scores: results/svoice/scores.json is missing"""
+no scores: results/svoice/details.json is missing"""
     assert render(tmp_path) == expected
 
 
@@ -141,8 +149,8 @@ def test_the_command_prints_the_table_or_one_line(tmp_path):
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
     assert "SI-SNR improvement          3.01" in done.stdout
-    (tmp_path / "results/svoice/scores.json").write_text("")
+    (tmp_path / "results/svoice/details.json").write_text("")
     done = run()
     assert done.returncode == 1
     problem = "is not valid JSON (Expecting value: line 1 column 1 (char 0))"
-    assert done.stderr == f"ERROR: results/svoice/scores.json: {problem}; {REMEDY}\n"
+    assert done.stderr == f"ERROR: results/svoice/details.json: {problem}; {REMEDY}\n"
