@@ -1,7 +1,6 @@
 """Makes the data that the tests share: `python -m tests.make_data DIR`.
 
-The pipeline's own stages make them from the embedded audio, with fewer speech mixtures than the
-mini preset has.
+The pipeline's own stages make them from the embedded audio: a few mixtures of all voices.
 """
 
 import os
@@ -19,13 +18,17 @@ def main(root: Path) -> None:
     Args:
         root: the folder.
     """
-    params = read_yaml(Path("params.yaml"))
-    params["speech"]["mixtures"] = {"train": 6, "valid": 2, "test": 2}
+    params = read_yaml(Path("configuration.yaml"))
+    speech = params["speech"]
+    more = read_yaml(Path("conf/speech/prompts.yaml"))
+    speech["name"] = more["name"]
+    speech["voices"] |= more["voices"]
+    speech["mixtures"] = {"train": 6, "valid": 2, "test": 2}
     shutil.rmtree(root, ignore_errors=True)
     root.mkdir(parents=True)
     shutil.copytree("conf/speech", root / "conf" / "speech")
     os.chdir(root)  # the lists' paths are relative to their workspace
-    write_yaml(Path("params.yaml"), params)
+    write_yaml(Path("configuration.yaml"), params)
     for stage in (fetch_music, csv_music, fetch_speech, mix_speech, csv_speech):
         stage.main()
 
