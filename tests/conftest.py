@@ -66,19 +66,19 @@ TINY = {
 
 @dataclass
 class Workspace:
-    """A folder in which a trainer runs: params.yaml and the CSV lists with their audio.
+    """A folder in which a trainer runs: configuration.yaml and the CSV lists with their audio.
 
     Attributes:
         root: the folder.
-        params: the contents of params.yaml once `write_params` has written them.
+        params: the contents of configuration.yaml once `write_params` has written them.
     """
 
     root: Path
     params: dict[str, Any]
 
     def write_params(self) -> None:
-        """Writes params.yaml."""
-        write_yaml(self.root / "params.yaml", self.params)
+        """Writes configuration.yaml."""
+        write_yaml(self.root / "configuration.yaml", self.params)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def workspace(tmp_path: Path) -> Workspace:
     """
     if not (TEST_DATA / "data" / "csv").is_dir():
         pytest.fail("scratch/test-data is missing: run `make test-data`")
-    params = read_yaml(ROOT / "params.yaml")
+    params = read_yaml(ROOT / "configuration.yaml")
     for group, values in copy.deepcopy(TINY).items():
         params[group].update(values)
     root = tmp_path / "workspace"

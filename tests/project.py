@@ -21,7 +21,9 @@ def project_files() -> list[str]:
     return sorted(
         name
         for name in filter(None, listed.split("\0"))
-        if name != "dvc.lock" and not name.startswith("results/") and (ROOT / name).is_file()
+        if name != "dvc.lock"
+        and not name.startswith(("results/", "settings/"))
+        and (ROOT / name).is_file()
     )
 
 

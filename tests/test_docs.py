@@ -339,7 +339,13 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
     ids=lambda command: " ".join(settings(command.words)),
 )
 def test_a_command_that_is_shown_as_refused_is_refused_in_these_words(command, tmp_path):
-    compose = [sys.executable, "-c", COMPOSE, tmp_path / "params.yaml", *settings(command.words)]
+    compose = [
+        sys.executable,
+        "-c",
+        COMPOSE,
+        tmp_path / "configuration.yaml",
+        *settings(command.words),
+    ]
     done = forked.run_any(compose, ROOT, os.environ)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines() == command.output
@@ -350,7 +356,7 @@ def test_the_map_of_the_repository_is_right():
     listed = set(re.findall(r"^([\w.]+/?)  ", block, re.MULTILINE))
     assert {f"{package}/" for package in FLOORS} <= listed
     in_the_text = {"models/", "results/", "conf/study/", "conf/hydra_plugins/"}
-    in_the_text |= {"stages/datasets/", "stages/fetching/", "stages/runtime/", "params.yaml"}
+    in_the_text |= {"stages/datasets/", "stages/fetching/", "stages/runtime/", "configuration.yaml"}
     for path in (*listed, *in_the_text):
         assert (ROOT / path).exists(), path
         assert path.rstrip("/").rpartition("/")[2] in block

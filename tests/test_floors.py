@@ -69,13 +69,15 @@ def test_a_library_is_imported_only_where_it_is_installed(library):
 
 
 def test_the_contract_needs_no_framework():
-    """It runs in all three environments; only the models of params.yaml need pydantic."""
+    """It runs in all three environments. Only the models of configuration.yaml need pydantic, and
+    only what writes events for TensorBoard needs TensorBoard, which both trainers have."""
     others = {
         module: names - sys.stdlib_module_names - {"contract", "ruamel"}
         for module, names in imported("contract").items()
     }
     assert {module: names for module, names in others.items() if names} == {
-        "contract/params.py": {"pydantic"}
+        "contract/events.py": {"tensorboard"},
+        "contract/params.py": {"pydantic"},
     }
 
 
@@ -121,7 +123,7 @@ def test_only_studies_import_dvcs_experiments():
 
 
 NAMES = {
-    *(layout.CONF.name, layout.PARAMS.name, layout.PIPELINE.name, layout.LOCK.name),
+    *(layout.CONF.name, layout.CONFIGURATION.name, layout.PIPELINE.name, layout.LOCK.name),
     *(layout.REPORT.name, layout.SVOICE_MODEL.name, layout.SCRATCH),
     *(layout.MUSEVAL, layout.ENVIRONMENT, layout.SCORES, layout.HEADLINES),
     *layout.RECORDS,

@@ -23,6 +23,7 @@ from report.images import BROWSERS
 from tests import forked
 from tests.conftest import ROOT, TINY, shell_environment
 from tests.project import copy_project, project_hash
+from tests.report.conftest import browser  # noqa: F401
 
 FIRST_RUNS = ROOT / "scratch" / "test-runs"
 
@@ -127,6 +128,9 @@ def make_repository(root: Path) -> Repository:
     repository("git", "init", "-q")
     repository("git", "config", "user.email", "tests@example.org")
     repository("git", "config", "user.name", "Tests")
+    # The page that set-up has made, which .dvc/config expects in the repository's own environment.
+    page = Path(sys.prefix, "share", "plots.html")
+    repository("dvc", "config", "--local", "plots.html_template", str(page))
     repository.commit("The project")
     return repository
 

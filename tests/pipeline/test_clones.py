@@ -153,6 +153,9 @@ def test_a_second_set_up_waits_for_the_end_of_the_first(tmp_path):
     (root / "docker/requirements").mkdir(parents=True)
     shutil.copy(Path(__file__).resolve().parents[2] / "Makefile", root)
     environments = root / ".venv"
+    (root / "report").mkdir()
+    for name in ("plots_page.py", "plots_page.html"):
+        (root / "report" / name).write_text("")
     for name in ("pipeline", "spleeter", "svoice"):
         (root / f"docker/requirements/{name}.txt").write_text("")
     stubs = [environments / name / "bin/python" for name in ("pipeline", "spleeter")]
@@ -183,7 +186,8 @@ def test_a_second_set_up_waits_for_the_end_of_the_first(tmp_path):
         assert (environments / name / "requirements.sha256").is_file()
     install = "-m pip install --quiet --disable-pip-version-check -r docker/requirements"
     assert sorted(calls.read_text().splitlines()) == [
-        f"{install}/{name}.txt" for name in ("pipeline", "spleeter")
+        *(f"{install}/{name}.txt" for name in ("pipeline", "spleeter")),
+        "-m report.plots_page .venv/pipeline/share/plots.html",
     ]
     made = subprocess.run(
         [environments / "svoice/bin/python", "-c", "import pip, sys; print(sys.prefix)"],

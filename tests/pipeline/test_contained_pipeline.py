@@ -51,7 +51,7 @@ def test_trainings_in_containers_learn_the_same(repository, client):
         assert environment["runtime"] == "docker"
         assert client.images.get(environment["image"]).labels["separation.environment"]
         assert losses(repository, model).tolist() == pytest.approx(local[model], rel=1e-4)
-        assert json.loads((results / "scores.json").read_text())
+        assert json.loads((results / "details.json").read_text())
     assert not docker_engine.containers(client, repository.root)
     assert "Running stage" not in repository("dvc", "repro").stdout
 

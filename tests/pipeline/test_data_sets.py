@@ -48,7 +48,7 @@ def test_the_users_own_songs_and_mixtures_reach_their_scores(repository, own_dat
     output = repository.experiment(*own_data, base=TINY_MODELS, name="own").stdout
     assert stages_run(output).issuperset([*DATA_STAGES, "train_spleeter"])
     for model in MODELS:
-        assert json.loads((repository.root / f"results/{model}/scores.json").read_text())
+        assert json.loads((repository.root / f"results/{model}/details.json").read_text())
     songs = lists(repository, "music")
     assert list(songs["train"].mix_path) == ["data/music/train/song 0/mixture.wav"]
     assert list(songs["valid"].mix_path) == ["data/music/train/song 1/mixture.wav"]
@@ -79,7 +79,9 @@ def test_mixtures_as_in_the_study_reach_their_scores(repository):
     assert len(lists(repository, "speech")["train"]) == 8
     scores = read_table(repository.root / "results/svoice/scores.csv")
     assert len(scores) == 16  # mixtures × speakers
-    assert json.loads((repository.root / "results/svoice/scores.json").read_text())["mixtures"] == 8
+    assert (
+        json.loads((repository.root / "results/svoice/details.json").read_text())["mixtures"] == 8
+    )
 
 
 @pytest.mark.parametrize(
@@ -103,8 +105,8 @@ def test_mixtures_as_in_the_study_reach_their_scores(repository):
 def test_a_data_set_that_lacks_a_setting_or_does_not_exist_changes_nothing(
     repository, overrides, message
 ):
-    params = (repository.root / "params.yaml").read_text()
+    params = (repository.root / "configuration.yaml").read_text()
     done = repository.experiment(*overrides, base=TINY_MODELS, check=False)
     assert done.returncode == 1
     assert done.stdout == f"ERROR: {message}\n"
-    assert (repository.root / "params.yaml").read_text() == params
+    assert (repository.root / "configuration.yaml").read_text() == params

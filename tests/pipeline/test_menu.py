@@ -33,7 +33,7 @@ package, *folders = sys.argv[1:]
 train = import_module(f"{package}.train")
 for folder in folders:
     os.chdir(folder)
-    train.main(["--params", "params.yaml", "--scratch", "scratch"])
+    train.main(["--params", "configuration.yaml", "--scratch", "scratch"])
 """
 
 
@@ -44,12 +44,12 @@ def make_workspace(root: Path, **groups: Any) -> Path:
 
     Args:
         root: the folder.
-        groups: of params.yaml, to replace those of the repository.
+        groups: of configuration.yaml, to replace those of the repository.
 
     Returns:
         The folder.
     """
-    params = read_yaml(ROOT / "params.yaml")
+    params = read_yaml(ROOT / "configuration.yaml")
     for group, values in TINY.items():
         params[group].update(values)
     params["spleeter"].update(steps=LENGTH.total, validate_every=LENGTH.epoch)
@@ -59,7 +59,7 @@ def make_workspace(root: Path, **groups: Any) -> Path:
     params.update(groups)
     root.mkdir()
     (root / "data").symlink_to(TEST_DATA / "data")
-    write_yaml(root / "params.yaml", params)
+    write_yaml(root / "configuration.yaml", params)
     return root
 
 

@@ -12,13 +12,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from contract.scores import BEST_LOSS
 from tests.conftest import IN_CI
 from tests.pipeline.conftest import OVERRIDES, Repository
 from tests.yaml_files import read_yaml
 
 AFTER_THE_DATA = {
-    *("train_spleeter", "train_svoice", "evaluate_spleeter", "evaluate_svoice", "report"),
+    *("settings", "train_spleeter", "train_svoice", "evaluate_spleeter", "evaluate_svoice"),
+    *("summarise_spleeter", "summarise_svoice", "report"),
 }
+OF_SVOICE = {"settings", "train_svoice", "evaluate_svoice", "summarise_svoice", "report"}
 MODELS = ["spleeter", "svoice"]
 
 
@@ -58,22 +61,20 @@ def test_every_record_and_score_is_there_and_consistent(repository):
         assert len(scores) == 4  # stems of the song, or two mixtures of two speakers
         assert json.loads((folder / "environment.json").read_text())["runtime"] == "local"
         assert len(list((folder / "estimates").rglob("*.wav"))) == 4
-    sdr = json.loads((repository.root / "results/spleeter/scores.json").read_text())["SDR"]
+    sdr = json.loads((repository.root / "results/spleeter/details.json").read_text())["SDR"]
     frame = read_table(repository.root / "results/spleeter/scores.csv").set_index("target")
     assert sdr["drums"] == frame.SDR["drums"]
-    speech = json.loads((repository.root / "results/svoice/scores.json").read_text())
+    speech = json.loads((repository.root / "results/svoice/details.json").read_text())
     frame = read_table(repository.root / "results/svoice/scores.csv")
     assert speech["si_snr_improvement"] == pytest.approx(frame.si_snr_improvement.mean())
     assert "<html" in (repository.root / "results/report.html").read_text()
 
 
-def test_of_the_outputs_only_the_json_files_are_in_git(repository):
+def test_of_the_results_only_scores_and_environments_are_in_git(repository):
     listed = repository("git", "ls-files", "-s", "results", "models", "data").stdout
     names = {line.split("\t")[1] for line in listed.splitlines()}
     expected = {
-        f"results/{model}/{name}.json"
-        for model in MODELS
-        for name in ("train", "scores", "environment")
+        f"results/{model}/{name}.json" for model in MODELS for name in ("scores", "environment")
     }
     assert {name for name in names if not name.endswith(".gitignore")} == expected
 
@@ -90,7 +91,7 @@ def test_another_optimizer_retrains_both_models_and_touches_no_data(repository):
     assert "adadelta" in repository("dvc", "params", "diff").stdout
     metrics = json.loads(repository("dvc", "metrics", "diff", "--json").stdout)
     for model in MODELS:
-        assert "best_valid_loss" in metrics[f"results/{model}/train.json"]
+        assert BEST_LOSS[model] in metrics[f"results/{model}/scores.json"]
     shown = repository("dvc", "exp", "show", "--csv").stdout.splitlines()
     assert any(",adadelta," in line for line in shown)
 
@@ -115,6 +116,31 @@ def test_plots_diff_overlays_both_experiments_for_both_models(repository):
         assert title in page
 
 
+def test_the_page_of_plots_is_drawn_without_network(repository, browser):
+    repository("dvc", "plots", "diff", "base", "adadelta", "-o", "plots")
+    context = browser.new_context(offline=True, viewport={"width": 1500, "height": 900})
+    page = context.new_page()
+    events = []
+    # Vega warns of what DVC's templates are like.
+    page.on("console", lambda m: events.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda error: events.append(str(error)))
+    page.on("request", lambda request: events.append(request.url))
+    address = (repository.root / "plots" / "index.html").as_uri()
+    page.goto(address)
+    plots = page.locator("main > div")
+    assert plots.count() == 10
+    page.wait_for_function(
+        "document.querySelectorAll('main > div canvas, main > div svg').length >= 10"
+    )
+    boxes = [plots.nth(number).bounding_box() for number in range(10)]
+    assert len({box["x"] for box in boxes}) == 2  # columns
+    assert page.title() == "Plots of experiments"
+    assert page.evaluate("document.characterSet") == "UTF-8"
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    context.close()
+    assert events == [address]
+
+
 def _titles(spec: object) -> set[str]:
     """All titles in a Vega-Lite specification, those of the plot and of its axes."""
     if isinstance(spec, list):
@@ -129,12 +155,12 @@ def _titles(spec: object) -> set[str]:
 
 def test_the_learning_rate_of_one_model_retrains_only_that_model(repository):
     output = repository.experiment("optimizer.svoice.lr=1e-3").stdout
-    assert stages_run(output) == {"train_svoice", "evaluate_svoice", "report"}
+    assert stages_run(output) == OF_SVOICE
 
 
 def test_a_wrong_override_changes_nothing(repository):
     before = outputs(repository)
-    params = (repository.root / "params.yaml").read_text()
+    params = (repository.root / "configuration.yaml").read_text()
     for override, message in (
         (
             "optimizer=adm",
@@ -142,13 +168,13 @@ def test_a_wrong_override_changes_nothing(repository):
             "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
         ),
         ("optimizer.svoice.lr=-1", "optimizer.svoice.lr: found -1, expected a number above 0"),
-        ("optimiser=sgd", "optimiser: there is no such key; see the keys in params.yaml"),
+        ("optimiser=sgd", "optimiser: there is no such key; see the keys in configuration.yaml"),
     ):
         done = repository.experiment(override, check=False)
         assert done.returncode == 1
         assert done.stdout == f"ERROR: {message}\n"
     assert outputs(repository) == before
-    assert (repository.root / "params.yaml").read_text() == params
+    assert (repository.root / "configuration.yaml").read_text() == params
 
 
 def test_a_failed_training_keeps_the_previous_results(repository):
@@ -171,7 +197,7 @@ def test_a_failed_training_keeps_the_previous_results(repository):
 
 def test_a_diverged_run_is_a_result(repository):
     output = repository.experiment("optimizer.svoice.lr=1e30", name="diverged").stdout
-    assert stages_run(output) == {"train_svoice", "evaluate_svoice", "report"}
+    assert stages_run(output) == OF_SVOICE
     folder = repository.root / "results" / "svoice"
     train = json.loads((folder / "train.json").read_text())
     assert train["status"] == "diverged"
@@ -213,4 +239,4 @@ def test_the_run_cache_works_in_a_clone_that_never_made_the_default_data(reposit
     for place in (["--temp"], []):
         output = clone(*command, *place, "evaluate_svoice").stdout
         assert "train_svoice" not in stages_run(output)
-    assert (clone.root / "results/svoice/scores.json").is_file()
+    assert (clone.root / "results/svoice/details.json").is_file()

@@ -96,7 +96,7 @@ def resumed(repository, interrupted):
 
 
 def test_ctrl_c_stops_the_running_experiments(repository, interrupted):
-    assert f"done     {DONE} (1 of 4)" in interrupted
+    assert f"done     {DONE} (1 of 4, about " in interrupted
     experiment_states = states(repository.root)
     assert experiment_states[DONE] == "done"
     assert "running" not in experiment_states.values()

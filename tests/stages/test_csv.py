@@ -19,11 +19,12 @@ from stages.datasets.audio import ANOTHER_COPY
 from stages.datasets.wsj0mix import SPLITS
 from tests import forked
 from tests.conftest import ROOT, TEST_DATA
+from tests.results import write_training
 from tests.stages import standin
 from tests.yaml_files import read_yaml
 
-MUSIC = params.load(ROOT / "params.yaml").music
-SPEECH = params.load(ROOT / "params.yaml").speech
+MUSIC = params.load(ROOT / "configuration.yaml").music
+SPEECH = params.load(ROOT / "configuration.yaml").speech
 TRAIN, TEST = (f"The Easton Ellises - Falcon 69 ({part})" for part in ("train", "test"))
 SILENT = "is silent: no sample is above -90 dBFS"
 UNSCORED = (
@@ -37,14 +38,14 @@ def data(tmp_path, monkeypatch):
     """A copy of the data that a test may spoil, below the working directory."""
     for folder in ("csv", "music", "speech/mixtures"):
         shutil.copytree(TEST_DATA / "data" / folder, tmp_path / "data" / folder)
-    shutil.copy(ROOT / "params.yaml", tmp_path)
+    shutil.copy(ROOT / "configuration.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "data"
 
 
 def configuration(group, name, **changes):
     """The configuration of a choice of conf/, with changes."""
-    values = read_yaml(ROOT / "params.yaml")
+    values = read_yaml(ROOT / "configuration.yaml")
     choice = read_yaml(ROOT / "conf" / group / f"{name}.yaml")
     return getattr(params.check({**values, group: {**choice, **changes}}), group)
 
@@ -293,10 +294,14 @@ def test_a_song_with_the_warning_has_no_scores(data):
         if line.startswith("WARNING: ")
     )
     assert warning.endswith(f"; {UNSCORED}")
-    assert stage("evaluate_spleeter", data.parent).returncode == 0
-    scores = json.loads((data.parent / "results/spleeter/scores.json").read_text())
+    write_training(data.parent, "spleeter")
+    for name in ("bound_music", "evaluate_spleeter"):
+        done = stage(name, data.parent)
+        assert done.returncode == 0, done.stderr
+    scores = json.loads((data.parent / "results/spleeter/details.json").read_text())
     assert (scores["tracks"], scores["unscored_tracks"]) == (0, 1)
     assert scores["SDR"] == dict.fromkeys([*sources.STEMS, "mean"])
+    assert scores["bounds"]["oracle"] == scores["SDR"]
 
 
 @pytest.mark.parametrize("name", ["csv_music", "csv_speech"])

@@ -615,7 +615,7 @@ def test_the_address_of_the_excerpts_is_that_of_the_musdb_package():
     ids=["checksum", "length"],
 )
 def test_another_embedded_excerpt_is_refused(tmp_path, change, pattern):
-    values = read_yaml(ROOT / "params.yaml")
+    values = read_yaml(ROOT / "configuration.yaml")
     values["music"] = read_yaml(ROOT / "conf" / "music" / "mini.yaml")
     values["music"]["source"] |= change
     with pytest.raises(InputError) as caught:

@@ -14,7 +14,7 @@ import soundfile
 
 from contract.errors import InputError
 from contract.layout import CORPUS, RECIPES, scratch_root
-from contract.params import Mixtures, load
+from contract.params import Mixtures, Voice, load
 from contract.sources import speaker
 from stages import fetch_speech
 from stages.datasets import prompts, recipes
@@ -26,7 +26,14 @@ from tests.stages.server import Served, Server
 from tests.stages.workspaces import run_stage, succeed, workspace
 from tests.yaml_files import read_yaml, write_yaml
 
-MINI = load(ROOT / "params.yaml").speech
+MINI = load(ROOT / "configuration.yaml").speech
+ALL_VOICES = {
+    **MINI.voices,
+    **{
+        name: Voice.model_validate(voice)
+        for name, voice in read_yaml(ROOT / "conf/speech/prompts.yaml")["voices"].items()
+    },
+}
 
 
 @pytest.fixture
@@ -107,13 +114,13 @@ def test_the_same_seed_draws_the_same_recipes(prompts_folder):
 def test_recipes_mix_different_people_and_share_no_utterance_between_splits(
     prompts_folder, speakers
 ):
-    drawn = draw(prompts_folder, speakers=speakers)
+    drawn = draw(prompts_folder, speakers=speakers, voices=ALL_VOICES)
     assert {split: len(in_split) for split, in_split in drawn.items()} == dict(MINI.mixtures)
     used = {}
     for split, in_split in drawn.items():
         assert len({recipe.name for recipe in in_split}) == len(in_split)
         for recipe in in_split:
-            people = {MINI.voices[path.parent.name].speaker for path in recipe.sources}
+            people = {ALL_VOICES[path.parent.name].speaker for path in recipe.sources}
             assert len(people) == speakers
             assert sum(float(snr) for snr in recipe.snrs) == pytest.approx(0)
             assert all(abs(float(snr)) <= 2.5 for snr in recipe.snrs)
@@ -657,9 +664,9 @@ def test_the_users_own_mixtures_need_every_split_and_source(prepare):
     )
     shutil.rmtree(root / "own/cv/mix")
     assert error_of_fetch() == (f"{root}/own/cv/mix: has no WAV files; put the mixtures there")
-    params = read_yaml(Path("params.yaml"))
+    params = read_yaml(Path("configuration.yaml"))
     params["speech"]["path"] = None
-    write_yaml(Path("params.yaml"), params)
+    write_yaml(Path("configuration.yaml"), params)
     done = run_stage(root, "fetch_speech")
     assert done.returncode == 1
     assert done.stderr == (

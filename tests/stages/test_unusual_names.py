@@ -12,6 +12,8 @@ from contract.errors import InputError
 from contract.params import Evaluation, load
 from metrics.tables import read_results
 from stages import (
+    bound_music,
+    bound_speech,
     csv_music,
     csv_speech,
     evaluate_spleeter,
@@ -24,6 +26,7 @@ from stages.datasets.corpus import find_utterances
 from stages.datasets.mixing import make_mixtures
 from stages.datasets.wsj0mix import SPLITS, Recipe, read_levels, read_recipes
 from tests.conftest import TEST_DATA
+from tests.results import write_training
 from tests.stages.workspaces import run_stage, workspace
 
 EVALUATION = Evaluation(window_seconds=1.0, hop_seconds=1.0, pesq=False, stoi=False)
@@ -81,6 +84,8 @@ def test_songs_of_any_name_reach_the_scores(songs):
         shutil.copytree(layout.MUSIC / "test" / name, estimates)
         samples, rate = soundfile.read(estimates / "bass.wav")
         soundfile.write(estimates / "bass.wav", samples / 2, rate)
+    write_training(Path(), "spleeter")
+    bound_music.bound(load().spleeter, EVALUATION)
     evaluate_spleeter.evaluate(EVALUATION)
     scores = read_results(results / "scores.csv", ["track", "target", "nan_frames"])
     assert scores["track"].unique().tolist() == names
@@ -164,6 +169,8 @@ def test_mixtures_of_any_name_reach_the_scores(mixtures):
     results = layout.SVOICE_RESULTS
     for part in ("s1", "s2"):
         shutil.copytree(layout.MIXTURES / "wav8k/min/tt/mix", results / "estimates" / part)
+    write_training(Path(), "svoice")
+    bound_speech.bound()
     evaluate_svoice.evaluate(EVALUATION)
     scores = read_results(results / "scores.csv", ["mixture", "speaker", "si_snr"])
     assert sorted(scores["mixture"].unique()) == names
@@ -210,7 +217,7 @@ def test_a_mixture_with_too_long_a_name_is_refused_before_any_is_made(tmp_path):
     shutil.copytree(TEST_DATA / "data/speech/corpus", tmp_path / "data/speech/corpus")
     shutil.copytree(TEST_DATA / "data/speech/recipes", tmp_path / "data/speech/recipes")
     shutil.copytree(TEST_DATA / "conf", tmp_path / "conf")
-    shutil.copyfile(TEST_DATA / "params.yaml", tmp_path / "params.yaml")
+    shutil.copyfile(TEST_DATA / "configuration.yaml", tmp_path / "configuration.yaml")
     path = tmp_path / "data/speech/recipes/mix_2_spk_tt.txt"
     path.write_text(path.read_text() + f"x/{'a' * 150}.wav 1 x/{'b' * 150}.wav -1\n")
     done = run_stage(tmp_path, "mix_speech")

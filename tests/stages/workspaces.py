@@ -14,25 +14,25 @@ from tests.yaml_files import read_yaml, write_yaml
 
 
 def workspace(root: Path, group: str, choice: str, **values: Any) -> Path:
-    """Makes a folder with params.yaml and a copy of one group of conf/.
+    """Makes a folder with configuration.yaml and a copy of one group of conf/.
 
     Args:
-        root: the folder; an older params.yaml in it is replaced.
+        root: the folder; an older configuration.yaml in it is replaced.
         group: `music` or `speech`.
-        choice: the choice of the group in params.yaml.
+        choice: the choice of the group in configuration.yaml.
         values: settings of the choice that differ.
 
     Returns:
         The folder.
     """
-    params = read_yaml(ROOT / "params.yaml")
+    params = read_yaml(ROOT / "configuration.yaml")
     source = ROOT / "conf" / group
     params[group] = read_yaml(source / f"{choice}.yaml") | values
     folder = root / "conf" / group
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
-    write_yaml(root / "params.yaml", params)
+    write_yaml(root / "configuration.yaml", params)
     return root
 
 

@@ -10,7 +10,7 @@ from contract import params
 from stages.datasets.wsj0mix import read_levels, read_recipes, split_folder
 from tests.conftest import ROOT, TEST_DATA
 
-MUSIC = params.load(ROOT / "params.yaml").music
+MUSIC = params.load(ROOT / "configuration.yaml").music
 
 
 def test_the_splits_do_not_overlap():

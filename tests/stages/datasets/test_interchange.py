@@ -28,7 +28,7 @@ TRACKS = ("Another Band - A Song", "Young Band - Zero", "Last Band - Tested")
 
 def music(name, **changes):
     """The configuration of a choice of music, with changes."""
-    values = read_yaml(ROOT / "params.yaml")
+    values = read_yaml(ROOT / "configuration.yaml")
     choice = read_yaml(ROOT / "conf" / "music" / f"{name}.yaml")
     return params.check({**values, "music": {**choice, **changes}}).music
 
@@ -119,7 +119,7 @@ def test_museval_scores_estimates_of_the_songs(songs):
 def mixtures(tmp_path_factory):
     """The folder wav8k/min of mixtures that our stages have made, checked and listed."""
     root = tmp_path_factory.mktemp("workspace")
-    speech = params.load(ROOT / "params.yaml").speech
+    speech = params.load(ROOT / "configuration.yaml").speech
     corpus, recipes = TEST_DATA / "data/speech/corpus", TEST_DATA / "data/speech/recipes"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)

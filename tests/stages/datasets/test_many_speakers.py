@@ -43,9 +43,9 @@ def workspace_of_ten(tmp_path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 soundfile.write(path, samples, 8000, subtype="PCM_16")
     root = workspace(tmp_path / "work", "speech", "folder", path=str(tmp_path / "own"), speakers=10)
-    params = read_yaml(root / "params.yaml")
+    params = read_yaml(root / "configuration.yaml")
     params["svoice"].update(TINY)
-    write_yaml(root / "params.yaml", params)
+    write_yaml(root / "configuration.yaml", params)
     return root
 
 
@@ -59,18 +59,19 @@ def test_ten_speakers_are_trained_on_separated_and_scored(workspace_of_ten):
             "-m",
             f"svoice.{verb}",
             "--params",
-            "params.yaml",
+            "configuration.yaml",
             *options,
         ]
         done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
-    succeed(root, "evaluate_svoice")
+    for stage in ("bound_speech", "evaluate_svoice"):
+        succeed(root, stage)
     scores = pd.read_csv(root / "results/svoice/scores.csv")
     for _, rows in scores.groupby("mixture"):
         assert rows["speaker"].tolist() == list(SPEAKERS)
         assert sorted(rows["estimate"]) == sorted(SPEAKERS)
         assert np.isfinite(rows["si_snr_improvement"]).all()
-    headlines = json.loads((root / "results/svoice/scores.json").read_text())
+    headlines = json.loads((root / "results/svoice/details.json").read_text())
     assert headlines["mixtures"] == 2
     assert headlines["si_snr"] == pytest.approx(scores["si_snr"].mean())
     train = json.loads((root / "results/svoice/train.json").read_text())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from contract.layout import scratch_root
+from stages import settings
 from stages.runtime import fingerprint
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml, write_yaml
@@ -16,8 +17,8 @@ from tests.yaml_files import read_yaml, write_yaml
 
 @pytest.fixture
 def workspace(tmp_path, monkeypatch):
-    """A folder with all that a fingerprint is made from: dvc.yaml, params.yaml, code and lists."""
-    for name in ("dvc.yaml", "params.yaml"):
+    """A folder with all that a fingerprint is made from: dvc.yaml, settings, code and lists."""
+    for name in ("dvc.yaml", "configuration.yaml"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     for dependency in read_yaml(ROOT / "dvc.yaml")["stages"]["train_svoice"]["deps"]:
         path = tmp_path / dependency
@@ -32,11 +33,13 @@ def workspace(tmp_path, monkeypatch):
 
 
 def change(key: str, value: Any) -> None:
-    """Changes a setting of params.yaml, such as `svoice.epochs`."""
-    params = read_yaml(Path("params.yaml"))
+    """Changes a setting of configuration.yaml, such as `svoice.epochs`."""
+    params = read_yaml(Path("configuration.yaml"))
     group, name = key.split(".")
     params[group][name] = value
-    write_yaml(Path("params.yaml"), params)
+    write_yaml(Path("configuration.yaml"), params)
+    write_yaml(Path("params.yaml"), settings.summary(params))
+    settings.main()
 
 
 def svoice_fingerprint() -> str:
@@ -44,6 +47,7 @@ def svoice_fingerprint() -> str:
 
 
 def test_the_same_run_has_the_same_fingerprint(workspace):
+    change("spleeter.steps", 6)
     before = svoice_fingerprint()
     (workspace / "svoice" / "__pycache__").mkdir()
     (workspace / "svoice" / "__pycache__" / "file.pyc").write_text("b")
@@ -61,6 +65,7 @@ def test_changed_code_lists_or_environment_change_the_fingerprint(workspace, pat
 
 
 def test_changed_parameters_change_the_fingerprint(workspace):
+    change("svoice.epochs", 6)
     before = svoice_fingerprint()
     change("svoice.epochs", 7)
     assert svoice_fingerprint() != before
@@ -70,10 +75,11 @@ def test_changed_parameters_change_the_fingerprint(workspace):
 def test_numbers_are_read_as_dvc_reads_them(workspace, written):
     change("svoice.segment_seconds", 0.001)
     before = svoice_fingerprint()
-    params = Path("params.yaml")
+    params = Path("configuration.yaml")
     text = params.read_text()
     assert text.count("segment_seconds: 0.001\n") == 1
     params.write_text(text.replace("segment_seconds: 0.001\n", f"segment_seconds: {written}\n"))
+    settings.main()
     assert svoice_fingerprint() == before
 
 

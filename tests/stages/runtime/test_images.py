@@ -320,7 +320,7 @@ def test_somebody_who_removes_ended_containers_stops_no_build(client, repository
 
 def test_an_image_removed_during_the_wait_for_a_gpu_is_built_again(client, repository, monkeypatch):
     """The wait may take hours."""
-    Path("params.yaml").write_text("")
+    Path("configuration.yaml").write_text("")
 
     @contextmanager
     def waiting(_):
