@@ -18,7 +18,7 @@ from statistics import median
 from time import perf_counter
 
 from contract.arguments import Parser
-from contract.layout import CONF, PARAMS, SVOICE_MODEL
+from contract.layout import CONF, CONFIGURATION, SVOICE_MODEL
 from tests.yaml_files import read_yaml, write_yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,9 +32,9 @@ def prepare(folder: Path, runtime: str) -> None:
         folder: the folder.
         runtime: a file of conf/runtime.
     """
-    params = read_yaml(ROOT / PARAMS)
+    params = read_yaml(ROOT / CONFIGURATION)
     params["runtime"] = read_yaml(ROOT / CONF / "runtime" / f"{runtime}.yaml")
-    write_yaml(folder / PARAMS, params)
+    write_yaml(folder / CONFIGURATION, params)
     for name in ("contract", "docker", "svoice", ".dockerignore"):
         target = folder / name
         if not target.exists():

@@ -24,7 +24,17 @@ import pandas as pd
 import soundfile
 
 from contract.arguments import Parser
-from contract.layout import ESTIMATES, MUSEVAL, MUSIC, MUSIC_TEST, PARAMS, SCRATCH, SPLEETER_RESULTS
+from contract.layout import (
+    CONFIGURATION,
+    ESTIMATES,
+    MUSEVAL,
+    MUSIC,
+    MUSIC_BOUNDS,
+    MUSIC_TEST,
+    SCRATCH,
+    SPLEETER_RESULTS,
+)
+from contract.scores import MUSIC_BOUND_COLUMNS
 from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
 from tests.yaml_files import read_yaml
 
@@ -34,7 +44,7 @@ KEPT_SCORES = Path(SCRATCH, "evaluate_spleeter")
 
 
 def make_tracks(tracks: int, seconds: int) -> None:
-    """Fills the working directory with tracks and estimates, their list, and params.yaml.
+    """Fills the working directory with tracks and estimates, their list, and configuration.yaml.
 
     Args:
         tracks: how many.
@@ -59,7 +69,9 @@ def make_tracks(tracks: int, seconds: int) -> None:
         rows.append({**row, DURATION: seconds})
     MUSIC_TEST.parent.mkdir(parents=True)
     pd.DataFrame(rows).to_csv(MUSIC_TEST, index=False)
-    shutil.copyfile(ROOT / PARAMS, PARAMS)
+    MUSIC_BOUNDS.parent.mkdir(parents=True)
+    pd.DataFrame(columns=list(MUSIC_BOUND_COLUMNS)).to_csv(MUSIC_BOUNDS, index=False)
+    shutil.copyfile(ROOT / CONFIGURATION, CONFIGURATION)
 
 
 def _shuffled(stem: np.ndarray, rate: int, seconds: int, rng: np.random.Generator) -> np.ndarray:
@@ -94,7 +106,7 @@ def run_stage(cores: int | None = None) -> tuple[subprocess.CompletedProcess[str
 
 def written_files() -> dict[str, bytes]:
     """Returns the files that the stage has written, by path."""
-    files = [*SPLEETER_RESULTS.glob("scores.*"), *SPLEETER_RESULTS.glob(f"{MUSEVAL}/**/*.json")]
+    files = [*SPLEETER_RESULTS.glob("*.*"), *SPLEETER_RESULTS.glob(f"{MUSEVAL}/**/*.json")]
     return {str(path): path.read_bytes() for path in files}
 
 
@@ -127,14 +139,15 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=50)
     parser.add_argument("--seconds", type=int, default=30)
     options = parser.parse_args()
-    evaluation = read_yaml(ROOT / PARAMS)["evaluation"]
+    evaluation = read_yaml(ROOT / CONFIGURATION)["evaluation"]
     frame = f"frames of {evaluation['window_seconds']} s"
     print(f"{options.tracks} tracks of {options.seconds} s, {frame}")
     with tempfile.TemporaryDirectory(prefix="score_tracks") as folder:
         os.chdir(folder)
         make_tracks(options.tracks, options.seconds)
 
-        _, one_worker = run_stage(cores=1)
+        process, one_worker = run_stage(cores=1)
+        process.check_returncode()
         expected = written_files()
         print(f"one worker              {one_worker:7.1f} s  {len(expected)} files")
         shutil.rmtree(SPLEETER_RESULTS / MUSEVAL)

@@ -28,7 +28,7 @@ from contract.yaml_files import read_yaml
 ROOT = Path(__file__).resolve().parents[1]
 SIZES = {
     "published": {"N": 128, "L": 8, "H": 128, "R": 6, "segment_seconds": 4.0},
-    "mini": {"N": 64, "L": 8, "H": 64, "R": 1, "segment_seconds": 1.0},
+    "mini": {"N": 32, "L": 8, "H": 16, "R": 1, "segment_seconds": 1.0},
 }
 BATCH_SIZE, SPEAKERS, SAMPLE_RATE = 4, 2, 8000
 LEARNING_RATE = 5e-4
