@@ -39,5 +39,5 @@ def headline_speech(details: SpeechDetails, train: TrainingSummary) -> Headlines
 
 
 def _training(model: str, train: TrainingSummary) -> Headlines:
-    best: Headlines = {BEST_LOSS[model]: rounded(train["best_valid_loss"], 3)}
+    best: Headlines = {BEST_LOSS[model]: rounded(train["best_valid_loss"], 2)}
     return {**best, model: DIVERGED} if train["status"] == DIVERGED else best

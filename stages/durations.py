@@ -22,7 +22,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
 import psutil
 
 from contract import files
@@ -35,7 +34,7 @@ from contract.menu import SPLEETER, SVOICE
 from contract.models import MODELS
 from contract.params import check
 from contract.records import COMPLETED
-from contract.yaml_files import read_yaml, value_at
+from contract.yaml_files import parse_yaml, read_yaml, value_at
 from stages.parts import KEYS, part
 
 REFERENCE = CONF / "durations.yaml"
@@ -206,6 +205,8 @@ def probe() -> float:
 
     It is the shortest of three times, because another process may slow one of them down.
     """
+    import numpy as np  # it is not needed where all times are known
+
     matrix = np.random.default_rng(0).standard_normal((768, 768), dtype=np.float32)
     times = []
     for _ in range(3):
@@ -343,14 +344,27 @@ def _training(stage: str) -> dict[str, Any]:
 
 def _stages() -> dict[str, Any]:
     """Returns the stages of dvc.yaml by name."""
-    path = PIPELINE.absolute()
-    return _read_stages(path, path.stat().st_mtime_ns)
+    return _parsed_stages(PIPELINE.read_bytes(), folder())
 
 
 @lru_cache(maxsize=1)
-def _read_stages(path: Path, changed: int) -> dict[str, Any]:
-    """Reads dvc.yaml once, as long as it does not change."""
-    return read_yaml(path)["stages"]
+def _parsed_stages(content: bytes, kept: Path) -> dict[str, Any]:
+    """Returns the stages in a dvc.yaml, which are parsed only once on a machine.
+
+    To parse it takes as long as some stages.
+
+    Args:
+        content: of the file.
+        kept: the folder in which what was parsed is kept.
+    """
+    path = kept / f"stages-{hashlib.sha256(content).hexdigest()[:12]}.json"
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    stages = parse_yaml(content.decode(), PIPELINE)["stages"]
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_shared(path, json.dumps(stages))
+    return stages
 
 
 def _recorded(name: str) -> Duration | None:

@@ -49,8 +49,15 @@ def summary(configuration: dict[str, Any]) -> dict[str, Any]:
     return {
         **{group: configuration[group]["name"] for group in NAMED},
         "seed": configuration["seed"],
-        "rates": ", ".join(f"{rate:g}" for rate in rates),
+        "rates": ", ".join(map(_short, rates)),
     }
+
+
+def _short(rate: float) -> str:
+    """Returns a number in few characters, as `1e-3` or `0.1`, for a narrow column."""
+    mantissa, _, exponent = f"{rate:.6e}".partition("e")
+    scientific = f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+    return min(f"{rate:g}", scientific, key=len)
 
 
 def require_agreement(params: dict[str, Any], configuration: dict[str, Any]) -> None:

@@ -12,13 +12,13 @@ COMPLETED = {"status": "completed", "best_valid_loss": 4.79691}
 def test_the_scores_of_music_are_rounded():
     headlines = headline_music({"SDR": SDR}, COMPLETED)
     stems = {stem: number + 0.12 for number, stem in enumerate(STEMS)}
-    assert headlines == {"SDR": 1.62, **stems, "L1": 4.797}
+    assert headlines == {"SDR": 1.62, **stems, "L1": 4.8}
     assert json.loads(json.dumps(headlines)) == headlines
 
 
 def test_the_scores_of_speech_are_rounded():
     headlines = headline_speech({"si_snr_improvement": 2.5678}, COMPLETED)
-    assert headlines == {"SI-SNRi": 2.57, "-SI-SNR": 4.797}
+    assert headlines == {"SI-SNRi": 2.57, "-SI-SNR": 4.8}
 
 
 def test_what_is_unknown_is_none():

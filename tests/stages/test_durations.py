@@ -78,13 +78,13 @@ def test_what_ran_here_counts(configuration):
 def test_the_time_of_a_resumed_training_is_not_kept(configuration):
     write_train(steps=150, seconds_per_step=3600.0)
     durations.keep("train_spleeter", "stages.launch")
-    assert not list(durations.folder().glob("*"))
+    assert not list(durations.folder().glob("train_*"))
 
 
 def test_the_time_of_a_diverged_training_is_not_kept(configuration):
     write_train(steps=3, status="diverged")
     durations.keep("train_spleeter", "stages.launch")
-    assert not list(durations.folder().glob("*"))
+    assert not list(durations.folder().glob("train_*"))
 
 
 def test_the_time_of_a_stage_depends_on_nothing_but_its_own_settings(configuration):
