@@ -8,6 +8,7 @@ something can be seen, `drawn` when all plots are. Needs Chromium.
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ def make_repository(root: Path, runs: int, steps: int) -> None:
     command(root, "git", "config", "user.email", "benchmarks@example.org")
     command(root, "git", "config", "user.name", "Benchmarks")
     command(root, "dvc", "init", "-q")
+    shutil.copytree(ROOT / ".dvc/plots", root / ".dvc/plots")  # the templates of the bars
     page = Path(sys.prefix, "share", "plots.html")
     command(root, "dvc", "config", "plots.html_template", str(page))
     write_yaml(root / PIPELINE, {"plots": read_yaml(ROOT / PIPELINE)["plots"]})

@@ -20,7 +20,7 @@ from metrics.tables import read_json, read_results
 from report.series import thinned
 from stages.run import run
 
-MOST_POINTS = 1000  # of a curve in the page of `dvc plots`, which holds every point
+MOST_POINTS = 800  # of a curve in the page of `dvc plots`, which holds every point
 CURVE_COLUMNS = ("loss", "learning_rate", "gradient_norm")  # what dvc.yaml plots of the steps
 HEADLINES_OF: dict[str, Callable[[Any, Any], Headlines]] = {
     SPLEETER: headline_music,
