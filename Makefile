@@ -52,8 +52,7 @@ study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 J
 	python -m studies.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 report: setup ## write a page about this workspace, or about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
-	$(if $(REVS),,$(if $(BASELINE)$(OUT),@echo "ERROR: REVS: is not set; BASELINE and OUT are of a page about experiments: name them as in REVS='adam sgd'" >&2; exit 1))
-	$(if $(REVS),python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT))),python -m stages.report)
+	$(if $(REVS),python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT))),$(if $(BASELINE)$(OUT),@echo "ERROR: REVS: is not set; BASELINE and OUT are of a page about experiments: name them as in REVS='adam sgd'" >&2; exit 1,python -m stages.report))
 
 open: setup ## open a page in a browser (PAGE=reports/mini.html)
 	python -m report.open $(call quoted,$(value PAGE))

@@ -255,16 +255,17 @@ def in_words(seconds: float) -> str:
 
 
 def _record(stage: str, module: str) -> None:
-    if stage in AMOUNTS and _training(stage)["status"] != COMPLETED:
+    train = _training(stage) if stage in AMOUNTS else None
+    if train and train["status"] != COMPLETED:
         return  # It has not taken all of its steps.
     configuration = read_groups(CONFIGURATION)
     now = time.time()
     seconds = now - psutil.Process().create_time()
-    amount = _amount(stage, configuration)
-    per_amount = _training_seconds(stage) / amount
-    if per_amount * amount > seconds:
+    of_steps = float(train["seconds_per_step"]) * int(train["steps"]) if train else 0.0
+    if of_steps > seconds:
         return  # The training was resumed: part of it has run in another process.
-    duration = Duration(processors(), seconds, per_amount, amount, now)
+    amount = _amount(stage, configuration)
+    duration = Duration(processors(), seconds, of_steps / amount, amount, now)
     path = folder() / f"{_name(stage, module, configuration)}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_shared(path, json.dumps(dataclasses.asdict(duration)))
@@ -326,14 +327,6 @@ def _name(stage: str, module: str, configuration: dict[str, Any]) -> str:
 
 def _amount(stage: str, configuration: dict[str, Any]) -> float:
     return float(value_at(configuration, AMOUNTS[stage])) if stage in AMOUNTS else 1.0
-
-
-def _training_seconds(stage: str) -> float:
-    """Returns how long the steps of the last training took; 0 if the stage trains nothing."""
-    if stage not in AMOUNTS:
-        return 0.0
-    train = _training(stage)
-    return float(train["seconds_per_step"]) * int(train["steps"])
 
 
 def _training(stage: str) -> dict[str, Any]:
