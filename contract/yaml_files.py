@@ -1,7 +1,8 @@
-"""Reads YAML as DVC reads it, and finds the values of nested groups by dotted keys."""
+"""Reads YAML as DVC reads it, writes it, and finds the values of nested groups by dotted keys."""
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,19 @@ def parse_yaml(text: str, where: str | Path) -> Any:
         return YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:  # a ValueError is a date that no calendar has
         raise _not_yaml(where, error) from None
+
+
+def yaml_text(values: dict[str, Any]) -> str:
+    """Returns nested groups in YAML, a line for each value, in the alphabetical order of the keys.
+
+    Args:
+        values: the outermost group.
+    """
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    text = StringIO()
+    yaml.dump(values, text)
+    return text.getvalue()
 
 
 def _not_yaml(where: str | Path, error: Exception) -> InputError:

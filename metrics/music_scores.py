@@ -55,16 +55,9 @@ def score_music(
             All others have been scored, and their scores are kept.
         InputError: the list is wrong.
     """
-    list_path = root / MUSIC_TEST
-    tracks = read_music_list(list_path).to_dict("records")
-    items = [
-        Item(
-            _files(root, track),
-            (track[DURATION], str(list_path), window_seconds, hop_seconds),
-        )
-        for track in tracks
-    ]
-    results = score_all(_score, items, kept_scores, "scoring music", "track", workers)
+    tracks, results = _score_tracks(
+        root, _files, _score, (window_seconds, hop_seconds), kept_scores, "scoring music", workers
+    )
     return _frames(tracks, results, hop_seconds)
 
 
@@ -99,23 +92,48 @@ def bound_music(
             All others have been scored, and their scores are kept.
         InputError: the list is wrong.
     """
-    list_path = root / MUSIC_TEST
-    tracks = read_music_list(list_path).to_dict("records")
-    stft = (frame_length, frame_step)
-    items = [
-        Item(
-            (root / track[MIXTURE_PATH], *(root / track[path_column(stem)] for stem in STEMS)),
-            (track[DURATION], str(list_path), *stft, window_seconds, hop_seconds),
-        )
-        for track in tracks
-    ]
-    results = score_all(_score_bounds, items, kept_scores, "scoring bounds", "track", workers)
+    settings = (frame_length, frame_step, window_seconds, hop_seconds)
+    tracks, results = _score_tracks(
+        root, _references, _score_bounds, settings, kept_scores, "scoring bounds", workers
+    )
     tables = []
     for bound in BOUNDS:
         of_bound = [scores[bound] for scores in results]
         table = music_by_track(_frames(tracks, of_bound, hop_seconds))
         tables.append(table.assign(bound=bound))
     return pd.concat(tables)[list(MUSIC_BOUND_COLUMNS)]
+
+
+def _score_tracks(
+    root: Path,
+    files_of: Callable[[Path, dict[str, Any]], tuple[Path, ...]],
+    score: Callable[..., Any],
+    settings: tuple[float, ...],
+    kept_scores: KeptScores,
+    activity: str,
+    workers: int | None,
+) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Scores every track of the music test list.
+
+    Args:
+        root: the workspace.
+        files_of: returns the files that a track is scored from.
+        score: scores a track, see `_score`.
+        settings: its last arguments.
+        kept_scores: the scores of an earlier run.
+        activity: what is being done, for the progress.
+        workers: the number of processes; None for one per core.
+
+    Returns:
+        The rows of the list, and what `score` has returned for each.
+    """
+    list_path = root / MUSIC_TEST
+    tracks = read_music_list(list_path).to_dict("records")
+    items = [
+        Item(files_of(root, track), (track[DURATION], str(list_path), *settings))
+        for track in tracks
+    ]
+    return tracks, score_all(score, items, kept_scores, activity, "track", workers)
 
 
 def _frames(
@@ -242,14 +260,16 @@ def _over_tracks(
     return aggregates
 
 
+def _references(root: Path, track: dict[str, Any]) -> tuple[Path, ...]:
+    """Returns the files of the mixture and the references of a track."""
+    columns = (MIXTURE_PATH, *map(path_column, STEMS))
+    return tuple(root / track[column] for column in columns)
+
+
 def _files(root: Path, track: dict[str, Any]) -> tuple[Path, ...]:
     """Returns the files of the mixture, the references and the estimates of a track."""
     estimates = root / SPLEETER_RESULTS / ESTIMATES / track["track"]
-    return (
-        root / track[MIXTURE_PATH],
-        *(root / track[path_column(target)] for target in STEMS),
-        *(estimates / f"{target}.wav" for target in STEMS),
-    )
+    return (*_references(root, track), *(estimates / f"{target}.wav" for target in STEMS))
 
 
 def _score(
@@ -293,7 +313,7 @@ def _score_bounds(
     """Scores the bounds of a track.
 
     Args:
-        files: the mixture and the references.
+        files: as from `_references`.
         threads: how many to use.
         duration: how long the track is in s, as the list says.
         list_path: the list, for errors.

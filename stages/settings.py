@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from contract import files
 from contract.composed import read_groups
 from contract.errors import InputError
 from contract.layout import CONFIGURATION, PARAMS, SETTINGS
 from contract.params import check
-from contract.yaml_files import flat, value_at
+from contract.yaml_files import flat, value_at, yaml_text
 from stages.parts import KEYS, part
 from stages.run import run
 
@@ -30,7 +28,8 @@ def main() -> None:
     check(configuration)
     require_agreement(read_groups(PARAMS), configuration)
     contents = {
-        SETTINGS / f"{stage}.yaml": _yaml(part(configuration, keys)) for stage, keys in KEYS.items()
+        SETTINGS / f"{stage}.yaml": yaml_text(part(configuration, keys))
+        for stage, keys in KEYS.items()
     }
     files.write_together(contents)
 
@@ -94,16 +93,6 @@ def named(key: str, value: str) -> dict[str, str]:
         return {key.removesuffix(".name"): value}
     parts = value.split(", ") if value else [""] * len(RATES)
     return dict(zip(RATES, parts, strict=False))
-
-
-def _yaml(content: dict[str, Any]) -> str:
-    from io import StringIO
-
-    stream = StringIO()
-    yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
-    yaml.dump(content, stream)
-    return stream.getvalue()
 
 
 if __name__ == "__main__":

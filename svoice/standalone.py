@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Sequence
@@ -19,14 +18,13 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from ruamel.yaml import YAML
 
 from contract import layout
 from contract.arguments import Parser
 from contract.errors import InputError, one_line
 from contract.files import sha256, sources_sha256, write, write_together
 from contract.layout import EPOCHS, PARAMS, STEPS, SVOICE_MODEL, TRAIN, list_file
-from contract.yaml_files import read_yaml
+from contract.yaml_files import read_yaml, yaml_text
 from svoice import checkpoint, distributed
 from svoice.data import Item, read_list
 from svoice.params import Params
@@ -107,7 +105,7 @@ def train(config: DictConfig) -> None:
     if distributed.is_first():
         if start and not places.checkpoint.exists():
             _copy_checkpoint(start, run_configuration, places)
-        write(out / PARAMS, _yaml(identity))
+        write(out / PARAMS, yaml_text(identity))
         print_line(f"training in {out}")
     distributed.wait_for_all()
     training.complete()
@@ -158,16 +156,6 @@ def _name(identity: dict[str, Any]) -> str:
     names = [identity[group]["name"] for group in ("optimizer", "schedule", "clipping")]
     text = json.dumps(identity, sort_keys=True)
     return "-".join([*names, hashlib.sha256(text.encode()).hexdigest()[:8]])
-
-
-def _yaml(values: dict[str, Any]) -> bytes:
-    """Returns a YAML file of the values, with the keys in their order."""
-    text = io.BytesIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
-    yaml.dump(values, text)
-    return text.getvalue()
 
 
 def _is_completed(out: Path, identity: dict[str, Any]) -> bool:
