@@ -22,7 +22,9 @@ from contract.ranges import (
     FLAG,
     FRACTION,
     NOT_NEGATIVE,
+    PERCENTAGE,
     POSITIVE,
+    POSITIVE_FRACTION,
     WHOLE,
     Range,
     check_settings,
@@ -199,6 +201,54 @@ OPTIMIZERS: dict[str, Optimizer] = _by_name(
         "Adam with Nesterov's momentum (Dozat 2016)",
         colors=("#7f8c1a", "#c3cf5a"),
     ),
+    Optimizer(
+        "lion",
+        (
+            LEARNING_RATE,
+            Setting("beta1", FRACTION, spleeter_default=0.9),
+            Setting("beta2", FRACTION, spleeter_default=0.99),
+            Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.0),
+        ),
+        "the sign of a momentum, found by a search among programs (Chen et al. 2023)",
+        colors=("#c8102e", "#ff7a85"),
+    ),
+    Optimizer(
+        "muon",
+        (
+            LEARNING_RATE,
+            Setting("momentum", FRACTION, spleeter_default=0.95),
+            *BETAS,
+            EPSILON,
+            Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.1),
+        ),
+        "orthogonal steps for matrices and kernels, AdamW for the other weights (Jordan et al. "
+        "2024; Liu et al. 2025)",
+        colors=("#00798c", "#4fc4d6"),
+    ),
+    Optimizer(
+        "schedulefree",
+        (
+            LEARNING_RATE,
+            *BETAS,
+            EPSILON,
+            Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.0),
+        ),
+        "AdamW with an average of the weights in the place of a schedule (Defazio et al. 2024)",
+        colors=("#3b7d23", "#8ecf6d"),
+    ),
+    Optimizer(
+        "prodigy",
+        (
+            LEARNING_RATE,
+            *BETAS,
+            EPSILON,
+            Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.0),
+            Setting("d_coef", POSITIVE, spleeter_default=1.0),
+        ),
+        "Adam that estimates its rate, which `learning_rate` × `d_coef` scales (Mishchenko and "
+        "Defazio 2023)",
+        colors=("#7a4a2b", "#cf9c78"),
+    ),
 )
 
 _WARMUP = Setting("warmup_steps", WHOLE)
@@ -226,6 +276,17 @@ SCHEDULES: dict[str, Choice] = _by_name(
         "lowers the rate along half a cosine over the whole run, down to `floor` × the rate "
         "(Loshchilov and Hutter 2017)",
     ),
+    Choice(
+        "linear",
+        (Setting("floor", FRACTION), _WARMUP),
+        "lowers the rate along a line over the whole run, down to `floor` × the rate",
+    ),
+    Choice(
+        "wsd",
+        (Setting("decay", POSITIVE_FRACTION), _WARMUP),
+        "keeps the rate, and lowers it along a line to zero over the last part of the run, "
+        "`decay` (warm-up, stable, decay: Hu et al. 2024)",
+    ),
 )
 
 CLIPPINGS: dict[str, Choice] = _by_name(
@@ -245,6 +306,12 @@ CLIPPINGS: dict[str, Choice] = _by_name(
         (Setting("factor", POSITIVE), Setting("epsilon", POSITIVE)),
         "limits the gradient's norm, unit by unit, to `factor` × the norm of the weights (Brock et "
         "al. 2021)",
+    ),
+    Choice(
+        "autoclip",
+        (Setting("percentile", PERCENTAGE),),
+        "limits the gradient's global norm to that percentile of all norms so far (Seetharaman et "
+        "al. 2020)",
     ),
 )
 

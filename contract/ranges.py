@@ -76,6 +76,8 @@ def _is_finite(value: float) -> bool:
 POSITIVE = Range(float, "a number above 0", least=0, open="<")
 NOT_NEGATIVE = Range(float, "a number of at least 0", least=0)
 FRACTION = Range(float, "a number from 0 to below 1", least=0, most=1, open=">")
+POSITIVE_FRACTION = Range(float, "a number above 0 and up to 1", least=0, most=1, open="<")
+PERCENTAGE = Range(float, "a number from 0 to 100", least=0, most=100)
 FACTOR = Range(float, "a number between 0 and 1", least=0, most=1, open="<>")
 COUNT = Range(int, f"a whole number from 1 to {LARGEST}", least=1, most=LARGEST)
 WHOLE = Range(int, f"a whole number from 0 to {LARGEST}", least=0, most=LARGEST)

@@ -48,11 +48,24 @@ def _cosine(schedule: Mapping[str, Any], step: int, length: Length) -> float:
     return floor + (1 - floor) * (1 + math.cos(math.pi * step / length.total)) / 2
 
 
+def _linear(schedule: Mapping[str, Any], step: int, length: Length) -> float:
+    """A line over the run."""
+    floor = schedule["floor"]
+    return floor + (1 - floor) * (1 - step / length.total)
+
+
+def _wsd(schedule: Mapping[str, Any], step: int, length: Length) -> float:
+    """Warm-up, stable, decay (Hu et al. 2024): 1, then a line to 0 over the last `decay`."""
+    return min(1.0, (length.total - step) / (schedule["decay"] * length.total))
+
+
 FACTORS: dict[str, Callable[[Mapping[str, Any], int, Length], float]] = {
     "constant": _constant,
     "step": _step,
     "exponential": _exponential,
     "cosine": _cosine,
+    "linear": _linear,
+    "wsd": _wsd,
 }
 
 
