@@ -1,4 +1,4 @@
-"""The numbers of a training for TensorBoard, which shows them while it runs.
+"""The numbers of a training for TensorBoard, which shows them while it runs, beside its tables.
 
 Only the trainers' environments have TensorBoard.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from contract.errors import InputError
 from contract.layout import TENSORBOARD
-from contract.records import GrowingFile
+from contract.records import GrowingFile, Table
 
 HEADER, FOOTER = struct.calcsize("<QI"), struct.calcsize("<I")  # of a record, in bytes
 
@@ -113,3 +114,58 @@ class Events(GrowingFile):
         """
         values = {name: row[name] for name in row if name not in ("step", "epoch")}
         self.scalars(group, int(row["step"]), values)
+
+
+@dataclass
+class Records:
+    """What a training records as it goes.
+
+    Attributes:
+        folder: the folder of the files.
+        steps: steps.csv.
+        epochs: epochs.csv.
+        events: the same numbers for TensorBoard; None in a process that does not write them.
+    """
+
+    folder: Path
+    steps: Table
+    epochs: Table
+    events: Events | None
+
+    def step(self, **row: float) -> None:
+        """Records an optimizer step.
+
+        Args:
+            row: a value for each column of steps.csv.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self.steps.row(**row)
+        if self.events:
+            self.events.row("train", row)
+
+    def epoch(self, **row: float) -> None:
+        """Records a validation.
+
+        Args:
+            row: a value for each column of epochs.csv.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self.epochs.row(**row)
+        if self.events:
+            self.events.row("validation", row)
+
+    def sync(self) -> tuple[int, int, int]:
+        """Brings all rows to the disk.
+
+        Returns:
+            What a checkpoint may keep of the files: the rows of steps.csv and of epochs.csv, and
+            the bytes of the file of events, which are 0 without it.
+        """
+        self.steps.sync()
+        self.epochs.sync()
+        size = self.events.sync() if self.events else 0
+        return len(self.steps.rows), len(self.epochs.rows), size

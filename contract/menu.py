@@ -229,7 +229,8 @@ OPTIMIZERS: dict[str, Optimizer] = _by_name(
         "schedulefree",
         (
             LEARNING_RATE,
-            *BETAS,
+            Setting("beta1", FACTOR, spleeter_default=0.9),  # at 0 there would be no average
+            Setting("beta2", FRACTION, spleeter_default=0.999),
             EPSILON,
             Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.0),
         ),

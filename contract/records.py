@@ -153,6 +153,7 @@ class TrainingSummary(TypedDict):
         seconds_per_step: the median.
         parameters: the number of trained parameters.
         hardware: that the training ran on, in words.
+        optimizer_bytes: the memory of the optimizer's state at the end, without the weights.
     """
 
     status: str
@@ -162,6 +163,7 @@ class TrainingSummary(TypedDict):
     seconds_per_step: float
     parameters: int
     hardware: str
+    optimizer_bytes: int
 
 
 def validation_row(
@@ -208,6 +210,7 @@ def summary(
     epochs: Sequence[dict[str, float]],
     parameters: int,
     hardware: str,
+    optimizer_bytes: int,
 ) -> TrainingSummary:
     """Returns the contents of train.json for a training that has ended.
 
@@ -216,6 +219,8 @@ def summary(
         epochs: the rows of epochs.csv.
         parameters: the number of trained parameters.
         hardware: the hardware that it ran on, in words.
+        optimizer_bytes: the bytes of the optimizer's state at the end: of all its tensors, those
+            with the shape of weights and all others, but not of the weights themselves.
     """
     losses = [row["loss"] for row in steps] + [row["valid_loss"] for row in epochs]
     return {
@@ -226,6 +231,7 @@ def summary(
         "seconds_per_step": statistics.median(row["seconds"] for row in steps),
         "parameters": parameters,
         "hardware": hardware,
+        "optimizer_bytes": optimizer_bytes,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
+from contract import events
 from contract.events import Events, events_file
 from contract.layout import EPOCHS, STEPS
 from contract.menu import SVOICE
@@ -17,63 +18,27 @@ EVENTS = events_file(SVOICE)
 FILES = (STEPS, EPOCHS, EVENTS)
 
 
-class Records:
+class Records(events.Records):
     """The files `FILES` in a folder.
 
     Args:
         folder: the folder.
         state: what `sync` has returned, to continue from there; None begins new files.
 
-    Attributes:
-        steps: steps.csv.
-        epochs: epochs.csv.
-
     Raises:
         InputError: another process writes to the files, or they are shorter than `state` says.
     """
 
     def __init__(self, folder: Path, state: tuple[int, int, int] | None = None) -> None:
-        steps, epochs, events = state or (0, 0, 0)
+        steps, epochs, size = state or (0, 0, 0)
         with ExitStack() as opened:
-            self.steps = opened.enter_context(Table(folder / STEPS, STEP_COLUMNS, steps))
-            self.epochs = opened.enter_context(Table(folder / EPOCHS, EPOCH_COLUMNS, epochs))
-            self._events = opened.enter_context(Events(folder / EVENTS, events))
+            super().__init__(
+                folder,
+                opened.enter_context(Table(folder / STEPS, STEP_COLUMNS, steps)),
+                opened.enter_context(Table(folder / EPOCHS, EPOCH_COLUMNS, epochs)),
+                opened.enter_context(Events(folder / EVENTS, size)),
+            )
             self._opened = opened.pop_all()
-
-    def step(self, **row: float) -> None:
-        """Records an optimizer step.
-
-        Args:
-            row: a value for each of `STEP_COLUMNS`.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        self.steps.row(**row)
-        self._events.row("train", row)
-
-    def epoch(self, **row: float) -> None:
-        """Records a validation.
-
-        Args:
-            row: a value for each of `EPOCH_COLUMNS`.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        self.epochs.row(**row)
-        self._events.row("validation", row)
-
-    def sync(self) -> tuple[int, int, int]:
-        """Brings all rows to the disk.
-
-        Returns:
-            What a checkpoint keeps of the files: the rows of steps.csv and of epochs.csv, and the
-            bytes of the event file.
-        """
-        self.steps.sync()
-        self.epochs.sync()
-        return len(self.steps.rows), len(self.epochs.rows), self._events.sync()
 
     def losses(self, epoch: int) -> list[float]:
         """Returns the losses of the steps of an epoch so far.

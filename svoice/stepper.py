@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from svoice import distributed
-from svoice.clipping import clip
+from svoice.clipping import Clipping
 from svoice.data import Batch
 from svoice.devices import batch_loss, make_scaler
 from svoice.network import SVoice
@@ -26,7 +26,7 @@ class Stepper:
     """
 
     def __init__(self, network: SVoice, params: Params) -> None:
-        self.clipping = params.clipping
+        self.clipping = Clipping(params.clipping)
         self.precision = params.svoice.precision
         self.accumulation_steps = params.svoice.accumulation_steps
         self.count_padding = params.svoice.count_padding
@@ -78,15 +78,19 @@ class Stepper:
                 self.scaler.scale(loss * distributed.world_size()).backward()
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
-        norm = clip(self.parameters, self.clipping)
+        norm = self.clipping.clip(self.parameters)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         # Only this waits for the device, so it comes last.
         return torch.stack((distributed.sum_over_processes(total), norm)).tolist()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of the optimizer and the scaler, for a checkpoint."""
-        return {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        """Returns the state of the optimizer, the scaler and the clipping, for a checkpoint."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "clipping": self.clipping.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores a state that `state_dict` has returned.
@@ -96,3 +100,4 @@ class Stepper:
         """
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
+        self.clipping.load_state_dict(state["clipping"])

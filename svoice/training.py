@@ -28,6 +28,7 @@ from svoice.devices import (
     memory_errors_explained,
 )
 from svoice.network import SVoice
+from svoice.optimizers import averaged, state_bytes
 from svoice.params import Params
 from svoice.records import FILES, Records
 from svoice.stepper import Stepper
@@ -189,11 +190,8 @@ class Training:
                 if losses and not math.isfinite(losses[-1]):
                     print_line(divergence(losses[-1], self.step))
                     return
-                valid_loss = validate(self.network, self.validation, self.params.svoice.precision)
+                valid_loss = self._validate()
                 self.epoch += 1
-                if valid_loss < self.best_valid_loss:
-                    self.best_valid_loss = valid_loss
-                    self.best_weights = checkpoint.snapshot(self.network)
                 if records:
                     self._record_epoch(records, losses, valid_loss)
                 if not math.isfinite(valid_loss):
@@ -202,6 +200,15 @@ class Training:
                 self.schedule.validated(valid_loss)
                 if records:
                     self._save(records)
+
+    def _validate(self) -> float:
+        """Returns the validation loss, and keeps the weights if it is the lowest so far."""
+        with averaged(self.stepper.optimizer):
+            valid_loss = validate(self.network, self.validation, self.params.svoice.precision)
+            if valid_loss < self.best_valid_loss:
+                self.best_valid_loss = valid_loss
+                self.best_weights = checkpoint.snapshot(self.network)
+        return valid_loss
 
     def _train_epoch(self, records: Records | None, bar: tqdm) -> list[float]:
         """Trains on the rest of an epoch, or until the loss is not finite.
@@ -285,6 +292,7 @@ class Training:
             records.epochs.rows,
             sum(parameter.numel() for parameter in self.network.parameters()),
             hardware(self.stepper.device, distributed.world_size()),
+            state_bytes(self.stepper.optimizer),
         )
         write_together(
             {
