@@ -107,7 +107,7 @@ def _unit_norms(tensor: Tensor) -> Tensor:
 def _automatically(
     parameters: list[nn.Parameter], norm: Tensor, settings: Mapping[str, Any], norms: Norms
 ) -> None:
-    """AutoClip (Seetharaman et al. 2020, algorithm 1): by norm, to a percentile of all norms.
+    """AutoClip (Seetharaman et al. 2020): by norm, to a percentile of all norms.
 
     Multiplies all gradients by min(1, limit / global norm). The limit is the percentile of the
     norms of all steps so far, of this one as well. A norm that is infinite or NaN, as of a step

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from svoice import training
+from svoice.clipping import Clipping
 from svoice.data import TrainingBatches, load, read_list
 from svoice.loss import separation_loss
 from svoice.params import Params
@@ -100,13 +101,13 @@ def test_the_shares_of_the_processes_add_up_to_the_batch(make_stepper, examples)
     losses, gradients = [], []
     for share, weight in shares:
         network, stepper = make_stepper()
-        stepper.clipping = {"name": "none"}
+        stepper.clipping = Clipping({"name": "none"})
         losses.append(stepper.step(share, weight, RATE)[0])
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert math.fsum(losses) == pytest.approx(loss, rel=1e-5)
     assert losses[2] == 0 and not gradients[2].any()
     network, stepper = make_stepper()
-    stepper.clipping = {"name": "none"}
+    stepper.clipping = Clipping({"name": "none"})
     stepper.step(examples, 1.0, RATE)
     expected = torch.cat([p.grad.flatten() for p in network.parameters()])
     atol = 1e-4 * expected.abs().max().item()
