@@ -126,7 +126,7 @@ COUNT = "a whole number from 1 to 2147483647"
         ("optimizer.spleeter.beta2", 1.0, "a number from 0 to below 1"),
         ("optimizer.name", "adm", f"one of {', '.join(MENU['optimizer'])}"),
         ("schedule.floor", 1.5, "a number from 0 to below 1"),
-        ("schedule.name", "stairs", "one of constant, step, plateau, exponential, cosine"),
+        ("schedule.name", "stairs", f"one of {', '.join(MENU['schedule'])}"),
         ("clipping.max_norm", 0, ABOVE_0),
         ("spleeter.T", 100, "a multiple of 64, at most 2147483647"),
         ("spleeter.F", 2112, "at most frame_length / 2 + 1 = 2049 frequency bins"),
@@ -282,7 +282,8 @@ compose_and_dump(sys.argv[1], conf, None, "config", conf, sys.argv[2:])
         (
             "optimizer=adm",
             "optimizer: found 'adm', expected one of "
-            "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
+            "adadelta, adagrad, adam, adamax, adamw, lion, momentum, muon, nadam, nesterov, "
+            "prodigy, rmsprop, schedulefree, sgd",
         ),
         ("optimiser=sgd", "optimiser: there is no such key; see the keys in configuration.yaml"),
         (

@@ -102,7 +102,7 @@ EPOCHS = [{"step": 2, "valid_loss": 2.5}, {"step": 3, "valid_loss": 2.75}]
 
 
 def test_the_summary_of_a_completed_training():
-    assert summary(STEPS, EPOCHS, 42, "a machine") == {
+    assert summary(STEPS, EPOCHS, 42, "a machine", 336) == {
         "status": "completed",
         "steps": 3,
         "best_valid_loss": 2.5,
@@ -110,17 +110,20 @@ def test_the_summary_of_a_completed_training():
         "seconds_per_step": 0.3,
         "parameters": 42,
         "hardware": "a machine",
+        "optimizer_bytes": 336,
     }
-    assert list(summary(STEPS, EPOCHS, 42, "a machine")) == list(TrainingSummary.__annotations__)
+    assert list(summary(STEPS, EPOCHS, 42, "a machine", 336)) == list(
+        TrainingSummary.__annotations__
+    )
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_the_summary_of_a_training_that_diverged(loss):
     steps = [*STEPS, {"step": 4, "epoch": 2, "loss": loss, "seconds": 0.1}]
-    diverged = summary(steps, EPOCHS, 42, "a machine")
+    diverged = summary(steps, EPOCHS, 42, "a machine", 336)
     assert (diverged["status"], diverged["steps"]) == ("diverged", 4)
     assert (diverged["final_loss"], diverged["best_valid_loss"]) == (None, 2.5)
-    diverged = summary(STEPS, [{"step": 3, "valid_loss": loss}], 42, "a machine")
+    diverged = summary(STEPS, [{"step": 3, "valid_loss": loss}], 42, "a machine", 336)
     assert (diverged["status"], diverged["steps"]) == ("diverged", 3)
     assert (diverged["final_loss"], diverged["best_valid_loss"]) == (1.0, None)
 

@@ -21,6 +21,16 @@ FORMULAS = [
         {"name": "cosine", "floor": 0.1},
         lambda k, length: 0.55 + 0.45 * math.cos(math.pi * k / length.total),
     ),
+    (
+        {"name": "linear", "floor": 0.1},
+        lambda k, length: 1 - 0.9 * k / length.total,
+    ),
+    (
+        {"name": "wsd", "decay": 0.2},
+        lambda k, length: (
+            1 if k <= 0.8 * length.total else (length.total - k) / (0.2 * length.total)
+        ),
+    ),
     ({"name": "plateau", "patience": 5, "factor": 0.5}, lambda k, length: 1),
 ]
 
@@ -92,3 +102,24 @@ def test_a_schedule_continues_from_its_state(settings, factor):
     interrupted.validated(1.0)
     assert resumed.state() == interrupted.state()
     assert [resumed.rate(k) for k in range(70)] == [interrupted.rate(k) for k in range(70)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),  # worked out by hand, for ten steps
+    [
+        ({"name": "linear", "floor": 0.0}, [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        ({"name": "linear", "floor": 0.5}, [1, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.55]),
+        ({"name": "wsd", "decay": 0.4}, [1, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]),
+        ({"name": "wsd", "decay": 1.0}, [1, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1]),
+        ({"name": "wsd", "decay": 0.05}, [1] * 10),
+    ],
+)
+def test_a_line_would_reach_its_end_in_the_step_after_the_last(settings, expected):
+    schedule = Schedule(1.0, {**settings, "warmup_steps": 0}, Length(epoch=5, total=10))
+    assert [schedule.rate(step) for step in range(10)] == pytest.approx(expected, rel=1e-12)
+
+
+def test_wsd_rises_stays_and_falls():
+    settings = {"name": "wsd", "decay": 0.25, "warmup_steps": 2}
+    schedule = Schedule(1.0, settings, Length(epoch=4, total=8))
+    assert [schedule.rate(step) for step in range(8)] == [0.5, 1, 1, 1, 1, 1, 1, 0.5]

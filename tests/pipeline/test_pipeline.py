@@ -165,7 +165,8 @@ def test_a_wrong_override_changes_nothing(repository):
         (
             "optimizer=adm",
             "optimizer: found 'adm', expected one of "
-            "adadelta, adagrad, adam, adamax, adamw, momentum, nadam, nesterov, rmsprop, sgd",
+            "adadelta, adagrad, adam, adamax, adamw, lion, momentum, muon, nadam, nesterov, "
+            "prodigy, rmsprop, schedulefree, sgd",
         ),
         ("optimizer.svoice.lr=-1", "optimizer.svoice.lr: found -1, expected a number above 0"),
         ("optimiser=sgd", "optimiser: there is no such key; see the keys in configuration.yaml"),

@@ -31,12 +31,12 @@ def rates(optimizer, count):
     return [(optimizer, "step", "norm", 10 ** (number / 4 - 5)) for number in range(count)]
 
 
-SCHEDULES = ("step", "plateau", "cosine", "constant", "exponential")
+SCHEDULES = ("step", "plateau", "cosine", "constant", "exponential", "linear")
 CLIPPINGS = ("none", "norm", "value", "adaptive")
 PAGES = {
     "a sweep": runs(*rates("adam", 24)),
     "a sweep in any order": runs(*sorted(rates("sgd", 24), key=str)),
-    "a sweep of an optimizer without a colour": runs(*rates("lion", 24)),
+    "a sweep of an optimizer without a colour": runs(*rates("lamb", 24)),
     "sweeps of all optimizers": runs(*chain(*(rates(name, 9) for name in OPTIMIZERS))),
     "a grid": runs(
         *(
@@ -52,7 +52,7 @@ PAGES = {
         *(("adam", s, "norm") for s in SCHEDULES), *(("adam", "step", c) for c in "ab")
     ),
     "all choices of an optimizer without a colour": runs(
-        *(("lion", s, c) for s in SCHEDULES for c in CLIPPINGS), setting="x"
+        *(("lamb", s, c) for s in SCHEDULES for c in CLIPPINGS), setting="x"
     ),
 }
 

@@ -12,6 +12,7 @@ from contract import menu
 from contract.errors import InputError, one_line
 from svoice import checkpoint, estimate, train, training
 from svoice.params import Params
+from tests.svoice.conftest import BETAS
 
 LISTS = Path("data/csv/speech")
 COLUMNS = "mix_path,s1_path,s2_path,length,sample_rate"
@@ -259,18 +260,26 @@ def test_the_command_prints_one_line(earlier, command):
         ("svoice", {"N": 36}, "svoice.N: found 36, expected a multiple of svoice.L = 8"),
         (
             "optimizer",
-            {"name": "lion"},
-            f"optimizer.name: found 'lion', expected one of {', '.join(menu.OPTIMIZERS)}",
+            {"name": "lamb"},
+            f"optimizer.name: found 'lamb', expected one of {', '.join(menu.OPTIMIZERS)}",
         ),
         (
             "schedule",
-            {"name": "linear"},
-            f"schedule.name: found 'linear', expected one of {', '.join(menu.SCHEDULES)}",
+            {"name": "stairs"},
+            f"schedule.name: found 'stairs', expected one of {', '.join(menu.SCHEDULES)}",
         ),
         (
             "clipping",
             {"name": "hard"},
-            "clipping.name: found 'hard', expected one of none, norm, value, adaptive",
+            f"clipping.name: found 'hard', expected one of {', '.join(menu.CLIPPINGS)}",
+        ),
+        (
+            "optimizer",
+            {
+                "name": "schedulefree",
+                "svoice": {"lr": 1e-2, **BETAS, "weight_decay": 0, "beta1": 0},
+            },
+            "optimizer.svoice.beta1: found 0, expected a number between 0 and 1",
         ),
     ],
 )

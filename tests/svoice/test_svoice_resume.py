@@ -5,8 +5,10 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
+from tests.conftest import in_ci
 from tests.svoice import conftest
 from tests.svoice.conftest import BETAS
 
@@ -20,6 +22,19 @@ NADAM = {"name": "nadam", "svoice": {"lr": 5e-3, **BETAS, "momentum_decay": 4e-3
 ADAM = {"name": "adam", "svoice": {"lr": 5e-3, **conftest.ADAM}}
 PLATEAU = {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 13}
 COSINE = {"name": "cosine", "floor": 0.1, "warmup_steps": 3}
+SCHEDULEFREE = {"name": "schedulefree", "svoice": {"lr": 5e-3, **BETAS, "weight_decay": 0.1}}
+MUON = {
+    "name": "muon",
+    "svoice": {"lr": 5e-3, "momentum": 0.95, **BETAS, "weight_decay": 0.1},
+}
+LION = {"name": "lion", "svoice": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}}
+PRODIGY = {
+    "name": "prodigy",
+    "svoice": {"lr": 1.0, **BETAS, "weight_decay": 0.1, "d_coef": 100.0},
+}
+WARMING = {"name": "constant", "warmup_steps": 13}
+WSD = {"name": "wsd", "decay": 0.5, "warmup_steps": 3}
+AUTOCLIP = {"name": "autoclip", "percentile": 10.0}
 
 
 def outcome():
@@ -83,9 +98,23 @@ def test_checkpoints_at_validations(tiny, command, set_params):
     assert resumed == "resuming after epoch 2 of 3"
 
 
-def test_checkpoints_at_every_step(tiny, command, set_params):
+@pytest.mark.parametrize(
+    "groups",
+    [
+        {"optimizer": MUON, "schedule": WSD, "clipping": AUTOCLIP},
+        {"optimizer": SCHEDULEFREE, "schedule": WARMING},
+        *in_ci(
+            {"optimizer": ADAM, "schedule": COSINE},
+            {"optimizer": LION, "schedule": COSINE, "clipping": AUTOCLIP},
+            {"optimizer": PRODIGY, "schedule": WSD, "clipping": AUTOCLIP},
+            {"optimizer": SCHEDULEFREE, "schedule": WARMING, "clipping": AUTOCLIP},
+        ),
+    ],
+    ids=lambda groups: "-".join(group["name"] for group in groups.values()),
+)
+def test_checkpoints_at_every_step(tiny, command, set_params, groups):
     command.trainer = command.every_step
-    train_under_fire(command, set_params, tiny, optimizer=ADAM, schedule=COSINE)
+    train_under_fire(command, set_params, tiny, **groups)
 
 
 # A training with a clock of its own: a step takes 1 s, a row of steps.csv 10 s, and a checkpoint

@@ -349,8 +349,8 @@ def test_every_choice_in_conf_is_valid():
         ),
         (
             "optimizer.name",
-            "lion",
-            f"optimizer.name: found 'lion', expected one of {', '.join(menu.OPTIMIZERS)}",
+            "lamb",
+            f"optimizer.name: found 'lamb', expected one of {', '.join(menu.OPTIMIZERS)}",
         ),
         (
             "optimizer.svoice",

@@ -13,11 +13,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from svoice.checkpoint import load_model
+from svoice.data import read_list
 from svoice.network import SVoice
+from svoice.validation import validate
+from tests.svoice.conftest import BETAS
 
 MODEL = Path("models/svoice/model.pt")
 RESULTS = Path("results/svoice")
 WARMING = {"name": "plateau", "patience": 0, "factor": 0.5, "warmup_steps": 13}
+WARMING_UP = {"name": "constant", "warmup_steps": 3}
 STEADY = {"name": "constant", "warmup_steps": 0}
 # A training whose learning rate explodes after the first epoch.
 GROWING = """
@@ -116,8 +121,22 @@ def test_a_training_writes_its_files(tiny, command, steps_per_epoch):
         "seconds_per_step": statistics.median(float(row["seconds"]) for row in steps),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "hardware": summary["hardware"],
+        # Two moments of each weight, and a number of steps for each parameter, of 4 bytes each.
+        "optimizer_bytes": sum(8 * p.numel() + 4 for p in network.parameters()),
     }
     assert re.fullmatch(r"[1-9]\d* x \S.*", summary["hardware"])
+
+
+@pytest.mark.parametrize("name", ["adam", "schedulefree"])
+def test_the_kept_model_has_the_validation_loss_that_is_recorded(tiny, command, set_params, name):
+    """Under schedulefree, these are other weights than those that are trained."""
+    if name == "schedulefree":
+        optimizer = {"name": name, "svoice": {"lr": 1e-2, **BETAS, "weight_decay": 0.0}}
+        set_params(tiny, optimizer=optimizer, schedule=WARMING_UP)
+    train(command)
+    summary = json.loads((RESULTS / "train.json").read_text())
+    items = read_list("data/csv/speech/valid.csv", 2, 8000)
+    assert validate(load_model(MODEL), items, "fp32") == summary["best_valid_loss"]
 
 
 def test_a_new_python_trains_without_a_word_on_stderr(tiny, command, set_params):
