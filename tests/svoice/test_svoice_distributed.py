@@ -16,7 +16,7 @@ from svoice.params import Params
 from svoice.training import make_network
 from svoice.validation import validate
 from tests.conftest import in_ci
-from tests.svoice.conftest import ADAM, EVERY_STEP, HOLD
+from tests.svoice.conftest import ADAM, BETAS, EVERY_STEP, HOLD
 
 MODEL = Path("models/svoice/model.pt")
 RESULTS = Path("results/svoice")
@@ -116,8 +116,16 @@ def test_the_validation_loss_is_exactly_that_of_one_process(published, command):
     assert train_once(command).stdout.split() == [expected.hex()] * 3
 
 
-def test_a_killed_training_resumes_in_another_number_of_processes(published, command):
-    """One of two processes is killed within an epoch, then one that trains alone."""
+def test_a_killed_training_resumes_in_another_number_of_processes(published, command, set_params):
+    """One of two processes is killed within an epoch, then one that trains alone.
+
+    Each process has a copy of the average of the weights and of the norms of all steps so far.
+    """
+    set_params(
+        published,
+        optimizer={"name": "schedulefree", "svoice": {"lr": 1e-3, **BETAS, "weight_decay": 0.1}},
+        clipping={"name": "autoclip", "percentile": 30.0},
+    )
     train_once(command)
     expected = outcome()
     total = len(expected[0]["loss"])

@@ -4,12 +4,14 @@ import math
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from contract.events import Events
+from contract.events import Events, Records
+from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, Table
 from tests.events import events, rows
 
 RESULTS = Path("results/svoice")
@@ -65,3 +67,23 @@ def test_tensorflow_is_never_imported(tmp_path, command):
     }
     subprocess.run([sys.executable, "-c", program, path], env=environment, check=True)
     assert events(path.parent) == {"train/loss": [(1, 1.0)]}
+
+
+@pytest.mark.parametrize("with_events", [True, False])
+def test_records_are_in_the_tables_and_in_the_events_if_there_are_any(tmp_path, with_events):
+    paths = tmp_path / "steps.csv", tmp_path / "epochs.csv"
+    path = tmp_path / "tensorboard" / "events.out.tfevents.test"
+    with (
+        Table(paths[0], STEP_COLUMNS) as steps,
+        Table(paths[1], EPOCH_COLUMNS) as epochs,
+        Events(path) if with_events else nullcontext() as file,
+    ):
+        records = Records(tmp_path, steps, epochs, file)
+        for step in (1, 2):
+            records.step(**{**dict.fromkeys(STEP_COLUMNS, 0.5), "step": step, "epoch": 1})
+        records.epoch(**{**dict.fromkeys(EPOCH_COLUMNS, 0.25), "epoch": 1, "step": 2})
+        size = path.stat().st_size if with_events else 0
+        assert records.sync() == (2, 1, size)
+    assert path.exists() == with_events
+    if with_events:
+        assert events(path.parent) == rows(tmp_path)

@@ -369,7 +369,7 @@ def test_every_choice_in_conf_is_valid():
         (
             "clipping.name",
             None,
-            "clipping.name: found None, expected one of none, norm, value, adaptive",
+            f"clipping.name: found None, expected one of {', '.join(menu.CLIPPINGS)}",
         ),
         ("clipping.max_norm", "5", "clipping.max_norm: found '5', expected a number above 0"),
     ],
