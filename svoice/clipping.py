@@ -49,6 +49,7 @@ class Norms:
         below = position.long()
         lower, upper = self.ordered.take(torch.stack([below, torch.minimum(below + 1, last)]))
         share = (position - below).to(lower)
+        # Two equal ones may be infinite, between which there is nothing to interpolate.
         return torch.where(lower < upper, lower.lerp(upper, share), lower).squeeze()
 
 
