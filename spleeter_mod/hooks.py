@@ -12,9 +12,12 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from contract.events import Events
+from contract.files import write
 from contract.records import CHECKPOINT_SECONDS, Table, best, divergence, validation_row
 from contract.schedules import Length, Schedule
+from spleeter_mod.clipping import NORMS
 from spleeter_mod.model import LEARNING_RATES, WATCHED
+from spleeter_mod.optimizers import weights_to_keep
 from spleeter_mod.session import workers
 from spleeter_mod.settings import Settings
 from spleeter_mod.validation import Validator
@@ -24,6 +27,10 @@ SessionRunArgs = tf.compat.v1.train.SessionRunArgs
 SessionRunContext = tf.compat.v1.train.SessionRunContext
 SessionRunValues = tf.compat.v1.train.SessionRunValues
 Session = tf.compat.v1.Session
+
+# The file, in the folder of the records, with the bytes of the optimizer's state. It is there as
+# soon as the training takes steps, also for a process that finds them all taken.
+OPTIMIZER_BYTES = "optimizer_bytes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,11 +204,19 @@ class Validation(SessionRunHook):
             self._schedule.validated(row["valid_loss"])
 
     def begin(self) -> None:
-        """Finds the variables that the validation needs, before the graph is finished."""
-        variables = {v.op.name: v for v in tf.compat.v1.global_variables()}
+        """Finds the weights that the validation needs, before the graph is finished.
+
+        Raises:
+            OSError: the disk is full.
+        """
         # Of several devices, each has a copy of the variables; that of the first one is used.
         local = tf.distribute.get_strategy().experimental_local_results
-        self._weights = {name: local(variables[name])[0] for name in self._validator.names}
+        variables = {v.op.name: local(v)[0] for v in tf.compat.v1.global_variables()}
+        kept = weights_to_keep(self._settings.optimizer, variables)
+        self._weights = {name: kept[name] for name in self._validator.names}
+        state = [variables[name] for name in variables.keys() - self._weights.keys() - {NORMS}]
+        size = sum(v.dtype.size * v.shape.num_elements() for v in state)
+        write(self._records.folder / OPTIMIZER_BYTES, f"{size}\n")
 
     def after_create_session(self, session: Session, coord: tf.train.Coordinator) -> None:
         """Saves the initial weights as the best so far, at the start of a run.

@@ -77,7 +77,7 @@ class SpecBuilder(EstimatorSpecBuilder):
             gradients = replicas.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
             loss = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stop_gradient(loss))
         norm = tf.linalg.global_norm(gradients)
-        clipped = clip(gradients, weights, norm, self._params["clipping"])
+        clipped = clip(gradients, weights, norm, self._params["clipping"], self._params["steps"])
         if count > 1:
             clipped = [gradient / count for gradient in clipped]
         train_op = optimizer.apply_gradients(
@@ -104,7 +104,8 @@ def model_fn(
         features: the magnitudes `<mix_name>_spectrogram`, (batch, T, F, channels).
         labels: the magnitudes `<stem>_spectrogram` of each stem, (batch, T, F, channels).
         mode: `ModeKeys.TRAIN` or `ModeKeys.EVAL`.
-        params: Spleeter's configuration, with the groups `optimizer` and `clipping`.
+        params: Spleeter's configuration, with the groups `optimizer` and `clipping` and the number
+            of `steps`.
     """
     builder = SpecBuilder(features, params)
     with tf.keras.backend.learning_phase_scope(0):

@@ -113,7 +113,8 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
     best_checkpoint = checkpoint_at(places.scratch / "best", best(epochs)["step"])
     parameters = _count_parameters(best_checkpoint)
     hardware = session.hardware(session.devices(config.train_distribute))
-    report = summary(steps, epochs, parameters, hardware)
+    optimizer_bytes = int((places.scratch / hooks.OPTIMIZER_BYTES).read_text())
+    report = summary(steps, epochs, parameters, hardware, optimizer_bytes)
     _write_outputs(settings, places, best_checkpoint, report)
     empty(places.scratch)
 

@@ -1,5 +1,6 @@
 """Every clipping against its formula, on the shapes of Spleeter's network."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from contract import menu
-from spleeter_mod.clipping import CLIPPINGS, clip
+from spleeter_mod.clipping import CLIPPINGS, NORMS, clip
+from tests import formulas
 from tests.yaml_files import read_yaml
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "clipping"
@@ -17,6 +19,9 @@ WEIGHTS = [
     ("conv2d_transpose/kernel", (5, 5, 3, 4), 2),
     ("conv2d/bias", (4,), None),
 ]
+
+# The norms of the steps of a run. Some are equal, and some are not finite.
+RUN = [3.0, math.inf, 1.0, 2.0, 2.0, 8.0, math.nan, 0.0, 5.0, 0.5, 1e-30, 4.0]
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def clipped(clipping, gradients, weights):
             for (name, _, _), value in zip(WEIGHTS, weights, strict=True)
         ]
         tensors = [tf.constant(gradient, tf.float32) for gradient in gradients]
-        result = clip(tensors, variables, tf.linalg.global_norm(tensors), clipping)
+        result = clip(tensors, variables, tf.linalg.global_norm(tensors), clipping, steps=1)
         session.run(tf.compat.v1.global_variables_initializer())
         return session.run(result)
 
@@ -91,6 +96,42 @@ def test_adaptive(values):
         expected = adaptively(gradient, weight, axis, 0.02, 1e-3)
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-12)
         assert not np.allclose(expected, gradient)
+
+
+def autoclipped(norms, percentile):
+    """Returns what a gradient of each norm is multiplied by, and the norms kept in the end."""
+    settings = {"name": "autoclip", "percentile": percentile}
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        norm = tf.compat.v1.placeholder(tf.float32, ())
+        (scale,) = clip([tf.ones(())], [], norm, settings, steps=len(norms))
+        (kept,) = tf.compat.v1.global_variables()
+        assert kept.op.name == NORMS
+        session.run(tf.compat.v1.global_variables_initializer())
+        scales = [session.run(scale, {norm: value}) for value in norms]
+        return scales, session.run(kept)
+
+
+@pytest.mark.parametrize("percentile", [0.0, 10.0, 50.0, 100.0])
+def test_autoclip(percentile):
+    scales, kept = autoclipped(RUN, percentile)
+    expected = formulas.autoclip(RUN, percentile)
+    assert any(0 < scale < 1 for scale in expected) == (percentile < 100)
+    np.testing.assert_allclose(scales, expected, rtol=1e-6)
+    finite = sorted(filter(math.isfinite, RUN))
+    infinite = [math.inf] * (len(RUN) - len(finite))
+    np.testing.assert_array_equal(kept, np.array([*finite, *infinite], "f4"))
+
+
+def test_autoclip_interpolates_as_numpy_among_many_norms():
+    norms = np.random.default_rng(0).lognormal(size=300).astype("f4").tolist()
+    scales, kept = autoclipped(norms, 10.0)
+    np.testing.assert_allclose(scales, formulas.autoclip(norms, 10.0), rtol=1e-6)
+    np.testing.assert_array_equal(kept, np.sort(np.array(norms, "f4")))
+
+
+def test_autoclip_leaves_the_gradient_at_the_limit_as_it_is():
+    scales, _ = autoclipped([3.0], 10.0)
+    assert scales == [1.0]
 
 
 def test_conf_and_the_menu_have_the_same_clippings():

@@ -1,6 +1,7 @@
 """Every optimizer against its formula in double precision.
 
-That is the formula of torch.optim or, where settings choose it, of TensorFlow 1.
+That is the formula of torch.optim, or of its authors where PyTorch has none, or of TensorFlow 1
+where settings choose it.
 """
 
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from contract import menu
-from spleeter_mod.optimizers import OPTIMIZERS, make_optimizer
+from spleeter_mod.optimizers import OPTIMIZERS, make_optimizer, weights_to_keep
+from tests import formulas
 from tests.yaml_files import read_yaml
 
 STEPS = 10
@@ -192,7 +194,8 @@ def by_tensorflow(name, hyper):
 
 
 def test_the_menu_conf_and_the_package_have_the_same_optimizers():
-    assert set(MENU) == set(OPTIMIZERS) == set(menu.OPTIMIZERS) == set(FORMULAS)
+    assert set(MENU) == set(OPTIMIZERS) == set(menu.OPTIMIZERS)
+    assert set(MENU) == {*FORMULAS, *formulas.FORMULAS}
 
 
 @pytest.mark.parametrize("name", sorted(FORMULAS))
@@ -210,3 +213,105 @@ def assert_follows(name, hyper):
     expected = by_formula(name, hyper)
     assert np.abs(expected[-1] - START).max() > 1e-4
     np.testing.assert_allclose(by_tensorflow(name, hyper), expected, rtol=1e-5, atol=1e-5)
+
+
+# Kernels of a convolution, with more rows than columns as a matrix in PyTorch, and of a transposed
+# one, with fewer; matrices; vectors, of which one begins at zero; a scalar.
+SHAPES = [(1, 2, 2, 7), (2, 3, 3, 4), (5, 3), (3, 5), (4,), (3,), ()]
+# The rates of a warm-up, and of a schedule that lowers them.
+RATES = [0.01, 0.02, 0.03, 0.03, 0.03, 0.02, 0.02, 0.01, 0.01, 0.005]
+
+
+def arrays(seed):
+    random = np.random.default_rng(seed)
+    return [random.standard_normal(shape).astype("f4") for shape in SHAPES]
+
+
+WEIGHTS = [array * np.float32(number != 5) for number, array in enumerate(arrays(0))]
+# They agree so far that Prodigy's estimate grows.
+GRADIENTS = [
+    [common + noise / 2 for common, noise in zip(arrays(STEPS + 1), arrays(seed), strict=True)]
+    for seed in range(1, STEPS + 1)
+]
+
+
+def in_pytorch(array):
+    """Returns a kernel or a matrix with its axes in PyTorch's order.
+
+    That is (out, in, h, w) for (h, w, in, out), and for transposed convolutions (in, out, h, w) for
+    (h, w, out, in).
+    """
+    axes = {4: (3, 2, 0, 1), 2: (1, 0)}.get(array.ndim)
+    return array.astype(float).transpose(axes)
+
+
+def settings_of(name):
+    """Returns settings that all count in the result."""
+    settings = {**MENU[name], "weight_decay": 0.3}
+    settings |= {key: 0.1 for key in ("epsilon",) if key in settings}
+    # A large coefficient makes Prodigy's estimate grow within ten steps.
+    return settings | {key: 200.0 for key in ("d_coef",) if key in settings}
+
+
+def steps_by_tensorflow(name, settings, rates):
+    """Returns the weights after each step, and those to keep."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        step = tf.compat.v1.train.get_or_create_global_step()
+        rate = tf.compat.v1.placeholder(tf.float32, ())
+        weights = [
+            tf.compat.v1.get_variable(f"weight{number}", initializer=array)
+            for number, array in enumerate(WEIGHTS)
+        ]
+        gradients = [tf.compat.v1.placeholder(tf.float32, shape) for shape in SHAPES]
+        optimizer = make_optimizer({"name": name, **settings}, rate, step)
+        train = optimizer.apply_gradients(zip(gradients, weights, strict=True), step)
+        variables = {v.op.name: v for v in tf.compat.v1.global_variables()}
+        kept = weights_to_keep({"name": name, **settings}, variables)
+        kept = [kept[weight.op.name] for weight in weights]
+        session.run(tf.compat.v1.global_variables_initializer())
+        paths = [session.run((weights, kept))]
+        for values, value in zip(GRADIENTS, rates, strict=True):
+            session.run(train, {rate: value, **dict(zip(gradients, values, strict=True))})
+            paths.append(session.run((weights, kept)))
+    (_, first), *rest = paths
+    for array, expected in zip(first, WEIGHTS, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    return zip(*rest, strict=True)
+
+
+def assert_steps(actual, expected):
+    for number, (step, expected_step) in enumerate(zip(actual, expected, strict=True)):
+        for array, expected_array in zip(step, expected_step, strict=True):
+            np.testing.assert_allclose(
+                in_pytorch(array), expected_array, rtol=0, atol=1e-5, err_msg=f"step {number + 1}"
+            )
+
+
+@pytest.mark.parametrize("name", sorted(formulas.FORMULAS))
+def test_ten_steps_on_weights_of_every_shape_follow_the_formula(name):
+    settings, formula = settings_of(name), formulas.FORMULAS[name]
+    # The rates of Prodigy are around 1.
+    rates = [100 * rate for rate in RATES] if name == "prodigy" else RATES
+    weights = [in_pytorch(array) for array in WEIGHTS]
+    gradients = [[in_pytorch(array) for array in step] for step in GRADIENTS]
+    actual, kept = steps_by_tensorflow(name, settings, rates)
+    expected = formula(gradients, weights, settings, rates)
+    assert_steps(actual, expected)
+    if name == "schedulefree":
+        averages = formula(gradients, weights, settings, rates, averaged=True)
+        assert_steps(kept, averages)
+        assert all(
+            (abs(average - array) > 1e-4).any()
+            for average, array in zip(averages[-1], expected[-1], strict=True)
+        )
+    else:
+        assert_steps(kept, expected)
+    # Every weight moves by more than the tolerance, and by other steps under other settings.
+    for first, last in zip(weights, expected[-1], strict=True):
+        assert (abs(last - first) > 1e-4).any()
+    for key in settings.keys() - {"learning_rate"}:
+        others = formula(gradients, weights, {**settings, key: settings[key] * 0.9}, rates)
+        differences = [
+            abs(other - array).max() for other, array in zip(others[-1], expected[-1], strict=True)
+        ]
+        assert max(differences) > 5e-5, key
