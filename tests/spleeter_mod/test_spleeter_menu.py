@@ -65,8 +65,12 @@ def train(workspace, set_params, monkeypatch):
 
 @pytest.mark.parametrize(("optimizer", "schedule", "clipping"), TRAINED)
 def test_ten_steps_lower_the_loss(train, optimizer, schedule, clipping):
+    group = choice("optimizer", optimizer)
+    if optimizer == "prodigy":
+        # Its estimate of the rate, which begins at 1e-6, grows too little within ten steps.
+        group["spleeter"]["learning_rate"] *= 10
     train(
-        optimizer=choice("optimizer", optimizer),
+        optimizer=group,
         schedule=choice("schedule", schedule),
         clipping=choice("clipping", clipping),
         spleeter={"steps": STEPS, "validate_every": 2},

@@ -4,6 +4,7 @@ TensorFlow takes longer to start than all the rest, so that the tests share a fe
 
 - `reference`: a complete run, which could not write its outputs to a full disk at first;
 - `resumed`: the same run, killed twice and resumed;
+- `validated`: the first steps of the same run, with a validation after each of them;
 - `diverged`: a run with another seed, and a learning rate so high that it diverges.
 """
 
@@ -156,6 +157,7 @@ def resumed(run_once):
             assert len(steps.read_text().splitlines()) <= 1 + rows + 3, "killed too late"
 
         start_and_kill(rows=EPOCH + 2)
+        shutil.copytree(root / "scratch", root / "killed")
         complete_rows = steps.read_text().splitlines(keepends=True)[: 1 + EPOCH + 2]
         steps.write_text("".join(complete_rows) + "11,2,0.5,")  # part of a row
         # With checkpoints within the epoch, as in a long epoch.
@@ -163,6 +165,17 @@ def resumed(run_once):
         return [command("train", root).run()]
 
     return run_once("resumed", STATEFUL, make)
+
+
+@pytest.fixture
+def validated(run_once):
+    params = {
+        **STATEFUL,
+        "spleeter": {"steps": EPOCH, "validate_every": 1},
+        # Without the plateau, which validations are meant to change.
+        "schedule": {"name": "constant", "warmup_steps": 5},
+    }
+    return run_once("validated", params, lambda root, command: [command("train", root).run()])
 
 
 @pytest.fixture
@@ -261,6 +274,22 @@ def test_the_model_is_that_of_the_best_validation(reference):
     assert tf.train.load_variable(model, "global_step") == best["step"]
 
 
+def test_validations_and_the_model_have_the_average_of_the_weights(resumed):
+    killed = resumed.root / "killed"
+    kept, checkpoint = (
+        tf.train.load_checkpoint(str(killed / name / f"{prefix}-{EPOCH}"))
+        for name, prefix in (("best", "model"), ("checkpoints", "model.ckpt"))
+    )
+    slots = [name for name in checkpoint.get_variable_to_shape_map() if name.endswith("/z")]
+    assert len(slots) > 100
+    beta1 = STATEFUL["optimizer"]["spleeter"]["beta1"]
+    for slot in slots:
+        name = slot.removesuffix("/z")
+        y, z, x = checkpoint.get_tensor(name), checkpoint.get_tensor(slot), kept.get_tensor(name)
+        np.testing.assert_allclose((1 - beta1) * z + beta1 * x, y, rtol=1e-5, atol=1e-6)
+        assert not np.array_equal(x, y)
+
+
 @pytest.fixture
 def validation_loss(reference, monkeypatch):
     """A function that computes the validation loss of a checkpoint, as the reference run does."""
@@ -321,6 +350,18 @@ def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(reference, resume
         for run in (resumed, reference)
     ]
     assert weights[0] == weights[1]
+
+
+def test_a_validation_changes_no_later_step(reference, validated):
+    assert len(validated.rows("epochs.csv")) == EPOCH
+    steps, expected = (
+        [{**row, "epoch": None} for row in without_seconds(run.rows("steps.csv")[:EPOCH])]
+        for run in (validated, reference)
+    )
+    assert steps == expected
+    # The last one finds the same weights as the only one of the other run.
+    last, only = validated.rows("epochs.csv")[-1], reference.rows("epochs.csv")[0]
+    assert last["valid_loss"] == only["valid_loss"]
 
 
 @pytest.mark.parametrize("run", ["reference", "resumed", "diverged"])
