@@ -521,7 +521,8 @@ class ScheduleFree(_Optimizer):
         largest = tf.maximum(self._scalar("largest_rate"), rate)
         total = self._scalar("squared_rates") + tf.square(largest)
         self._next_scalars = {"largest_rate": largest, "squared_rates": total}
-        # The last step of a schedule that ends at 0 may be the first one.
+        # As in the authors' package, no step counts before one has a rate; a tiny rate is 0 in
+        # float32.
         share = tf.math.divide_no_nan(tf.square(largest), total)
         self._share = tf.cast(share, tf.float32)
         self._rate_of_y = tf.cast(rate * (1 - self._beta1 * (1 - share)), tf.float32)

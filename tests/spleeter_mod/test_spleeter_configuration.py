@@ -103,12 +103,13 @@ BAD = {
         {"optimizer": "Adm"},
         'config.json: optimizer: found "Adm", expected one of Adadelta, SGD, Adam, Adagrad, '
         "RMSProp, Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, "
-        "adamax, nadam",
+        "adamax, nadam, lion, muon, schedulefree, prodigy",
     ),
     "list as the name of an optimizer": (
         {"optimizer": {"name": []}},
         "config.json: optimizer: found [], expected one of Adadelta, SGD, Adam, Adagrad, RMSProp, "
-        "Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, nadam",
+        "Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, nadam, "
+        "lion, muon, schedulefree, prodigy",
     ),
     "number as an optimizer": (
         {"optimizer": 5},
@@ -125,9 +126,9 @@ BAD = {
         "config.json: optimizer.learning_rate: found None, expected a number above 0",
     ),
     "unknown schedule": (
-        {"schedule": "linear"},
-        "config.json: schedule.name: found 'linear', expected one of constant, step, plateau, "
-        "exponential, cosine",
+        {"schedule": "lines"},
+        "config.json: schedule.name: found 'lines', expected one of constant, step, plateau, "
+        "exponential, cosine, linear, wsd",
     ),
     "half a schedule": (
         {"schedule": {"name": "step", "factor": 0.5}},
@@ -135,7 +136,8 @@ BAD = {
     ),
     "unknown clipping": (
         {"clipping": {"name": "norms", "max_norm": 1}},
-        "config.json: clipping.name: found 'norms', expected one of none, norm, value, adaptive",
+        "config.json: clipping.name: found 'norms', expected one of none, norm, value, adaptive, "
+        "autoclip",
     ),
     "not a flag": (
         {"optimizer": {"name": "rmsprop", "epsilon_inside_root": 1}},
