@@ -108,8 +108,8 @@ BAD = {
     "list as the name of an optimizer": (
         {"optimizer": {"name": []}},
         "config.json: optimizer: found [], expected one of Adadelta, SGD, Adam, Adagrad, RMSProp, "
-        "Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, nadam, "
-        "lion, muon, schedulefree, prodigy",
+        "Nesterov, sgd, momentum, nesterov, adagrad, adadelta, rmsprop, adam, adamw, adamax, "
+        "nadam, lion, muon, schedulefree, prodigy",
     ),
     "number as an optimizer": (
         {"optimizer": 5},
