@@ -13,7 +13,9 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,20 @@ ROOT = Path(__file__).resolve().parents[1]
 # The keys of the configuration that are chosen by the name of a file in conf/.
 CONF_GROUPS = [key for key in Params.model_fields if (ROOT / CONF / key).is_dir()]
 TEMPORARY = {"--temp", "--queue"}  # the options of `dvc exp run` that make temporary workspaces
+_repository_is_checked = ContextVar("repository_is_checked", default=False)
+
+
+@contextmanager
+def in_checked_repository() -> Iterator[None]:
+    """Composes experiments within the block without a check of the repository.
+
+    For a process that composes many, in a repository that `check_repository` has accepted.
+    """
+    token = _repository_is_checked.set(True)
+    try:
+        yield
+    finally:
+        _repository_is_checked.reset(token)
 
 
 def strict(load_configuration: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
@@ -52,12 +68,14 @@ def strict(load_configuration: Callable[..., DictConfig]) -> Callable[..., DictC
     Args:
         load_configuration: `load_configuration` of Hydra's loader.
     """
+    compositions: dict[tuple[str, ...], dict[str, Any]] = {}  # by the names of their choices
 
     @wraps(load_configuration)
     def load(*args: Any, **kwargs: Any) -> DictConfig:
         overrides = kwargs.get("overrides", args[2] if len(args) > 2 else [])
         try:
-            check_repository(ROOT, temporary=not TEMPORARY.isdisjoint(sys.argv))
+            if not _repository_is_checked.get():
+                check_repository(ROOT, temporary=not TEMPORARY.isdisjoint(sys.argv))
             check_choices(overrides, CONF_GROUPS)
             config = load_configuration(*args, **kwargs)
             own_keys = [key for key in config if key != "hydra"]
@@ -66,6 +84,8 @@ def strict(load_configuration: Callable[..., DictConfig]) -> Callable[..., DictC
 
             def composed(*names: str) -> dict[str, Any]:
                 """Returns what the names of choices compose without any other setting."""
+                if names in compositions:
+                    return compositions[names]
                 values = {**kwargs, "overrides": list(names)}
                 if len(args) > 2:
                     values.pop("overrides")
@@ -74,7 +94,9 @@ def strict(load_configuration: Callable[..., DictConfig]) -> Callable[..., DictC
                     positions = args
                 other = load_configuration(*positions, **values)
                 keys = [key for key in other if key != "hydra"]
-                return OmegaConf.to_container(OmegaConf.masked_copy(other, keys), resolve=True)
+                other_own = OmegaConf.masked_copy(other, keys)
+                compositions[names] = OmegaConf.to_container(other_own, resolve=True)
+                return compositions[names]
 
             short = shown(own, composed)
             report_edits(ROOT, {CONFIGURATION: own, PARAMS: short})

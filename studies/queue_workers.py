@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 from dvc.exceptions import DvcException
@@ -27,27 +27,13 @@ from dvc.repo.experiments.queue.base import QueueEntry
 from dvc.repo.experiments.queue.celery import LocalCeleryQueue
 from dvc_task.proc.process import ProcessInfo
 
+from studies.queue_messages import QueuedExperiment
+
 # A worker's log: the banner that it starts with, and what it says about its tasks.
 _BANNER = re.compile(r"^ -+ dvc-exp-\S+ v")
 _TASK = re.compile(r"Task dvc\.repo\.experiments\.queue\.tasks\.run_exp\[([0-9a-f-]+)\] (\w+)(.*)")
+LOG_BYTES = 65536  # of a worker's log, in which its latest task stands
 KILL_SECONDS = 30  # seconds after which an interrupted process that still runs is killed
-
-
-class ActiveExperiment(NamedTuple):
-    """An experiment that a worker took and that has not ended.
-
-    Attributes:
-        task: the id of Celery's task.
-        entry: an entry of DVC's experiment queue.
-    """
-
-    task: str
-    entry: QueueEntry
-
-
-def active(queue: LocalCeleryQueue) -> list[ActiveExperiment]:
-    """Returns the experiments that DVC calls `Running`."""
-    return [ActiveExperiment(result.id, entry) for result, entry in queue._iter_active_tasks()]
 
 
 def living_workers(queue: LocalCeleryQueue) -> dict[psutil.Process, str | None]:
@@ -66,21 +52,26 @@ def living_workers(queue: LocalCeleryQueue) -> dict[psutil.Process, str | None]:
     return workers
 
 
-def orphans(queue: LocalCeleryQueue) -> list[ActiveExperiment]:
-    """Returns the active experiments that no living worker has.
+def orphans(
+    queue: LocalCeleryQueue,
+    running: Sequence[QueuedExperiment],
+    workers: Mapping[psutil.Process, str | None],
+) -> list[QueuedExperiment]:
+    """Returns the running experiments that no living worker has.
 
     A worker logs an experiment a moment after it has taken it: until then the experiment is among
     these.
+
+    Args:
+        queue: DVC's experiment queue.
+        running: the experiments that DVC calls `Running`.
+        workers: as `living_workers` has returned them after that.
     """
-    experiments = active(queue)
-    if not experiments:
-        return []
-    workers = living_workers(queue)
     tasks = set(workers.values())
     numbers = {worker.pid for worker in workers}
     return [
         experiment
-        for experiment in experiments
+        for experiment in running
         if experiment.task not in tasks and not _parents(queue, experiment.entry) & numbers
     ]
 
@@ -138,7 +129,7 @@ def end(queue: LocalCeleryQueue, entry: QueueEntry) -> None:
         psutil.wait_procs(running, timeout=1)
 
 
-def mark_as_failed(queue: LocalCeleryQueue, experiment: ActiveExperiment, reason: str) -> None:
+def mark_as_failed(queue: LocalCeleryQueue, experiment: QueuedExperiment, reason: str) -> None:
     """Ends what a dead worker left behind of an experiment and records in DVC that it failed.
 
     Args:
@@ -250,22 +241,24 @@ def _worker_log(queue: LocalCeleryQueue, number: int | str) -> Path:
 
 
 def _current_task(log: Path) -> str | None:
-    """Returns the task that a worker's log says it has taken and not ended."""
-    task = None
-    for line in _lines(log):
-        if _BANNER.match(line):
-            task = None
-        elif match := _TASK.search(line):
-            task = match[1] if match[2] == "received" else None
-    return task
+    """Returns the task that a worker's log says it has taken and not ended.
 
-
-def _lines(log: Path) -> Iterator[str]:
+    Its last lines say so, unless there are very many of another kind.
+    """
     try:
-        with log.open(errors="replace") as stream:
-            yield from stream
+        with log.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            for start in dict.fromkeys((max(0, size - LOG_BYTES), 0)):
+                stream.seek(start)
+                lines = stream.read().decode(errors="replace").splitlines()
+                for line in reversed(lines[1:] if start else lines):
+                    if _BANNER.match(line):
+                        return None
+                    if match := _TASK.search(line):
+                        return match[1] if match[2] == "received" else None
     except FileNotFoundError:
-        return
+        pass
+    return None
 
 
 def _parents(queue: LocalCeleryQueue, entry: QueueEntry) -> set[int]:

@@ -36,6 +36,7 @@ from contract.yaml_files import parse_yaml, read_yaml
 from report.experiments import Experiment
 from report.results import Workspace
 from studies import choices
+from studies.queue_messages import QueueReader
 
 TRAINING_FILES = (TRAIN, STEPS, EPOCHS, ENVIRONMENT)
 SCORE_FILES = (DETAILS, SCORES)
@@ -229,16 +230,10 @@ def _fetch(files: DVCFileSystem, root: Path, paths: Iterable[Path]) -> None:
 
 def unfinished(repo: Repo) -> Unfinished:
     """Returns the experiments that are in DVC's queue, or failed there."""
-    queue = repo.experiments.celery_queue
-    entries = {
-        "failed": (entry for entry, _ in queue.iter_failed()),
-        "queued": queue.iter_queued(),
-        "running": queue.iter_active(),
-    }
     return {
         (entry.name, entry.baseline_rev): (entry, state)
-        for state, of_this_state in entries.items()
-        for entry in of_this_state
+        for _, entry, state in QueueReader().read(repo.experiments.celery_queue)
+        if state != "done"
     }
 
 

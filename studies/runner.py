@@ -7,13 +7,10 @@ meantime, Ctrl-C and results that DVC's cache has lost are taken care of as well
 from __future__ import annotations
 
 import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -22,19 +19,22 @@ import psutil
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.repo.experiments.queue.celery import LocalCeleryQueue
+from dvc.repo.experiments.queue.remove import remove_tasks
 from dvc.repo.experiments.refs import ExpRefInfo
-from dvc.repo.experiments.utils import exp_refs
+from dvc.repo.experiments.utils import exp_refs, exp_refs_by_baseline
 from dvc.stage import PipelineStage
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from contract.errors import InputError
-from contract.layout import CONF, CONFIGURATION, PARAMS
+from contract.layout import CONF
 from contract.models import MODELS
 from contract.params import check
 from stages.durations import TIMELESS, before, forecast, in_words
 from studies import choices, queue_workers
 from studies.definition import Experiment, Study
+from studies.queue_messages import QueuedExperiment, QueueReader
+from studies.queueing import Queueing
 from studies.revisions import missing_results, states_at, unfinished
 
 POLL_SECONDS = 2
@@ -107,7 +107,7 @@ def _run_at_current_commit(
                     f"rerun    {name}: it is done at {done_elsewhere[name][:7]}, not at the "
                     "current commit; DVC's run cache restores what has not changed since"
                 )
-        _enqueue_all(waiting, study, head, set(incomplete))
+        _enqueue(waiting, study, head, incomplete)
         final_states = _Supervisor(experiments, study, head, jobs, done_elsewhere).follow()
         with Repo() as repo:
             new_head = repo.scm.get_rev()
@@ -181,68 +181,71 @@ def _without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:
     return tuple(o for o in overrides if o.split("=")[0].split(".")[0] not in TIMELESS)
 
 
-def _enqueue_all(
-    experiments: Sequence[Experiment], study: Study, head: str, incomplete: set[str]
+def _enqueue(
+    experiments: Sequence[Experiment], study: Study, head: str, replaced: Collection[str] = ()
 ) -> None:
     """Queues all experiments or, if one is refused, none.
+
+    They take the place of those of their names that are queued already, or have failed.
 
     Args:
         experiments: those to queue.
         study: their study.
         head: the current commit.
-        incomplete: the names of those that are done but have lost results: DVC would not run them
+        replaced: the names of those that are done but have to run again: DVC would not run them
             while they are known to it.
     """
-    queued: list[str] = []
+    if not experiments:
+        return
+    with Repo() as repo:
+        in_queue = unfinished(repo)
+    earlier = {
+        in_queue[name, head][0].stash_rev: name
+        for name, _ in experiments
+        if (name, head) in in_queue
+    }
     removed: dict[str, str] = {}
+    queued: list[str] = []
     try:
-        for experiment in experiments:
-            if experiment.name in incomplete:
-                ref = str(ExpRefInfo(head, experiment.name))
-                with Repo() as repo:
-                    removed[ref] = repo.scm.get_ref(ref)
-                    repo.scm.remove_ref(ref)
-            queued.append(experiment.name)
-            if _enqueue(experiment, study, head):
-                print(f"queued   {experiment.name}", flush=True)
+        with Queueing() as queueing:
+            # By their commits: an experiment of another baseline may have the same name.
+            taken = {earlier[commit] for commit in queueing.remove(list(earlier))}
+            for name, overrides in experiments:
+                if name in taken:
+                    continue
+                if name in replaced:
+                    ref = str(ExpRefInfo(head, name))
+                    with Repo() as repo:
+                        removed[ref] = repo.scm.get_ref(ref)
+                        repo.scm.remove_ref(ref)
+                queued.append(name)
+                settings = [*study.overrides, *overrides]
+                for line in queueing.add(name, settings, study.targets):
+                    if line not in _printed_edits:
+                        print(line, file=sys.stderr, flush=True)
+                        _printed_edits.add(line)
+                print(f"queued   {name}", flush=True)
     except BaseException:
-        with Repo() as repo:
-            in_queue = unfinished(repo)
-            for name in queued:
-                entry, state = in_queue.get((name, head), (None, None))
-                if state == "queued":
-                    repo.experiments.celery_queue.remove([entry.stash_rev])
-            for ref, commit in removed.items():
-                if not repo.scm.get_ref(ref):
-                    repo.scm.set_ref(ref, commit)
+        _take_back(queued, head, removed)
         raise
 
 
-def _enqueue(experiment: Experiment, study: Study, head: str) -> bool:
-    """Queues an experiment, in place of one of its name that is still queued, or has failed.
+def _take_back(names: Collection[str], head: str, removed: Mapping[str, str]) -> None:
+    """Removes experiments from the queue that no worker has taken.
 
-    Returns:
-        Whether it is queued; not if a worker has taken the earlier one in the meantime.
+    Args:
+        names: their names.
+        head: the commit that they start from.
+        removed: the commits of done experiments that they replace, by their refs, which come back.
     """
     with Repo() as repo:
-        entry, _ = unfinished(repo).get((experiment.name, head), (None, None))
-    if entry:
-        try:
-            # By its commit: an experiment of another baseline may have the same name.
-            _dvc("queue", "remove", entry.stash_rev)
-        except SystemExit:
-            with Repo() as repo:
-                if states_at(repo, head).get(experiment.name) in ("running", "done"):
-                    return False
-            raise
-    settings = [*study.overrides, *experiment.overrides]
-    options = [part for setting in settings for part in ("-S", setting)]
-    output = _dvc("exp", "run", "--queue", "--name", experiment.name, *options, *study.targets)
-    for line in output.splitlines():
-        if line.startswith((f"{CONFIGURATION}: ", f"{PARAMS}: ")) and line not in _printed_edits:
-            print(line, file=sys.stderr, flush=True)
-            _printed_edits.add(line)
-    return True
+        in_queue = unfinished(repo)
+        waiting = [in_queue.get((name, head), (None, None)) for name in names]
+        entries = [entry for entry, state in waiting if state == "queued"]
+        remove_tasks(repo.experiments.celery_queue, entries)
+        for ref, commit in removed.items():
+            if not repo.scm.get_ref(ref):
+                repo.scm.set_ref(ref, commit)
 
 
 class _LostExperiment(NamedTuple):
@@ -299,6 +302,7 @@ class _Supervisor:
         self._jobs = jobs
         self._done_elsewhere = done_elsewhere
         self._attempts = Counter(list(self._experiments))
+        self._reader = QueueReader()
         self._printed: dict[str, str] = {}  # the state that was printed last, by name
         self._lost_since: dict[str, float] = {}  # monotonic seconds, by name
         self._began = time.monotonic()
@@ -309,7 +313,7 @@ class _Supervisor:
         previous: dict[str, str] = {}
         changed = time.monotonic()
         while True:
-            states, lost, workers = _look(self._head, set(self._experiments))
+            states, lost, workers = _look(self._head, set(self._experiments), self._reader)
             now = time.monotonic()
             self._handle_lost(lost, states, now)
             ended = [name for name in self._experiments if states.get(name) in ("done", "failed")]
@@ -336,7 +340,7 @@ class _Supervisor:
             if self._attempts[name] < MOST_ATTEMPTS and _head() == self._head:
                 _settle(experiment)
                 print(f"retry    {name}: {experiment.reason}", flush=True)
-                _enqueue(self._experiments[name], self._study, self._head)
+                _enqueue([self._experiments[name]], self._study, self._head)
                 self._attempts[name] += 1
                 states[name] = self._printed[name] = "queued"
                 continue
@@ -386,12 +390,13 @@ class _Supervisor:
                 queue_workers.start(repo.experiments.celery_queue, self._jobs)
 
 
-def _look(head: str, names: set[str]) -> _Snapshot:
+def _look(head: str, names: set[str], reader: QueueReader) -> _Snapshot:
     """Returns what DVC's queue is doing at this moment.
 
     Args:
         head: the commit that the experiments start from.
         names: the names of the study's experiments.
+        reader: what reads DVC's queue.
 
     Raises:
         InputError: DVC cannot read its queue, even after some time.
@@ -399,10 +404,14 @@ def _look(head: str, names: set[str]) -> _Snapshot:
     for _ in range(READ_ATTEMPTS):
         try:
             with Repo() as repo:
-                states = states_at(repo, head)
-                lost = _lost(repo, head, {n for n in names if states.get(n) != "done"})
-                workers = queue_workers.living_workers(repo.experiments.celery_queue)
-                return _Snapshot(states, lost, workers)
+                queue = repo.experiments.celery_queue
+                experiments = reader.read(queue)
+                workers = queue_workers.living_workers(queue)
+                at_head = [each for each in experiments if each.entry.baseline_rev == head]
+                done = {ref.name for ref in exp_refs_by_baseline(repo.scm, {head})[head]}
+                states = {each.entry.name: each.state for each in at_head if each.state != "done"}
+                lost = _lost(queue, at_head, names - done, workers)
+                return _Snapshot(states | dict.fromkeys(done, "done"), lost, workers)
         except (DvcException, OSError, ValueError) as error:
             # DVC's workers write these files while they are read.
             reason = " ".join(str(error).split())
@@ -411,22 +420,35 @@ def _look(head: str, names: set[str]) -> _Snapshot:
     raise InputError(".dvc/tmp/exps", problem, "repeat the command")
 
 
-def _lost(repo: Repo, head: str, names: set[str]) -> dict[str, _LostExperiment]:
-    """Returns those of some unfinished experiments that will not come to an end by themselves."""
-    queue = repo.experiments.celery_queue
-    in_queue = unfinished(repo)
+def _lost(
+    queue: LocalCeleryQueue,
+    experiments: Sequence[QueuedExperiment],
+    names: set[str],
+    workers: Mapping[psutil.Process, str | None],
+) -> dict[str, _LostExperiment]:
+    """Returns those of some unfinished experiments that will not come to an end by themselves.
+
+    Args:
+        queue: DVC's experiment queue.
+        experiments: what it holds of the study's commit.
+        names: the names of the unfinished experiments.
+        workers: the living workers, each with the id of its task.
+    """
+    in_queue = {each.entry.name: each for each in experiments if each.state != "done"}
     lost = {}
     for name in names:
-        entry, state = in_queue.get((name, head), (None, None))
-        if entry is None:
+        experiment = in_queue.get(name)
+        if experiment is None:
             lost[name] = _LostExperiment("DVC's queue lost it", LOST_SECONDS, _nothing_to_settle)
-        elif state == "failed" and (error := queue_workers.setup_error(queue, entry)):
-            settle = partial(queue_workers.log_reason, entry=entry)
+        elif experiment.state == "failed" and (
+            error := queue_workers.setup_error(queue, experiment.entry)
+        ):
+            settle = partial(queue_workers.log_reason, entry=experiment.entry)
             lost[name] = _LostExperiment(f"DVC could not set it up ({error})", 0, settle)
-    for orphan in queue_workers.orphans(queue):
-        if orphan.entry.name in names and orphan.entry.baseline_rev == head:
-            settle = partial(queue_workers.mark_as_failed, experiment=orphan)
-            lost[orphan.entry.name] = _LostExperiment("its worker died", DEAD_SECONDS, settle)
+    running = [each for name, each in in_queue.items() if name in names and each.state == "running"]
+    for orphan in queue_workers.orphans(queue, running, workers):
+        settle = partial(queue_workers.mark_as_failed, experiment=orphan)
+        lost[orphan.entry.name] = _LostExperiment("its worker died", DEAD_SECONDS, settle)
     return lost
 
 
@@ -441,14 +463,28 @@ def _settle(experiment: _LostExperiment, addition: str = "") -> None:
 
 
 def _stop_unused_workers() -> None:
-    """Stops the workers, unless other experiments are queued.
+    """Stops the workers and waits for their end, unless other experiments are queued.
 
-    They should end by themselves, but under load many of them wait for ever.
+    They should end by themselves, but under load many of them wait for ever. What is queued next
+    must not be taken by a worker that is about to end.
     """
-    with Repo() as repo:
-        queue = repo.experiments.celery_queue
-        if not any(queue.iter_queued()):
-            queue_workers.stop(queue_workers.living_workers(queue))
+    reader, stopped = QueueReader(), set()
+    began = time.monotonic()
+    while True:
+        with Repo() as repo:
+            queue = repo.experiments.celery_queue
+            states = {experiment.task: experiment.state for experiment in reader.read(queue)}
+            if "queued" in states.values():
+                return
+            workers = queue_workers.living_workers(queue)
+        queue_workers.stop(workers.keys() - stopped)
+        stopped |= workers.keys()
+        ending = [worker for worker, task in workers.items() if states.get(task) != "running"]
+        if not ending:
+            return
+        if time.monotonic() - began > STOP_SECONDS:
+            queue_workers.kill(ending)
+        psutil.wait_procs(ending, timeout=1)
 
 
 def _head() -> str:
@@ -461,10 +497,10 @@ def _origin(name: str, head: str) -> str:
     with Repo() as repo:
         queue = repo.experiments.celery_queue
         # The results exist a moment before the worker has ended the experiment.
-        running = list(queue.iter_active())
-        for entry in (*running, *(successful for successful, _ in queue.iter_success())):
+        for _, entry, state in QueueReader().read(queue):
             process = queue.proc.get(entry.stash_rev)
-            if (entry.name, entry.baseline_rev) == (name, head) and process:
+            of_this = (entry.name, entry.baseline_rev) == (name, head)
+            if of_this and state in ("done", "running") and process:
                 trained = "Running stage 'train_" in Path(process.stdout).read_text()
                 return ", trained again" if trained else ", from DVC's run cache"
     return ""
@@ -503,10 +539,10 @@ def _try_to_stop(
         Whether all of them have ended.
     """
     try:
+        experiments = QueueReader().read(queue)
         workers = queue_workers.living_workers(queue)
-        active = queue_workers.active(queue)
-        running = [experiment for experiment in active if experiment.entry.name in names]
-        orphans = queue_workers.orphans(queue)
+        running = [e for e in experiments if e.state == "running" and e.entry.name in names]
+        orphans = queue_workers.orphans(queue, running, workers)
     except (DvcException, OSError, ValueError):  # a worker was writing what was read
         return False
     queue_workers.stop(set(workers) - signalled)
@@ -521,38 +557,3 @@ def _try_to_stop(
     if seconds > STOP_SECONDS:
         queue_workers.kill(ending)
     return not running and not ending
-
-
-def _dvc(*arguments: str) -> str:
-    """Runs a command of DVC to its end and returns what it wrote to stderr.
-
-    If the command fails, that becomes this process's error.
-    """
-    # If DVC were killed in between, it would leave the repository without its branch and without
-    # the local changes.
-    with _signals_postponed(), tempfile.TemporaryFile("w+") as output:
-        process = subprocess.run(
-            ["dvc", *arguments], stdout=subprocess.DEVNULL, stderr=output, start_new_session=True
-        )
-        output.seek(0)
-        text = output.read().strip()
-    if process.returncode:
-        sys.exit(text)
-    return text
-
-
-@contextmanager
-def _signals_postponed() -> Iterator[None]:
-    """Postpones Ctrl-C and SIGTERM to the end of the block."""
-    signals = (signal.SIGINT, signal.SIGTERM)
-    received: list[int] = []
-    previous = [
-        signal.signal(number, lambda number, _: received.append(number)) for number in signals
-    ]
-    try:
-        yield
-    finally:
-        for number, handler in zip(signals, previous, strict=True):
-            signal.signal(number, handler)
-        if received:
-            signal.raise_signal(received[0])
