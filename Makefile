@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 TEST_DATA := scratch/test-data
 RUNTIME ?= local
 NAME ?= mini
-SEEDS ?= 1
+SEEDS ?=
 JOBS ?= 1
 PAGE ?= results/report.html
 
@@ -49,7 +49,7 @@ endef
 quoted = '$(subst ','\'',$(1))'
 
 study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 SET='svoice.epochs=8 svoice.N=64')
-	python -m studies.study $(call quoted,$(value NAME)) --seeds $(SEEDS) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
+	python -m studies.study $(call quoted,$(value NAME)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 report: setup ## write a page about this workspace, or about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
 	$(if $(REVS),python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT))),$(if $(BASELINE)$(OUT),@echo "ERROR: REVS: is not set; BASELINE and OUT are of a page about experiments: name them as in REVS='adam sgd'" >&2; exit 1,python -m stages.report))

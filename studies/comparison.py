@@ -12,12 +12,15 @@ from report import images
 from report.comparison import compare
 from report.experiments import Experiment, summary, variant_of
 from report.listen import first_item, heard
+from report.tuning import Tuning
 from studies import revisions
 
 FIGURES = "_figures"  # ends the name of the figures' folder, which begins with the page's
 
 
-def write_comparison(names: Sequence[str], baseline: str | None, out: Path) -> None:
+def write_comparison(
+    names: Sequence[str], baseline: str | None, out: Path, tuning: Tuning | None = None
+) -> None:
     """Writes a page about some revisions of the repository in the working directory.
 
     The page's figures are written beside it if a Chromium is installed, which draws them.
@@ -26,6 +29,7 @@ def write_comparison(names: Sequence[str], baseline: str | None, out: Path) -> N
         names: experiments, commits, branches or tags.
         baseline: the one whose variant the others are compared with; the first if None.
         out: the page.
+        tuning: how the settings of the experiments were chosen, if they were tuned.
 
     Raises:
         InputError: a revision does not exist, one of its files is invalid, or the name of `out` is
@@ -36,11 +40,15 @@ def write_comparison(names: Sequence[str], baseline: str | None, out: Path) -> N
     with tempfile.TemporaryDirectory() as folder:
         experiments = revisions.read(Path(), list(dict.fromkeys(names)), Path(folder))
         runs = summary(experiments)
+        if tuning is not None:  # what was tuned does not make another variant
+            variants = tuning.finals.set_index("experiment")["variant"]
+            runs["variant"] = runs["experiment"].map(variants)
         played = set(heard(runs, variant_of(runs, baseline))["experiment"])
         for experiment in experiments:
             if experiment.name in played:
                 _fetch_audio(experiment)
-        page = compare(experiments, baseline)
+        options = {} if tuning is None else {"tuning": tuning}
+        page = compare(experiments, baseline, **options)
     write_shared(out, page)
     print(f"{out}: {len(experiments)} experiments")
     figures = out.with_name(f"{out.stem}{FIGURES}")

@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from contract.errors import InputError
 from contract.layout import CONF
 from contract.menu import GROUPS
-from contract.params import Strict, Whole, explain
+from contract.params import Count, Strict, Whole, explain
 from contract.yaml_files import read_yaml
 from studies.overrides import Value, check_setting, plain_text, setting
 
@@ -23,6 +23,22 @@ STUDIES = CONF / "study"
 LONGEST_NAME = 200  # bytes: Git derives longer file names from an experiment's name
 
 Values = Annotated[list[Value], Field(min_length=1)]
+
+
+class TuningRules(Strict):
+    """How the settings of each cell's optimizer are tuned (`studies.tuning`).
+
+    Attributes:
+        trials: how many points of the optimizer's space are tried.
+        seeds: with how many seeds the best point is run, unless the command line says it.
+        repetitions: how often the tuning is repeated with other points.
+        select: by what the best trial is chosen.
+    """
+
+    trials: Count
+    seeds: Count
+    repetitions: Count = 1
+    select: Literal["best_valid_loss"]
 
 
 class Study(Strict):
@@ -34,6 +50,7 @@ class Study(Strict):
         baseline: the values of the experiment that the report compares the others with.
         seed: the seed of every cell's first run; its repetitions count on from there.
         targets: the stages to run; all if there are none.
+        tuning: how each cell's optimizer is tuned; not at all if None.
     """
 
     overrides: list[str]
@@ -41,6 +58,7 @@ class Study(Strict):
     baseline: dict[str, Value]
     seed: Whole = 0
     targets: list[str] = Field(default_factory=list)
+    tuning: TuningRules | None = None
 
 
 class Experiment(NamedTuple):
@@ -92,6 +110,15 @@ def _crossed(cell: Mapping[str, Value | list[Value]]) -> dict[str, list[Value]]:
     return {key: value if isinstance(value, list) else [value] for key, value in cell.items()}
 
 
+def cells(study: Study) -> list[dict[str, Value]]:
+    """Returns the values of each cell of a study by key; lists are crossed."""
+    return [
+        dict(zip(cell, values, strict=True))
+        for cell in study.cells
+        for values in itertools.product(*_crossed(cell).values())
+    ]
+
+
 def experiments(
     name: str, study: Study, seeds: int = 1, settings: Sequence[str] = ()
 ) -> list[Experiment]:
@@ -111,13 +138,17 @@ def experiments(
     for text in settings:
         check_setting(text)
     overrides_by_name: dict[str, list[str]] = {}
-    for seed, cell in itertools.product(range(study.seed, study.seed + seeds), study.cells):
-        for values in itertools.product(*_crossed(cell).values()):
-            values_by_key = dict(zip(cell, values, strict=True)) | {"seed": seed}
-            overrides = [*_overrides(name, values_by_key), *settings]
-            all_values = values_by_key | dict(text.split("=", 1) for text in settings)
-            overrides_by_name.setdefault(_experiment_name(name, all_values), overrides)
+    for seed, cell in itertools.product(range(study.seed, study.seed + seeds), cells(study)):
+        values = cell | {"seed": seed}
+        overrides = [*cell_overrides(name, values), *settings]
+        all_values = values | values_of(settings)
+        overrides_by_name.setdefault(experiment_name(name, all_values), overrides)
     return [Experiment(name, overrides) for name, overrides in overrides_by_name.items()]
+
+
+def values_of(settings: Sequence[str]) -> dict[str, Value]:
+    """Returns the text of each setting, `key=value`, by its key."""
+    return dict(text.split("=", 1) for text in settings)
 
 
 def baseline_name(
@@ -135,7 +166,7 @@ def baseline_name(
         InputError: no experiment has these values.
     """
     common_keys = {text.partition("=")[0] for text in settings}
-    overrides = _overrides(name, study.baseline)
+    overrides = cell_overrides(name, study.baseline)
     distinctive = {text for text in overrides if text.partition("=")[0] not in common_keys}
     for experiment in experiments:
         if distinctive <= set(experiment.overrides):
@@ -144,17 +175,26 @@ def baseline_name(
     raise InputError(f"{_path(name)}, baseline", problem, "name the values of a cell")
 
 
-def _overrides(name: str, values: Mapping[str, Value]) -> list[str]:
-    """Returns the values of an experiment of a study in Hydra's grammar."""
+def cell_overrides(name: str, values: Mapping[str, Value]) -> list[str]:
+    """Returns the values of an experiment in Hydra's grammar.
+
+    Args:
+        name: the name of its study.
+        values: by key.
+    """
     return [setting(key, value, str(_path(name))) for key, value in values.items()]
 
 
-def _experiment_name(study: str, values: dict[str, Value]) -> str:
+def experiment_name(study: str, values: Mapping[str, Value]) -> str:
     """Returns a name such as `mini-adam-step-norm-seed0`.
 
     Choices of the menu stand for themselves, other values after the last part of their key. What
     Git or DVC would refuse in a name is replaced or cut off; a hash of the settings then
     distinguishes the experiment from others.
+
+    Args:
+        study: the name of the study.
+        values: what distinguishes the experiment from others of the study, by key.
     """
     parts = [study]
     for key, value in values.items():
@@ -166,5 +206,5 @@ def _experiment_name(study: str, values: dict[str, Value]) -> str:
     accepted = all(re.fullmatch(r"[A-Za-z0-9_+-]+(\.[A-Za-z0-9_+-]+)*", part) for part in parts)
     if accepted and len(name) <= LONGEST_NAME and not name.endswith(".lock"):
         return name
-    digest = hashlib.sha256(json.dumps([study, values]).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([study, dict(values)]).encode()).hexdigest()[:8]
     return f"{re.sub('[.]+', '.', name)[: LONGEST_NAME - 9].rstrip('-.')}-{digest}"

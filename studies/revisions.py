@@ -177,17 +177,28 @@ def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[st
         if f"{verb}_{model.key}" in stages
         for name in names
     ]
-    lock = {}
-    if git.exists(str(LOCK)):
-        with git.open(str(LOCK)) as file:
-            lock = parse_yaml(file.read(), LOCK)
-    locked_outputs = outputs(lock)
+    locked_outputs = outputs(read_file(repo, commit, LOCK))
     cached = {output["path"] for output in locked_outputs if _is_cached(repo, output)}
     missing = [path for path in needed if not git.exists(path) and path not in cached]
     with tempfile.TemporaryDirectory() as folder:
         if missing:  # remote storage may have them
             _fetch(DVCFileSystem(repo.root_dir, rev=commit), Path(folder), map(Path, missing))
         return [path for path in missing if not (Path(folder) / path).is_file()]
+
+
+def read_file(repo: Repo, commit: str, path: Path) -> dict[str, Any]:
+    """Returns a YAML file of a commit; nothing if it is not there.
+
+    Args:
+        repo: the repository.
+        commit: its hash.
+        path: the file, which Git holds.
+    """
+    git = repo.scm.get_fs(commit)
+    if not git.exists(str(path)):
+        return {}
+    with git.open(str(path)) as file:
+        return parse_yaml(file.read(), path)
 
 
 def _is_cached(repo: Repo, output: Mapping[str, Any]) -> bool:

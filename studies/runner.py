@@ -27,15 +27,16 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from contract.errors import InputError
-from contract.layout import CONF
+from contract.layout import CONF, CONFIGURATION
 from contract.models import MODELS
 from contract.params import check
+from contract.yaml_files import value_at
 from stages.durations import TIMELESS, before, forecast, in_words
 from studies import choices, queue_workers
 from studies.definition import Experiment, Study
 from studies.queue_messages import QueuedExperiment, QueueReader
 from studies.queueing import Queueing
-from studies.revisions import missing_results, states_at, unfinished
+from studies.revisions import missing_results, read_file, states_at, unfinished
 
 POLL_SECONDS = 2
 MOST_ATTEMPTS = 3  # attempts at an experiment whose workers die
@@ -47,12 +48,19 @@ IDLE_SECONDS = 60
 STOP_SECONDS = 60  # seconds after which workers that were asked to stop are killed
 READ_ATTEMPTS = 10
 
+# Settings of experiments by their names, and by keys such as `optimizer.svoice.lr`.
+Settings = Mapping[str, Mapping[str, float]]
+
 # What DVC has printed about edits of the composed files, which every experiment overwrites.
 _printed_edits: set[str] = set()
 
 
 def run_experiments(
-    title: str, experiments: Sequence[Experiment], study: Study, jobs: int
+    title: str,
+    experiments: Sequence[Experiment],
+    study: Study,
+    jobs: int,
+    settings: Settings | None = None,
 ) -> dict[str, str]:
     """Runs the experiments that are not done at the current commit.
 
@@ -63,6 +71,8 @@ def run_experiments(
         experiments: the experiments of the study.
         study: its definition.
         jobs: how many experiments run at a time.
+        settings: settings of experiments that their names do not tell. An experiment that is done
+            with others is run again.
 
     Returns:
         `done` or `failed` by the experiment's name.
@@ -71,7 +81,7 @@ def run_experiments(
         InputError: DVC's queue cannot be read, or keeps losing an experiment.
     """
     try:
-        return _run_at_current_commit(title, experiments, study, jobs)
+        return _run_at_current_commit(title, experiments, study, jobs, settings or {})
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, KeyboardInterrupt) or error.code == 128 + signal.SIGTERM:
             _stop({experiment.name for experiment in experiments})
@@ -79,7 +89,11 @@ def run_experiments(
 
 
 def _run_at_current_commit(
-    title: str, experiments: Sequence[Experiment], study: Study, jobs: int
+    title: str,
+    experiments: Sequence[Experiment],
+    study: Study,
+    jobs: int,
+    settings: Settings,
 ) -> dict[str, str]:
     """Runs the experiments, and starts over if the current commit changes in the meantime."""
     names = [experiment.name for experiment in experiments]
@@ -88,8 +102,13 @@ def _run_at_current_commit(
             head = repo.scm.get_rev()
             states = states_at(repo, head)
             done_elsewhere = _done_elsewhere(repo, head)
-            stages = _stages(repo, study)
-            incomplete = _incomplete(repo, head, experiments, stages, states)
+            stages = stages_of(repo, study)
+            done = {
+                name: repo.scm.get_ref(str(ExpRefInfo(head, name)))
+                for name in names
+                if states.get(name) == "done"
+            }
+            incomplete = _incomplete(repo, done, stages) | _outdated(repo, done, settings)
         under_way = [
             name
             for name in names
@@ -100,8 +119,7 @@ def _run_at_current_commit(
         print(f"{title}: {counts}{time_left(waiting, study, stages)}")
         for name in names:
             if name in incomplete:
-                lost = ", ".join(incomplete[name])
-                print(f"rerun    {name}: DVC's cache has lost its {lost}")
+                print(f"rerun    {name}: {incomplete[name]}")
             elif name in done_elsewhere and name not in under_way:
                 print(
                     f"rerun    {name}: it is done at {done_elsewhere[name][:7]}, not at the "
@@ -122,24 +140,46 @@ def _done_elsewhere(repo: Repo, head: str) -> dict[str, str]:
     return {ref.name: ref.baseline_sha for ref in exp_refs(repo.scm) if ref.baseline_sha != head}
 
 
-def _incomplete(
-    repo: Repo,
-    head: str,
-    experiments: Sequence[Experiment],
-    stages: set[str],
-    states: dict[str, str],
-) -> dict[str, list[str]]:
-    """Returns, by the name of an experiment that is done, which of its results are lost."""
-    missing = {
-        name: missing_results(repo, repo.scm.get_ref(str(ExpRefInfo(head, name))), stages)
-        for name, _ in experiments
-        if states.get(name) == "done"
+def _incomplete(repo: Repo, done: Mapping[str, str], stages: set[str]) -> dict[str, str]:
+    """Returns which results have been lost, by the name of an experiment that is done, in words.
+
+    Args:
+        repo: the repository.
+        done: the commits of the experiments that are done, by their names.
+        stages: the stages that each of them ran.
+    """
+    missing = {name: missing_results(repo, commit, stages) for name, commit in done.items()}
+    return {
+        name: f"DVC's cache has lost its {', '.join(paths)}"
+        for name, paths in missing.items()
+        if paths
     }
-    return {name: paths for name, paths in missing.items() if paths}
 
 
-def _stages(repo: Repo, study: Study) -> set[str]:
-    """Returns the stages that the study's targets need."""
+def _outdated(repo: Repo, done: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Returns what is wrong, in words, with experiments that are done with other settings.
+
+    Args:
+        repo: the repository.
+        done: the commits of the experiments that are done, by their names.
+        settings: what they have to be done with.
+    """
+    outdated = {}
+    for name in done.keys() & settings.keys():
+        configuration = read_file(repo, done[name], CONFIGURATION)
+        for key, value in settings[name].items():
+            if (used := value_at(configuration, key)) != value:
+                outdated[name] = f"it is done with {key}={used}, and is now to have {value}"
+    return outdated
+
+
+def stages_of(repo: Repo, study: Study) -> set[str]:
+    """Returns the stages that a study's targets need.
+
+    Args:
+        repo: the repository.
+        study: its definition.
+    """
     targets = study.targets or [None]
     stages = {s for target in targets for s in repo.stage.collect(target, with_deps=True)}
     return {stage.name for stage in stages if isinstance(stage, PipelineStage)}
