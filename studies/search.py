@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from scipy.stats import qmc
 
 from contract.errors import InputError, alternatives
@@ -38,7 +38,7 @@ class _Axis(Strict):
     scale: Literal["log", "linear", "one_minus_log"]
 
 
-_SPACE = TypeAdapter(Annotated[dict[str, _Axis], Field(min_length=1)])
+_SPACE = TypeAdapter(dict[str, _Axis])
 
 
 def read_space(optimizer: str, folder: Path = SEARCH) -> Space:
@@ -77,7 +77,7 @@ def read_space(optimizer: str, folder: Path = SEARCH) -> Space:
             raise InputError.mismatch(f"{where}.low", repr(axis.low), "a number above 0")
         if axis.scale == ONE_MINUS_LOG and axis.high >= 1:
             raise InputError.mismatch(f"{where}.high", repr(axis.high), "a number below 1")
-    if next(iter(axes)) != next(iter(ranges)):
+    if next(iter(axes), None) != next(iter(ranges)):
         raise InputError(path, f"{next(iter(ranges))} is not the first setting", "put it first")
     return {name: Axis(axis.low, axis.high, axis.scale) for name, axis in axes.items()}
 
