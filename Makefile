@@ -64,11 +64,12 @@ screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/m
 # mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
 # remove containers. The contract is tested in all environments, except what needs libraries that
 # only the pipeline has.
-SUITES := spleeter units pipeline datasets study queue svoice containers
+SUITES := spleeter units pipeline datasets tuning study queue svoice containers
 TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
 TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
 TESTS_study := .venv/pipeline tests/pipeline/test_study_pipeline.py
+TESTS_tuning := .venv/pipeline tests/pipeline/test_tuned_study.py
 TESTS_datasets := .venv/pipeline tests/pipeline/test_data_sets.py tests/pipeline/test_learning.py
 TESTS_pipeline := .venv/pipeline tests/pipeline/test_pipeline.py
 TESTS_svoice := .venv/svoice tests/svoice tests/test_forked.py tests/contract --ignore tests/contract/test_locks.py --ignore tests/contract/test_names.py --ignore tests/contract/test_params.py

@@ -123,7 +123,8 @@ RATE = "learning_rate: {low: 1e-4, high: 1e-1, scale: log}\n"
         ),
         (
             "learning_rate: {low: 0.1, high: 1.0, scale: logarithmic}",
-            ", learning_rate.scale: found 'logarithmic', expected 'log', 'linear' or 'one_minus_log'",
+            ", learning_rate.scale: found 'logarithmic', expected 'log', 'linear' or "
+            "'one_minus_log'",
         ),
         (
             "learning_rate: {low: 0.1, high: 1.0}",
