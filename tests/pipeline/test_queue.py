@@ -21,8 +21,11 @@ import psutil
 import pytest
 from dvc.repo import Repo
 
-from studies import queue_workers
+from studies import queue_messages, queue_workers
+from studies.definition import Experiment, Study
+from studies.queueing import Queueing
 from studies.revisions import read, states, unfinished
+from studies.runner import run_experiments
 from tests import forked
 from tests.conftest import IN_CI, ROOT
 from tests.yaml_files import write_yaml
@@ -160,6 +163,11 @@ class Cells:
                 if name and any(script in command_of(process) for process in children_of(child)):
                     busy[name] = worker
         return busy
+
+    def commands_here(self) -> list[list[str]]:
+        """The commands of the processes whose working directory is this repository."""
+        processes = psutil.process_iter(["cmdline", "cwd"])
+        return [p.info["cmdline"] or [] for p in processes if p.info["cwd"] == str(self.root)]
 
     def remaining_processes(self) -> list[list[str]]:
         """The commands of the processes that belong to this repository."""
@@ -337,6 +345,74 @@ def test_ctrl_c_while_the_study_queues_cells_leaves_the_repository_as_it_was(cel
     assert cells("git", "stash", "list") == ""
     assert states(cells.root) == {}
     assert cells.remaining_processes() == []
+
+
+def test_a_study_that_is_killed_while_it_queues_leaves_the_repository_as_it_was(cells):
+    (cells.root / "code.txt").write_text("not committed\n")
+    head = cells.root / ".git" / "HEAD"
+    with cells.study(30, 1) as study:
+        study.wait_for_output("queued   cell-1\n")
+        wait(lambda: not head.read_text().startswith("ref: "), study.output)
+        study.process.kill()
+        study.process.wait()
+    wait(lambda: not any("studies.queueing" in each for each in cells.commands_here()))
+    assert head.read_text() == "ref: refs/heads/main\n"
+    assert (cells.root / "code.txt").read_text() == "not committed\n"
+    assert cells("git", "stash", "list") == ""
+    queued = states(cells.root)
+    assert 2 <= len(queued) < 30
+    assert set(queued.values()) == {"queued"}
+
+
+def test_a_cell_that_is_refused_leaves_none_queued(cells, monkeypatch, capsys):
+    monkeypatch.chdir(cells.root)
+    monkeypatch.setenv("PATH", cells.environment()["PATH"])
+    with Queueing() as queueing:
+        queueing.add("cell-1", ["x=10"], [])  # by the user, or an earlier study
+    experiments = [Experiment("cell-0", ["x=0"]), Experiment("cell-1", ["x=1"])]
+    study = Study(overrides=[], cells=[{}], baseline={})
+    with pytest.raises(SystemExit) as caught:
+        run_experiments("cells", [*experiments, Experiment("cell-2", ["y=2"])], study, 1)
+    assert str(caught.value.code).startswith("ERROR: Invalid `--set-param` value")
+    assert "\n" not in caught.value.code
+    assert "queued   cell-1\n" in capsys.readouterr().out
+    assert states(cells.root) == {}
+    assert cells.remaining_processes() == []
+
+
+def test_each_message_of_the_queue_is_read_once(cells, monkeypatch):
+    monkeypatch.chdir(cells.root)
+    monkeypatch.setenv("PATH", cells.environment()["PATH"])
+    read_files = []
+    read_messages = queue_messages._read_messages
+
+    def counted(queue, folder, files):
+        read_files.extend(files)
+        return read_messages(queue, folder, files)
+
+    monkeypatch.setattr(queue_messages, "_read_messages", counted)
+    reader = queue_messages.QueueReader()
+    for count in (1, 2):
+        with Queueing() as queueing:
+            queueing.add(f"cell-{count}", [f"x={count}"], [])
+        with Repo() as repo:
+            for _ in range(3):
+                experiments = reader.read(repo.experiments.celery_queue)
+        names = [f"cell-{number}" for number in range(1, count + 1)]
+        assert [(each.entry.name, each.state) for each in experiments] == [
+            (name, "queued") for name in names
+        ]
+        assert len(read_files) == count
+    cells.open_gate()
+    with Repo() as repo:
+        queue_workers.start(repo.experiments.celery_queue, 1)
+
+        def done():
+            experiments = reader.read(repo.experiments.celery_queue)
+            return {each.state for each in experiments} == {"done"}
+
+        wait(done)
+    assert len(read_files) == len(set(read_files))
 
 
 def test_done_cells_are_restored_without_training_after_an_amended_commit(cells, tmp_path):
