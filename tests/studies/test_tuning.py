@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from contract.errors import InputError
-from studies import tuning
+from studies import runner, tuning
 from studies.definition import Study, baseline_name, read_study
 from studies.search import dimension, points, read_space, settings_at
 from tests.conftest import ROOT
@@ -216,6 +216,19 @@ def test_what_the_report_gets():
         "variant": ["adam", "sgd"] * 2,
         "repetition": [0] * 4,
         "seed": [0, 0, 1, 1],
+    }
+
+
+def test_what_is_done_with_another_point_runs_again(monkeypatch):
+    """As after more trials, of which another is the best."""
+    done = {"a": {"optimizer": {"svoice": {"lr": 0.01}}}, "b": {"optimizer": {"svoice": {}}}}
+    monkeypatch.setattr(runner, "read_file", lambda repo, commit, path: done[commit])
+    commits = {name: name for name in done}
+    key = "optimizer.svoice.lr"
+    assert runner._outdated(None, commits, {"a": {key: 0.01}, "c": {key: 1.0}}) == {}
+    assert runner._outdated(None, commits, {"a": {key: 0.02}, "b": {key: 0.03}}) == {
+        "a": "it is done with optimizer.svoice.lr=0.01, and is now to have 0.02",
+        "b": "it is done with optimizer.svoice.lr=None, and is now to have 0.03",
     }
 
 
