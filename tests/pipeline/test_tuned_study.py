@@ -20,7 +20,7 @@ from tests.stages.patience import SECONDS
 
 NAME = "tuned_tiny"
 COMMAND = [sys.executable, "-m", "studies.study", NAME, "--jobs", "2"]
-CELLS = [f"{NAME}-{optimizer}-step-norm" for optimizer in ("adam", "sgd")]
+CELLS = [f"tuned-tiny-{optimizer}-step-norm" for optimizer in ("adam", "sgd")]
 TRIALS = [f"{cell}-trial{trial}" for cell in CELLS for trial in range(2)]
 FINALS = [f"{cell}-seed{seed}" for seed in range(2) for cell in CELLS]
 RATES = {"spleeter": "learning_rate", "svoice": "lr"}
