@@ -17,6 +17,8 @@ from report.results import Workspace
 
 CHOICES = tuple(GROUPS)  # optimizer, schedule, clipping
 CHOICE_NAMES = tuple(f"{choice}.name" for choice in CHOICES)
+# The keys of train.json in the summary. Older runs have no `optimizer_bytes`.
+RECORDED = ("steps", "best_valid_loss", "final_loss", "seconds_per_step", "optimizer_bytes")
 MISSING = "missing"  # the status of a run that has no train.json
 
 Values = dict[str, Any]  # a configuration: nested, or flat with keys such as `optimizer.name`
@@ -53,7 +55,8 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
     Returns:
         One row per experiment × model: `experiment, commit, model, optimizer, schedule, clipping,
         seed`; `variant`, its label (`variants`); `status`, that of train.json, or `MISSING` without
-        one, or the state in DVC's queue; `steps, best_valid_loss, final_loss, seconds_per_step`;
+        one, or the state in DVC's queue; `steps, best_valid_loss, final_loss, seconds_per_step,
+        optimizer_bytes` (the memory of the optimizer's state), None where train.json has none;
         `score`, the headline of the model, and under the names of `contract.scores.BOUNDS` what it
         lies between (dB; None if there is none); and the value of each setting that the label of a
         variant names, under its key, as `optimizer.svoice.lr`.
@@ -77,10 +80,7 @@ def summary(experiments: Sequence[Experiment]) -> pd.DataFrame:
                     "seed": params.get("seed"),
                     "variant": variant,
                     "status": _status(experiment, train),
-                    **{
-                        key: train.get(key)
-                        for key in ("steps", "best_valid_loss", "final_loss", "seconds_per_step")
-                    },
+                    **{key: train.get(key) for key in RECORDED},
                     "score": model.headline,
                     **{bound: model.bound(bound) for bound in BOUNDS},
                     **{key: flat_params.get(key) for key in settings},
