@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from contract.models import Model
-from report.markup import number, plural
+from report.markup import number
 from report.ranking import by_unit
-from report.statistics import Mean, mean, pairwise
+from report.statistics import Difference, Mean, mean, pairwise
 
 NAMED = 8  # variants that a clause names; it counts more
 
@@ -38,19 +38,19 @@ def sentence(model: Model, runs: pd.DataFrame, unit: str = "seed") -> str:
     clauses = [_best(best, scored)]
     if len(scored) == 1:
         clauses.append("there is no other variant with a score to compare it with")
-    elif len(best) == 1:
-        clauses += _compared(best[0], values, others, unit)
     elif others:
-        clauses.append(f"the other {plural(len(others), 'variant')} scored less")
+        pairs = pairwise({variant: values[variant] for variant in scored})
+        subject = "it" if len(best) == 1 else best[0]
+        clauses += _compared(best[0], subject, pairs, others, unit)
     if unscored:
         clauses.append(f"{_names(unscored)} {_has(unscored)} no score")
     return f"{topic}: {'; '.join(clauses)}."
 
 
-def _best(best: Sequence[str], scored: dict[str, Mean]) -> str:
+def _best(best: Sequence[str], scored: Mapping[str, Mean]) -> str:
     """Returns the clause about the variant, or the variants, with the best mean score."""
     if len(best) > 1:
-        return f"{_names(best)} have the same mean score, {number(scored[best[0]].value)} dB"
+        return f"{_names(best)} are best, each at {number(scored[best[0]].value)} dB"
     average = scored[best[0]]
     score = f"{number(average.value)} dB"
     if average.n > 1:
@@ -61,33 +61,37 @@ def _best(best: Sequence[str], scored: dict[str, Mean]) -> str:
 
 
 def _compared(
-    best: str, values: dict[str, dict[object, float]], others: dict[str, Mean], unit: str
+    best: str,
+    subject: str,
+    pairs: Mapping[tuple[str, str], Difference],
+    others: Mapping[str, Mean],
+    unit: str,
 ) -> list[str]:
     """Returns the clauses about what the best can and cannot be told apart from.
 
     Args:
-        best: the best variant.
-        values: by variant, the score of each unit.
-        others: the mean scores of the other variants that have one.
+        best: the best variant, or the first of those that are.
+        subject: what the clauses call it.
+        pairs: as from `report.statistics.pairwise`.
+        others: the mean scores of the variants that are not the best.
         unit: as for `sentence`.
     """
-    pairs = pairwise({variant: values[variant] for variant in (best, *others)})
     ranked = sorted(others, key=lambda variant: -others[variant].value)
     tested = [variant for variant in ranked if pairs[variant, best].n > 1]
     untested = [variant for variant in ranked if variant not in tested]
     alike = [variant for variant in tested if not pairs[variant, best].distinct]
     worse = [variant for variant in tested if variant not in alike]
     if not tested:
-        return [f"one {unit} each cannot tell whether that is chance"]
+        return [f"with fewer than two {unit}s in common, the differences may be chance"]
     clauses = []
     if alike:
-        pairs_each = {pairs[variant, best].n for variant in alike}
-        n = " to ".join(str(count) for count in sorted({min(pairs_each), max(pairs_each)}))
+        counts = [pairs[variant, best].n for variant in alike]
+        n = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
         if len(alike) == len(others) > 1:
             names = f"any of the {len(alike)} others"
         else:
             names = _names(alike)
-        clauses.append(f"it cannot be told apart from {names} at n = {n}")
+        clauses.append(f"{subject} cannot be told apart from {names} at n = {n}")
     if len(worse) > NAMED:
         first, last = worse[0], worse[-1]
         clauses.append(
@@ -98,8 +102,8 @@ def _compared(
         clauses += [f"{variant} is worse by {_gap(pairs[best, variant])}" for variant in worse]
     if untested:
         clauses.append(
-            f"{_names(untested)} {_has(untested)} fewer than two {unit}s in common with it, too "
-            "few for a test"
+            f"{_names(untested)} {_has(untested)} fewer than two {unit}s in common with "
+            f"{subject}, too few for a test"
         )
     return clauses
 

@@ -34,8 +34,8 @@ MARGIN = (
     "baseline, paired by {unit}. n is the number of {unit}s. The intervals are those of each "
     "number by itself. A difference counts as one only if the t-test of the pairs rejects that "
     "there is none at 5 %, after Holm's correction over the variants. How many {unit}s it takes to "
-    "see {visible} dB four times in five is estimated from the spread of the same few pairs, and so "
-    "is a rough number. A run that diverged counts with the best weights it had until then. The "
+    "see {visible} dB four times in five is estimated from the spread of the same few pairs, and "
+    "so is a rough number. A run that diverged counts with the best weights it had until then. The "
     "memory is that of the optimizer's state; it and the seconds per step are medians over the "
     "runs."
 )
@@ -116,7 +116,7 @@ def ranking(runs: pd.DataFrame, baseline: str, unit: str = "seed") -> pd.DataFra
                 "runs": len(members),
                 "incomplete": statuses.to_dict(),
                 **{name: by_variant[variant] for name, by_variant in columns.items()},
-                **{cost: members[cost].astype(float).median() for cost in COSTS},
+                **{cost: members[cost].dropna().astype(float).median() for cost in COSTS},
             }
         )
     ranked = pd.DataFrame(rows)

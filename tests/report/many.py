@@ -11,6 +11,7 @@ import pandas as pd
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS
 from report.experiments import Experiment
 from report.results import ModelResults, Workspace
+from report.tuning import Axis, Tuning
 
 RATES = {"adam": 1.0, "nesterov": 0.8, "rmsprop": 0.7, "adagrad": 0.5, "adadelta": 0.3, "sgd": 0.2}
 
@@ -61,6 +62,75 @@ def sweep(root: Path, count: int, steps: int) -> list[Experiment]:
     return swept
 
 
+SPACES = {  # what a made-up tuning searches
+    "adam": {
+        "learning_rate": Axis(1e-4, 1e-1, "log"),
+        "beta1": Axis(0.5, 0.99, "one_minus_log"),
+    },
+    "nesterov": {
+        "learning_rate": Axis(1e-3, 1.0, "log"),
+        "momentum": Axis(0.8, 0.99, "linear"),
+    },
+    "sgd": {"learning_rate": Axis(1e-3, 1.0, "log")},
+}
+
+
+def tuned(
+    root: Path, seeds: int = 3, repetitions: int = 1, trials: int = 4, steps: int = 100
+) -> tuple[list[Experiment], Tuning]:
+    """Returns the runs that count of three tuned optimizers, among their trials, and the tuning.
+
+    The first trial of each optimizer has a rate at the lower edge of its space, the last one at the
+    upper edge, and diverges. The trial before the last one is chosen.
+    """
+    empty = Workspace.read(root)
+    made_up, rows, finals = [], [], []
+    for repetition in range(1, repetitions + 1):
+        for optimizer, space in SPACES.items():
+            names = [f"many-{optimizer}-tuning{repetition}-trial{t}" for t in range(trials)]
+            names += [f"many-{optimizer}-tuning{repetition}-seed{seed}" for seed in range(seeds)]
+            for index, name in enumerate(names):
+                seed = max(0, index - trials)
+                number = 1000 * repetition + 10 * seed + index % 7
+                diverged = index == trials - 1
+                models = {
+                    model.key: _trained(model, number, RATES[optimizer], steps, diverged)
+                    for model in empty.models
+                }
+                params = {
+                    "seed": seed,
+                    "optimizer": {"name": optimizer, "svoice": {"lr": 0.01 * repetition}},
+                    "schedule": {"name": "step"},
+                    "clipping": {"name": "norm", "max_norm": 5.0},
+                }
+                workspace = Workspace(root, params, **models)
+                made_up.append(Experiment(name, f"{number:040x}", workspace))
+                if index >= trials:
+                    finals.append((name, optimizer, repetition, seed))
+                    continue
+                low, high, _ = space["learning_rate"]
+                rows += [
+                    {
+                        "model": key,
+                        "variant": optimizer,
+                        "repetition": repetition,
+                        "trial": index,
+                        "experiment": name,
+                        "status": model.train["status"],
+                        "score": model.headline,
+                        "best_valid_loss": model.train["best_valid_loss"],
+                        "chosen": index == trials - 2,
+                        "learning_rate": np.geomspace(low, high, trials)[index],
+                        "beta1": 0.9 if optimizer == "adam" else np.nan,
+                        "momentum": 0.985 if optimizer == "nesterov" else np.nan,
+                    }
+                    for key, model in models.items()
+                ]
+    columns = ["experiment", "variant", "repetition", "seed"]
+    frames = pd.DataFrame(rows), pd.DataFrame(finals, columns=columns)
+    return made_up, Tuning(SPACES, *frames, trials, repetitions, seeds)
+
+
 def _trained(
     model: ModelResults, number: int, rate: float, steps: int, diverged: bool
 ) -> ModelResults:
@@ -103,6 +173,7 @@ def _trained(
         "best_valid_loss": best,
         "final_loss": None if diverged else float(loss[-1]),
         "seconds_per_step": 0.35,
+        "optimizer_bytes": 8000 if rate > 0.5 else 0,
         "parameters": 1000,
     }
     aggregate = {"SDR": {"mean": -best}, "si_snr_improvement": -best}

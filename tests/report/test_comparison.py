@@ -31,7 +31,8 @@ def test_every_table_is_offered_as_csv(tmp_path):
         for name in ("ranking", "runs", "times", "health")
     }
     study = {"study_svoice.csv", "study_spleeter.csv"}
-    assert set(tables) == by_model | study | {"provenance.csv"}
+    shared = {"algoperf_score.csv", "algoperf_times.csv", "provenance.csv"}
+    assert set(tables) == by_model | study | shared
 
     runs = summary(experiments)
     speech = runs[runs["model"] == "svoice"]
@@ -94,3 +95,30 @@ def test_an_unknown_baseline_is_one_line(tmp_path):
         compare(many.experiments(tmp_path, 2, 20), "x")
     names = "many-adam-step-norm-seed0, many-nesterov-step-norm-seed0"
     assert str(caught.value) == f"BASELINE: found 'x', expected one of {names}"
+
+
+@pytest.mark.parametrize(("repetitions", "unit"), [(1, "seed"), (2, "repetition")])
+def test_a_tuned_study_compares_only_the_runs_of_chosen_settings(tmp_path, repetitions, unit):
+    experiments, tuning = many.tuned(tmp_path, seeds=3, repetitions=repetitions)
+    baseline = tuning.finals[tuning.finals["variant"] == "sgd"]["experiment"].iloc[0]
+    html = compare(experiments, baseline, tuning)
+    tables = downloads(html)
+    assert set(tables["svoice_runs.csv"]["experiment"]) == set(tuning.finals["experiment"])
+    assert len(tables["provenance.csv"]) == len(tuning.finals)
+    assert len(tables["tuning_trials.csv"]) == 2 * 3 * 4 * repetitions
+    ranking = tables["svoice_ranking.csv"]
+    assert list(ranking["variant"].unique()) == ["adam", "nesterov", "sgd"]
+    assert set(ranking["n"]) == {3 if unit == "seed" else 2}
+    assert "How it was tuned" in html and "How sensitive is it?" in html
+    assert "the baseline is <em>sgd</em>" in html
+    assert f"differences from the baseline, paired by {unit}" in html
+    assert f"The workloads are the models × {unit}s." in html
+    assert html.count('<p class="answer">') == 2
+    assert '<p class="answer">Speech: adam is best at ' in html
+    assert '<p class="answer">Music: adam is best at ' in html
+
+
+def test_without_tuning_there_are_no_sections_about_it(tmp_path):
+    html = compare(many.experiments(tmp_path, 2, 50))
+    assert "How it was tuned" not in html and "How sensitive is it?" not in html
+    assert "with fewer than two seeds in common, the differences may be chance." in html

@@ -146,6 +146,24 @@ def test_a_comparison_hides_a_variant_in_every_figure(tmp_path, browse, width, s
     assert not too_wide(page)
 
 
+def test_the_trials_of_a_tuning_are_drawn_and_hidden(tmp_path, browse):
+    experiments, tuning = many.tuned(tmp_path, repetitions=2)
+    page = browse(compare(experiments, tuning=tuning), 390)
+    titles = of_figures(page, "plot.closest('figure').querySelector('strong').textContent")
+    where = [number for number, title in enumerate(titles) if "over the learning rate" in title]
+    assert len(where) == 4
+    # A mark for each trial: a dot or, of the last of four, a cross.
+    symbols = of_figures(page, "plot.data.map(({ marker, x }) => [marker?.symbol, x.length])")
+    for number in where:
+        assert symbols[number] == [["circle", 6], ["x", 2]] * 3
+    page.locator(".variants button").first.press("Space")
+    symbols = of_figures(page, "plot.data.map(({ marker, x }) => [marker?.symbol, x.length])")
+    assert symbols[where[0]] == [["circle", 6], ["x", 2]] * 2
+    assert page.locator(".answer").count() == 2
+    assert page.locator("#methods").inner_text().startswith("We compared 3 variants")
+    assert not too_wide(page)
+
+
 NAMES = """[...document.querySelectorAll("figure")].map((figure) =>
     [...figure.querySelectorAll(".ends span")].map((name) => {
         const box = name.getBoundingClientRect(), around = figure.getBoundingClientRect();
