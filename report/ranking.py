@@ -190,7 +190,8 @@ def _tests(
             untested = np.isnan(each.deviation)
             row.append(UNDEFINED if untested else f"{runs_needed(each.deviation, tests):,}")
         rows.append(row)
-    return table(head, rows, f"{name}: what the differences show", text_columns=2, kind="items")
+    caption = f"{name[0].upper()}{name[1:]}: what the differences show"
+    return table(head, rows, caption, text_columns=2, kind="items")
 
 
 def verdict(each: Difference, measure: str, unit: str) -> str:

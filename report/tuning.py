@@ -320,7 +320,7 @@ def _sensitivity(model: Model, trials: pd.DataFrame, looks: dict[str, dict[str, 
     for measure, name, label in zip(MEASURES, names, labels, strict=True):
         head += [f"{label}: best", "median", "worst"]
         if marks := _marks(trials, measure, looks):
-            axis = {"type": "log", "title": {"text": "learning rate"}}
+            axis = {"type": "log", "title": {"text": "learning rate"}, "tickformat": "~g"}
             layout = {**UNNAMED, "xaxis": axis}
             title = f"{name} over the learning rate"
             drawn.append(figure(title, "All trials.", marks, "", label, [], layout))

@@ -153,11 +153,11 @@ def test_the_trials_of_a_tuning_are_drawn_and_hidden(tmp_path, browse):
     where = [number for number, title in enumerate(titles) if "over the learning rate" in title]
     assert len(where) == 4
     # A mark for each trial: a dot or, of the last of four, a cross.
-    symbols = of_figures(page, "plot.data.map(({ marker, x }) => [marker?.symbol, x.length])")
+    symbols = of_figures(page, "plot._fullData.map(({ marker, x }) => [marker?.symbol, x?.length])")
     for number in where:
         assert symbols[number] == [["circle", 6], ["x", 2]] * 3
     page.locator(".variants button").first.press("Space")
-    symbols = of_figures(page, "plot.data.map(({ marker, x }) => [marker?.symbol, x.length])")
+    symbols = of_figures(page, "plot._fullData.map(({ marker, x }) => [marker?.symbol, x?.length])")
     assert symbols[where[0]] == [["circle", 6], ["x", 2]] * 2
     assert page.locator(".answer").count() == 2
     assert page.locator("#methods").inner_text().startswith("We compared 3 variants")
