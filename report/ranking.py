@@ -153,13 +153,13 @@ def _model(model: Model, runs: pd.DataFrame, baseline: str, unit: str) -> str:
         for row in ranked.itertuples()
     ]
     parts.append(table(head, body, f"Variants by {model.score}, the best first", kind="items"))
+    parts.append(_figure(ranked, model.score, style(runs), _bounds(runs), unit))
     if len(ranked) > 1:
         parts.append(_tests(ranked, "score", model.score, "dB", baseline, unit))
         own_unit = model.loss_unit
         parts.append(_tests(ranked, LOWER_IS_BETTER, loss, own_unit, baseline, unit))
     parts.append(download(f"{model.key}_ranking.csv", _tidy(ranked)))
     parts.append(download(f"{model.key}_runs.csv", runs))
-    parts.append(_figure(ranked, model.score, style(runs), _bounds(runs), unit))
     return "".join(parts)
 
 
