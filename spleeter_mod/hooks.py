@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import sys
 from pathlib import Path
@@ -11,9 +10,9 @@ from time import monotonic, perf_counter
 import tensorflow as tf
 from tqdm import tqdm
 
-from contract.events import Events
+from contract.events import Records
 from contract.files import write
-from contract.records import CHECKPOINT_SECONDS, Table, best, divergence, validation_row
+from contract.records import CHECKPOINT_SECONDS, best, divergence, validation_row
 from contract.schedules import Length, Schedule
 from spleeter_mod.clipping import NORMS
 from spleeter_mod.model import LEARNING_RATES, WATCHED
@@ -31,55 +30,6 @@ Session = tf.compat.v1.Session
 # The file, in the folder of the records, with the bytes of the optimizer's state. It is there as
 # soon as the training takes steps, also for a process that finds them all taken.
 OPTIMIZER_BYTES = "optimizer_bytes"
-
-
-@dataclasses.dataclass(frozen=True)
-class Records:
-    """The records of this process.
-
-    Attributes:
-        folder: what they are in.
-        steps: steps.csv.
-        epochs: epochs.csv.
-        events: the same for TensorBoard; None in all workers but the chief.
-    """
-
-    folder: Path
-    steps: Table
-    epochs: Table
-    events: Events | None
-
-    def step(self, **row: float) -> None:
-        """Records a step.
-
-        Args:
-            row: a value for each column of steps.csv.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        self.steps.row(**row)
-        if self.events:
-            self.events.row("train", row)
-
-    def epoch(self, **row: float) -> None:
-        """Records a validation.
-
-        Args:
-            row: a value for each column of epochs.csv.
-
-        Raises:
-            OSError: the disk is full.
-        """
-        self.epochs.row(**row)
-        if self.events:
-            self.events.row("validation", row)
-
-    def sync(self) -> None:
-        """Brings all rows to the disk."""
-        for file in (self.steps, self.epochs, self.events):
-            if file:
-                file.sync()
 
 
 class StepLog(SessionRunHook):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from contract.events import Events, events_file, size_of
+from contract.events import Events, Records, events_file, size_of
 from contract.files import empty, json_text, replacing, write
 from contract.layout import (
     EPOCHS,
@@ -120,7 +120,7 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
 
 
 @contextlib.contextmanager
-def _records(settings: Settings, scratch: Path, step: int) -> Iterator[hooks.Records]:
+def _records(settings: Settings, scratch: Path, step: int) -> Iterator[Records]:
     """Yields the records of this process, cut to what they held after `step` steps."""
     taken = range(1, step + 1)
     with (
@@ -134,7 +134,7 @@ def _records(settings: Settings, scratch: Path, step: int) -> Iterator[hooks.Rec
             path = folder / EVENTS
             size = size_of(path, len(steps.rows) + len(epochs.rows))
             events = opened.enter_context(Events(path, size))
-        yield hooks.Records(folder, steps, epochs, events)
+        yield Records(folder, steps, epochs, events)
 
 
 @contextlib.contextmanager
@@ -174,7 +174,7 @@ def _run_config(settings: Settings, checkpoints: Path) -> tf.estimator.RunConfig
 def _train_on(
     settings: Settings,
     places: Places,
-    records: hooks.Records,
+    records: Records,
     first_step: int,
     config: tf.estimator.RunConfig,
     verbose: bool,

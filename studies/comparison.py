@@ -1,4 +1,4 @@
-"""What a comparison leaves on the disk: its page, and the figures for papers."""
+"""What a comparison leaves on the disk: its page, and the tables and figures for papers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from contract.files import remove, write_shared
 from contract.names import name_error
-from report import images
+from report import images, papers
 from report.comparison import compare
 from report.experiments import Experiment, summary, variant_of
 from report.listen import first_item, heard
-from report.tuning import Tuning
+from report.tuning import Tuning, counted
 from studies import revisions
 
 FIGURES = "_figures"  # ends the name of the figures' folder, which begins with the page's
@@ -23,7 +23,8 @@ def write_comparison(
 ) -> None:
     """Writes a page about some revisions of the repository in the working directory.
 
-    The page's figures are written beside it if a Chromium is installed, which draws them.
+    The page's tables are written beside it as LaTeX, and its figures if a Chromium is installed,
+    which draws them.
 
     Args:
         names: experiments, commits, branches or tags.
@@ -40,17 +41,17 @@ def write_comparison(
     with tempfile.TemporaryDirectory() as folder:
         experiments = revisions.read(Path(), list(dict.fromkeys(names)), Path(folder))
         runs = summary(experiments)
-        if tuning is not None:  # what was tuned does not make another variant
-            variants = tuning.finals.set_index("experiment")["variant"]
-            runs["variant"] = runs["experiment"].map(variants)
+        if tuning:
+            runs = counted(runs, tuning)
         played = set(heard(runs, variant_of(runs, baseline))["experiment"])
         for experiment in experiments:
             if experiment.name in played:
                 _fetch_audio(experiment)
-        options = {} if tuning is None else {"tuning": tuning}
-        page = compare(experiments, baseline, **options)
+        page = compare(experiments, baseline, tuning)
     write_shared(out, page)
     print(f"{out}: {len(experiments)} experiments")
+    tables = out.with_name(f"{out.stem}{papers.FOLDER}")
+    print(f"{tables}: {papers.write(page, tables)} tables, as LaTeX, and the methods in words")
     figures = out.with_name(f"{out.stem}{FIGURES}")
     if images.browser() is None:
         print(f"{figures}: not written, because {images.BROWSERS[0]} is not installed")

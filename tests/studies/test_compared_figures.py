@@ -1,4 +1,4 @@
-"""The figures beside a page: all of them, or none."""
+"""The tables and figures beside a page: all of them, or none."""
 
 from pathlib import Path
 
@@ -42,8 +42,10 @@ def test_the_figures_of_an_earlier_page_are_replaced(page, monkeypatch, capsys):
     monkeypatch.setattr(comparison.images, "write", draw)
     comparison.write_comparison([], None, OUT)
     assert written() == {"own.html": "new", "own_figures/01-new.png": "new"}
+    assert Path("reports/own_tables").is_dir()
     assert capsys.readouterr().out.splitlines() == [
         "reports/own.html: 0 experiments",
+        "reports/own_tables: 0 tables, as LaTeX, and the methods in words",
         "reports/own_figures: 1 figures, as PNG and SVG",
     ]
 
@@ -58,4 +60,4 @@ def test_a_browser_that_fails_leaves_no_figures_beside_the_new_page(page, monkey
     with pytest.raises(RuntimeError, match="the browser has crashed"):
         comparison.write_comparison([], None, OUT)
     assert written() == {"own.html": "new"}
-    assert list(Path("reports").iterdir()) == [OUT]
+    assert set(Path("reports").iterdir()) == {OUT, Path("reports/own_tables")}
