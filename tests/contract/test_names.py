@@ -153,5 +153,5 @@ def test_a_comparison_may_have_the_longest_possible_name(folder, monkeypatch):
     comparison.write_comparison([], None, out)
     assert out.read_text() == "page"
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        [out.name, f"{out.stem}_figures"]
+        [out.name, f"{out.stem}_figures", f"{out.stem}_tables"]
     )
