@@ -27,6 +27,7 @@ from dvc.repo import Repo
 from dvc.repo.experiments.queue.remove import remove_tasks
 from dvc.utils import strictyaml
 
+from contract.arguments import Parser
 from contract.layout import CONFIGURATION, PARAMS
 from studies.composition import in_checked_repository
 from studies.queue_messages import QueueReader
@@ -136,6 +137,7 @@ def _signals_postponed() -> Iterator[None]:
 
 def main() -> None:
     """Answers the requests of a `Queueing`, one JSON object a line, until it closes the pipe."""
+    Parser(__doc__).parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     # Whatever else is printed must not come between the answers.

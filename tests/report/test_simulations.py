@@ -21,19 +21,19 @@ def coverage(n: int, studies: int = 60_000) -> float:
     return float(((low <= 5) & (high >= 5)).mean())
 
 
-def same_variants(n: int, studies: int, shared: float, seed: int = 0) -> np.ndarray:
+def same_variants(n: int, studies: int, common: float, seed: int = 0) -> np.ndarray:
     """Scores of 20 variants that are all the same, `(studies, variants, seeds)`.
 
     Args:
         n: the number of seeds.
         studies: how many studies there are.
-        shared: the standard deviation of what all variants of a seed have in common; that of what
+        common: the standard deviation of what all variants of a seed have in common; that of what
             each run has for itself is 1.
         seed: of the random numbers.
     """
-    generator = np.random.default_rng([seed, n, round(10 * shared)])
+    generator = np.random.default_rng([seed, n, round(10 * common)])
     own = generator.normal(size=(studies, VARIANTS, n))
-    return own + shared * generator.normal(size=(studies, 1, n))
+    return own + common * generator.normal(size=(studies, 1, n))
 
 
 def against_baseline(scores: np.ndarray) -> np.ndarray:
@@ -50,9 +50,9 @@ def against_best(scores: np.ndarray) -> np.ndarray:
     return np.where((first == best) | (second == best), p, 1.0)
 
 
-def false_positives(compare, n: int, studies: int, shared: float) -> float:
+def false_positives(compare, n: int, studies: int, common: float) -> float:
     """The share of studies in which any of 20 variants that are the same is called different."""
-    return float((compare(same_variants(n, studies, shared)) <= ALPHA).any(axis=1).mean())
+    return float((compare(same_variants(n, studies, common)) <= ALPHA).any(axis=1).mean())
 
 
 @pytest.mark.parametrize("n", SEEDS)
@@ -62,19 +62,19 @@ def test_intervals_hold_the_mean_at_their_level(n):
     assert share == pytest.approx(LEVEL, abs=0.01)
 
 
-@pytest.mark.parametrize("shared", [0.0, 3.0])
+@pytest.mark.parametrize("common", [0.0, 3.0])
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_variants_that_are_the_same_are_rarely_called_different(n, shared):
-    share = false_positives(against_baseline, n, 20_000, shared)
-    print(f"\nn = {n}, seeds share {shared}: {100 * share:.2f} % false positives", end="")
+def test_variants_that_are_the_same_are_rarely_called_different(n, common):
+    share = false_positives(against_baseline, n, 20_000, common)
+    print(f"\nn = {n}, seeds share {common}: {100 * share:.2f} % false positives", end="")
     assert 0.005 < share <= ALPHA
 
 
-@pytest.mark.parametrize("shared", [0.0, 3.0])
+@pytest.mark.parametrize("common", [0.0, 3.0])
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_best_of_many_is_rarely_called_better_by_luck(n, shared):
-    share = false_positives(against_best, n, 4_000, shared)
-    print(f"\nn = {n}, seeds share {shared}: {100 * share:.2f} % falsely best", end="")
+def test_the_best_of_many_is_rarely_called_better_by_luck(n, common):
+    share = false_positives(against_best, n, 4_000, common)
+    print(f"\nn = {n}, seeds share {common}: {100 * share:.2f} % falsely best", end="")
     assert share <= ALPHA
 
 
