@@ -23,7 +23,7 @@ from report.images import BROWSERS
 from tests import forked
 from tests.conftest import ROOT, TINY, shell_environment
 from tests.project import copy_project, project_hash
-from tests.report.conftest import browser  # noqa: F401
+from tests.report.conftest import browse, browser  # noqa: F401
 
 FIRST_RUNS = ROOT / "scratch" / "test-runs"
 

@@ -119,6 +119,15 @@ def test_the_report_compares_what_was_chosen(repository, resumed):
     assert "with 2 seeds" in page.replace("<em>", "").replace("</em>", "")
 
 
+def test_the_report_is_drawn_in_a_browser(repository, resumed, browse):
+    page = browse((repository.root / "reports" / f"{NAME}.html").read_text())
+    for title in ("Which should I use?", "How it was tuned", "How sensitive is it?", "For papers"):
+        assert page.get_by_role("heading", name=title).is_visible()
+    answers = page.locator(".answer").all_inner_texts()
+    assert [answer.split(":")[0] for answer in answers] == ["Music", "Speech"]
+    assert page.locator("#sensitivity figure").count() == 2 * len(RATES)  # score and loss
+
+
 def test_a_completed_study_runs_nothing(repository, resumed):
     done = repository(*COMMAND).stdout
     assert f"{NAME}, trials: 4 experiments, 4 of them done or running\n" in done

@@ -12,41 +12,11 @@ from report.page import build
 from report.results import Workspace
 from tests.conftest import in_ci
 from tests.report import many
+from tests.report.conftest import DRAWN
 from tests.results import write_training
 from tests.yaml_files import write_yaml
 
 SCREENS = [(1360, "light"), (390, "dark")]  # a desk's and a phone's width
-
-
-@pytest.fixture
-def browse(browser, tmp_path):
-    """Opens HTML as a file and draws all its figures. At the end, there may be no message on the
-    console, no error and no request but that of the file itself."""
-    opened = []
-
-    def run(html, width=1360, scheme="light"):
-        path = tmp_path / "page.html"
-        path.write_text(html, encoding="utf-8")
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        events = []
-        page.on("console", lambda message: events.append(message.text))
-        page.on("pageerror", lambda error: events.append(str(error)))
-        page.on("request", lambda request: events.append(request.url))
-        page.goto(path.as_uri())
-        for number in range(page.locator("figure").count()):
-            page.locator("figure").nth(number).scroll_into_view_if_needed()
-            page.wait_for_function(DRAWN, arg=number)
-        opened.append((page, events, path.as_uri()))
-        return page
-
-    yield run
-    embedded = ("data:audio/flac;", "data:image/png;")
-    for page, events, address in opened:
-        assert [event for event in events if not event.startswith(embedded)] == [address]
-        page.close()
-
-
-DRAWN = "number => document.querySelectorAll('figure .plot')[number].layout"
 
 
 def of_figures(page, expression):
