@@ -92,9 +92,12 @@ class QueueReader:
             return "running"
         try:
             outcome = queue._load_info(entry.stash_rev).result
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, DvcException):
             if result.successful():
                 raise DvcException(f"experiment {entry.stash_rev[:7]} has no result") from None
+            # DVC's process was ended while it wrote the file. As long as the file is there, DVC
+            # itself cannot read its queue.
+            Path(queue.get_infofile_path(entry.stash_rev)).unlink(missing_ok=True)
             outcome = None
         if outcome is None:
             self._ended[task] = "failed"

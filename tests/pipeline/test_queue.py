@@ -329,6 +329,26 @@ def test_ctrl_c_before_the_process_of_a_cell_has_started(cells):
     assert states(cells.root) == {"cell-0": "done"}
 
 
+def test_a_file_of_dvc_that_was_cut_short_stops_no_study(cells):
+    with cells.study(1, 1) as study:
+        worker = wait(lambda: cells.worker_of("cell-0"), study.output)
+        with Repo(str(cells.root)) as repo:
+            queue = repo.experiments.celery_queue
+            (entry,) = queue.iter_active()
+            file = Path(queue.get_infofile_path(entry.stash_rev))
+        file.write_text("")  # as of a process that was ended while it wrote the file
+        queue_workers.kill(children_of(worker))
+        assert study.exit_code() == 0
+        assert "failed   cell-0" in study.output()
+    assert states(cells.root) == {"cell-0": "failed"}
+    assert not file.exists()
+    assert "Failed" in cells("dvc", "queue", "status")
+    cells.open_gate()
+    with cells.study(1, 1) as study:
+        assert study.exit_code() == 0
+    assert states(cells.root) == {"cell-0": "done"}
+
+
 @pytest.mark.parametrize("send", [os.killpg, os.kill], ids=["group", "process"])
 def test_ctrl_c_while_the_study_queues_cells_leaves_the_repository_as_it_was(cells, send):
     (cells.root / "code.txt").write_text("not committed\n")
