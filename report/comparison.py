@@ -23,7 +23,7 @@ from report import (
 )
 from report import tuning as tuning_sections
 from report.colors import sheet, style
-from report.experiments import Experiment, curves, summary, variant_of
+from report.experiments import Experiment, curves, seeds_in_words, summary, variant_of
 from report.labels import short
 from report.markup import plural
 from report.page import assemble
@@ -92,18 +92,11 @@ def compare(
             for key, own_runs in runs.groupby("model", sort=False)
         )
         + f'<p class="lede">{plural(runs["variant"].nunique(), "variant")}, each with '
-        f"{_seeds(runs)}{_tuned(tuning)}; the baseline is <em>{escape(reference)}</em>."
+        f"{seeds_in_words(runs)}{_tuned(tuning)}; the baseline is <em>{escape(reference)}</em>."
         + "".join(f" {MODELS[model].title} was not studied." for model in not_studied)
         + "</p>"
     )
     return assemble(title, heading, sections, _variants(runs), sheet(runs))
-
-
-def _seeds(runs: pd.DataFrame) -> str:
-    """Returns how many seeds the variants have, as `1 seed` or `2 to 3 seeds`."""
-    seeds = runs.groupby(["model", "variant"])["seed"].nunique()
-    fewest, most = seeds.min(), seeds.max()
-    return plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
 def _tuned(tuning: Tuning | None) -> str:

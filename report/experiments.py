@@ -13,6 +13,7 @@ from contract.menu import GROUPS
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS
 from contract.scores import BOUNDS
 from contract.yaml_files import flat
+from report.markup import plural
 from report.results import Workspace
 
 CHOICES = tuple(GROUPS)  # optimizer, schedule, clipping
@@ -93,6 +94,17 @@ def _status(experiment: Experiment, train: Values) -> str:
     if experiment.state != "done":
         return experiment.state
     return train.get("status", MISSING)
+
+
+def seeds_in_words(runs: pd.DataFrame) -> str:
+    """Returns how many seeds the variants have, as `1 seed` or `2 to 3 seeds`.
+
+    Args:
+        runs: as `summary` returns them.
+    """
+    seeds = runs.groupby(["model", "variant"])["seed"].nunique()
+    fewest, most = seeds.min(), seeds.max()
+    return plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
 
 
 def variant_of(summary: pd.DataFrame, name: str | None) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from contract.models import MODELS
 from contract.records import DIVERGED
-from report.experiments import Experiment
+from report.experiments import Experiment, seeds_in_words
 from report.markup import plural
 from report.results import library
 from report.statistics import LIMIT
@@ -96,12 +96,9 @@ def _tuned(tuning: Tuning, models: set[str]) -> list[str]:
 
 def _repeated(runs: pd.DataFrame) -> str:
     """Returns the sentence about how many runs and seeds there are."""
-    seeds = runs.groupby(["model", "variant"])["seed"].nunique()
-    fewest, most = int(seeds.min()), int(seeds.max())
-    range_of = plural(fewest, "seed") if fewest == most else f"{fewest} to {most} seeds"
     each = runs.groupby("model", sort=False).size()
     counts = " and ".join(f"{count} of {MODELS[key].title}" for key, count in each.items())
-    return f"Each variant was run with {range_of}: {counts} in all."
+    return f"Each variant was run with {seeds_in_words(runs)}: {counts} in all."
 
 
 def _counts(count: int) -> str:
