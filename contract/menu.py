@@ -4,8 +4,9 @@ A declaration says which settings there are, the range of each, and its key in t
 trainer. The checks of configuration.yaml, both trainers, the report's colours and the tables in the
 documentation, which `python -m contract.menu` prints, come from here.
 
-A new optimizer needs an entry here, a file in conf/optimizer/, and its formula in
-spleeter_mod/optimizers.py and svoice/optimizers.py.
+A new optimizer needs an entry here, a file in conf/optimizer/, its formula in
+spleeter_mod/optimizers.py and svoice/optimizers.py, and, if studies are to tune it, its space in
+conf/search/.
 """
 
 from __future__ import annotations
@@ -245,6 +246,7 @@ OPTIMIZERS: dict[str, Optimizer] = _by_name(
             EPSILON,
             Setting("weight_decay", NOT_NEGATIVE, spleeter_default=0.0),
             Setting("d_coef", POSITIVE, spleeter_default=1.0),
+            Setting("d0", POSITIVE, spleeter_default=1e-6),
         ),
         "Adam that estimates its rate, which `learning_rate` × `d_coef` scales (Mishchenko and "
         "Defazio 2023)",

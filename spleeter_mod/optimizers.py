@@ -85,7 +85,8 @@ class _Optimizer(v1.Optimizer):
     Args:
         learning_rate: the learning rate of the step, a scalar.
         step: the number of steps taken before this one, a scalar.
-        initial_values: the initial values of the slots, by name; 0 unless they are here.
+        initial_values: the initial values of slots and scalars, by name; of those that are not
+            here, slots begin at 0 and scalars as SCALARS says.
     """
 
     SLOTS: tuple[str, ...] = ()  # their names
@@ -114,7 +115,8 @@ class _Optimizer(v1.Optimizer):
                 self._get_or_make_slot(variable, initial, slot, slot)
         first = min(variables, key=lambda variable: variable.op.name)
         for scalar, value in self.SCALARS.items():
-            self._create_non_slot_variable(tf.constant(value, tf.float64), scalar, first)
+            initial = tf.constant(self._initial_values.get(scalar, value), tf.float64)
+            self._create_non_slot_variable(initial, scalar, first)
 
     def _scalar(self, name: str) -> tf.Variable:
         """Returns the variable of a scalar, on the device whose update is being made."""
@@ -570,10 +572,9 @@ class Prodigy(_Optimizer):
     `use_bias_correction`, `safeguard_warmup` (s does not depend on lr) and `decouple`.
     """
 
-    INITIAL_D = 1e-6
     SLOTS = ("m", "v", "s", "start")
     COPIES = ("start",)
-    SCALARS: Mapping[str, float] = {"d": INITIAL_D, "numerator": 0.0}
+    SCALARS: Mapping[str, float] = {"d": 1e-6, "numerator": 0.0}
 
     def __init__(
         self,
@@ -584,10 +585,12 @@ class Prodigy(_Optimizer):
         epsilon: float,
         weight_decay: float,
         d_coef: float,
+        d0: float,
     ) -> None:
-        super().__init__(learning_rate, step)
+        super().__init__(learning_rate, step, d=d0)
         self._beta1, self._beta2, self._beta3 = beta1, beta2, math.sqrt(beta2)
-        self._epsilon, self._weight_decay, self._coefficient = epsilon, weight_decay, d_coef
+        self._epsilon, self._weight_decay = epsilon, weight_decay
+        self._coefficient, self._initial_d = d_coef, d0
         self._waiting: list[_Waiting] = []
         self._steps: list[tf.Operation] = []
 
@@ -610,7 +613,7 @@ class Prodigy(_Optimizer):
         start: tf.Variable,
     ) -> tf.Operation:
         scaled = tf.cast(self._d, tf.float32) * gradient
-        relative = tf.cast(self._d / self.INITIAL_D, tf.float32)
+        relative = tf.cast(self._d / self._initial_d, tf.float32)
         m = m.assign(self._beta1 * m + (1 - self._beta1) * scaled, read_value=True)
         v = v.assign(self._beta2 * v + (1 - self._beta2) * tf.square(scaled), read_value=True)
         s = s.assign(self._beta3 * s + relative * scaled, read_value=True)
@@ -635,7 +638,7 @@ class Prodigy(_Optimizer):
             for terms in zip(*((w.numerator, w.denominator) for w in own), strict=True)
         )
         numerator = self._beta3 * self._scalar("numerator") + (
-            self._d / self.INITIAL_D * self._step_size * progress
+            self._d / self._initial_d * self._step_size * progress
         )
         # As long as all gradients are 0, so is the denominator, and d stays what it is.
         estimate = self._coefficient * tf.math.divide_no_nan(numerator, denominator)

@@ -141,11 +141,11 @@ def prodigy(
     """Prodigy (Mishchenko and Defazio 2023) by Adam, with two changes that its authors offer.
 
     The moments are corrected as in Adam, and the denominator of the estimate d does not depend on
-    the learning rate. d begins at 1e-6, and is that of all parameters together.
+    the learning rate. d begins at `d0`, and is that of all parameters together.
     """
     beta1, beta2, epsilon = (settings[name] for name in ("beta1", "beta2", "epsilon"))
     beta3 = math.sqrt(beta2)
-    start = d = 1e-6
+    start = d = settings["d0"]
     initial, first, second, sums = weights, _zeros(weights), _zeros(weights), _zeros(weights)
     numerator, steps = 0.0, []
     for t, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), 1):

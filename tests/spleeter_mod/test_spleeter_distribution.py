@@ -35,7 +35,7 @@ def optimizer(name, **changes):
     return group | {"spleeter": group["spleeter"] | changes}
 
 
-# Prodigy's estimate, which begins at 1e-6, has to grow within the few steps.
+# Prodigy's estimate, which begins at d0, has to grow within the few steps.
 PRODIGY = optimizer("prodigy", learning_rate=10.0)
 TRAIN = ("--params", "configuration.yaml", "--scratch", "scratch/run")
 # Makes two devices of the CPU, in one process.

@@ -249,8 +249,9 @@ def settings_of(name):
     """Returns settings that all count in the result."""
     settings = {**MENU[name], "weight_decay": 0.3}
     settings |= {key: 0.1 for key in ("epsilon",) if key in settings}
-    # A large coefficient makes Prodigy's estimate grow within ten steps.
-    return settings | {key: 200.0 for key in ("d_coef",) if key in settings}
+    # Both make Prodigy's estimate grow within ten steps.
+    large = {"d_coef": 10.0, "d0": 1e-4}
+    return settings | {key: value for key, value in large.items() if key in settings}
 
 
 def steps_by_tensorflow(name, settings, rates):

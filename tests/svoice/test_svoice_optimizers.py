@@ -178,8 +178,9 @@ def settings_of(name):
     """Settings that all count in the result, by SVoice's names and by Spleeter's."""
     settings = {**FILES[name]["svoice"], "weight_decay": 0.1}
     settings |= {key: 0.1 for key in ("eps",) if key in settings}
-    # A large coefficient makes Prodigy's estimate grow within ten steps.
-    settings |= {key: 1e3 for key in ("d_coef",) if key in settings}
+    # Both make Prodigy's estimate grow within ten steps.
+    large = {"d_coef": 1e3, "d0": 2e-6}
+    settings |= {key: value for key, value in large.items() if key in settings}
     names = {setting.key(menu.SVOICE): setting.name for setting in menu.OPTIMIZERS[name].settings}
     return settings, {names[key]: value for key, value in settings.items()}
 
@@ -248,6 +249,7 @@ def reference(name, parameters, settings):
             **beta,
             eps=settings["eps"],
             d_coef=settings["d_coef"],
+            d0=settings["d0"],
             use_bias_correction=True,
             safeguard_warmup=True,
         )

@@ -30,7 +30,7 @@ MUON = {
 LION = {"name": "lion", "svoice": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.99, "weight_decay": 0.1}}
 PRODIGY = {
     "name": "prodigy",
-    "svoice": {"lr": 1.0, **BETAS, "weight_decay": 0.1, "d_coef": 100.0},
+    "svoice": {"lr": 1.0, **BETAS, "weight_decay": 0.1, "d_coef": 100.0, "d0": 1e-6},
 }
 WARMING = {"name": "constant", "warmup_steps": 13}
 WSD = {"name": "wsd", "decay": 0.5, "warmup_steps": 3}
