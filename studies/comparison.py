@@ -51,7 +51,7 @@ def write_comparison(
     write_shared(out, page)
     print(f"{out}: {len(experiments)} experiments")
     tables = out.with_name(f"{out.stem}{papers.FOLDER}")
-    print(f"{tables}: {papers.write(page, tables)} tables, as LaTeX, and the methods in words")
+    print(f"{tables}: {papers.write(page, tables)} tables, the data, and the methods in words")
     figures = out.with_name(f"{out.stem}{FIGURES}")
     if images.browser() is None:
         print(f"{figures}: not written, because {images.BROWSERS[0]} is not installed")

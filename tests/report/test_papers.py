@@ -2,13 +2,14 @@
 
 import re
 
+import pandas as pd
 import pytest
 import scipy
 
 from report import latex, methods, papers
 from report.comparison import compare
 from report.experiments import summary
-from report.markup import section, table
+from report.markup import download, section, table
 from report.tuning import counted
 from tests.report import many
 
@@ -53,10 +54,12 @@ def test_every_table_of_a_page_and_its_methods_are_written(tmp_path):
     folder.mkdir()
     (folder / "99-old.tex").write_text("of an earlier page")
     files = written(page, folder)
-    tables = [name for name in files if not name.startswith("methods")]
+    tables = [name for name in files if name.endswith(".tex") and not name.startswith("methods")]
     assert len(tables) == page.count("<table")
     assert sorted(tables)[0] == "01-which-spleeter-variants-by-sdr-the-best-first.tex"
-    assert set(files) - set(tables) == {"methods.txt", "methods.tex"}
+    data = set(re.findall('<a download="([^"]+)"', page))
+    assert "svoice_runs.csv" in data
+    assert set(files) - set(tables) == {"methods.txt", "methods.tex", "tables.md"} | data
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".tables")] == []
     for name in tables:
         text = files[name]
@@ -106,6 +109,26 @@ def test_the_methods_say_what_was_repeated_and_what_diverged(tmp_path):
     assert "trial" not in text
 
 
+def test_all_tables_are_in_one_markdown_file_below_their_headings(tmp_path):
+    small = table(["a", "b"], [["x|*y*", "1"]], "Small")
+    page = section("one", "One", "", small) + section(
+        "two", "Two", "", f"<h3>Music</h3>{small}{small}<h3>Speech</h3>{small}"
+    )
+    rows = ["Small:", "", "| a | b |", "| --- | ---: |", r"| x\|\*y\* | 1 |", ""]
+    assert written(page, tmp_path / "tables")["tables.md"].splitlines() == [
+        *("## One", "", *rows, "## Two", "", "### Music", "", *rows, *rows),
+        *("### Speech", "", *rows[:-1]),
+    ]
+
+
+def test_data_of_the_page_are_csv_files(tmp_path):
+    frame = pd.DataFrame({"variant": ["é & <b>"], "score": [0.1]})
+    page = section("one", "One", "", download("scores.csv", frame))
+    path = tmp_path / "tables" / "scores.csv"
+    written(page, path.parent)
+    pd.testing.assert_frame_equal(pd.read_csv(path), frame)
+
+
 SMALL = section("which", "Which?", "", table(["a", "b"], [["x", "1"]], "Small")) + section(
     "papers", "For papers", *papers.render("We compared <x> & y.")
 )
@@ -113,7 +136,7 @@ SMALL = section("which", "Which?", "", table(["a", "b"], [["x", "1"]], "Small"))
 
 def test_a_failure_leaves_the_files_of_the_earlier_page(tmp_path, monkeypatch):
     before = written(SMALL, tmp_path / "tables")
-    assert set(before) == {"01-which-small.tex", "methods.txt", "methods.tex"}
+    assert set(before) == {"01-which-small.tex", "tables.md", "methods.txt", "methods.tex"}
     assert before["methods.txt"] == "We compared <x> & y.\n"
     assert before["methods.tex"] == "We compared \\textless{}x\\textgreater{} \\& y.\n"
 

@@ -45,7 +45,7 @@ def test_the_figures_of_an_earlier_page_are_replaced(page, monkeypatch, capsys):
     assert Path("reports/own_tables").is_dir()
     assert capsys.readouterr().out.splitlines() == [
         "reports/own.html: 0 experiments",
-        "reports/own_tables: 0 tables, as LaTeX, and the methods in words",
+        "reports/own_tables: 0 tables, the data, and the methods in words",
         "reports/own_figures: 1 figures, as PNG and SVG",
     ]
 
