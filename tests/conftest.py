@@ -129,12 +129,14 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use a browser or a Docker engine, and those of the pipeline as slow."""
+    """Marks tests by what they use, a browser, a Docker engine or Slurm, and slow ones."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
         if "client" in fixtures:
             item.add_marker(pytest.mark.docker)
+        if "cluster" in fixtures:
+            item.add_marker(pytest.mark.slurm)
         if item.path.parent.name == "pipeline":
             item.add_marker(pytest.mark.slow)
