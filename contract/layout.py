@@ -6,6 +6,8 @@ What the tables in them hold is in `contract.sources`, `contract.records` and `c
 import os
 from pathlib import Path
 
+from contract.errors import InputError
+
 CONF = Path("conf")  # the Hydra groups that configuration.yaml is composed from
 CONFIGURATION = Path("configuration.yaml")  # the composed configuration
 PARAMS = Path("params.yaml")  # what it says in short, for DVC's tables
@@ -13,6 +15,8 @@ SETTINGS = Path("settings")  # a file for each stage: the part of it that the st
 PIPELINE = Path("dvc.yaml")  # the stages
 LOCK = Path("dvc.lock")  # what each stage last ran with, and what it wrote
 SCRATCH = "scratch"  # a folder of the repository that git ignores
+# The environment variable with the absolute path of the folder that is used instead of it.
+SCRATCH_VARIABLE = "SEPARATION_SCRATCH"
 
 # Data.
 MUSIC = Path("data/music")
@@ -68,14 +72,17 @@ HEADLINES = "scores.json"
 def scratch_root() -> Path:
     """Returns the folder for unfinished work, and for what experiments share.
 
-    The process works in the root of a repository. A temporary workspace of DVC shares the folder of
-    the repository that it belongs to.
+    That is the folder that `SCRATCH_VARIABLE` names, as on a cluster, where work that one node has
+    begun goes on in a new clone on another. Without it, it is `SCRATCH` in the repository.
+
+    Raises:
+        InputError: the variable holds a relative path.
     """
-    workspace = Path.cwd()
-    for parent in workspace.parents:
-        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
-            return parent.parents[2] / SCRATCH
-    return workspace / SCRATCH
+    if not (folder := os.environ.get(SCRATCH_VARIABLE)):
+        return _repository() / SCRATCH
+    if not os.path.isabs(folder):
+        raise InputError.mismatch(SCRATCH_VARIABLE, folder, "an absolute path")
+    return Path(folder)
 
 
 def configured_path(path: str) -> Path:
@@ -88,4 +95,16 @@ def configured_path(path: str) -> Path:
     Args:
         path: as the configuration has it.
     """
-    return scratch_root().parent / os.path.expanduser(path)
+    return _repository() / os.path.expanduser(path)
+
+
+def _repository() -> Path:
+    """Returns the root of the repository.
+
+    The process works there, or in a temporary workspace of DVC in it.
+    """
+    workspace = Path.cwd()
+    for parent in workspace.parents:
+        if parent.parts[-3:] == (".dvc", "tmp", "exps"):
+            return parent.parents[2]
+    return workspace

@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import IO, TextIO, TypeVar
 
 POLL_SECONDS = 1.0
+# What `flock` fails with on a file system without locks: NFS and Lustre, depending on how they are
+# mounted (ENOLCK, ENOSYS), and others.
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 Result = TypeVar("Result")
 
@@ -26,7 +29,7 @@ def lock(path: Path, purpose: str) -> Iterator[None]:
     """Holds a lock during the block, after waiting for its turn.
 
     The kernel releases the lock when this process, its workers and the trainer that it started have
-    ended, however they did.
+    ended, however they did. On a file system without locks the block runs without one.
 
     Args:
         path: the lock's file, which stays.
@@ -46,9 +49,7 @@ def _lock_file(path: Path, purpose: str) -> TextIO:
             file = path.open("w")
         except FileNotFoundError:  # another process has removed the folder since
             continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(file):
             print(f"waiting for {purpose} in another process", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         # A file that was removed after it was opened locks nobody out.
@@ -56,6 +57,32 @@ def _lock_file(path: Path, purpose: str) -> TextIO:
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 return file
         file.close()
+
+
+def try_lock(file: IO) -> bool:
+    """Locks an open file, unless another process has locked it.
+
+    The kernel releases the lock when the file is closed in this process and in all that inherited
+    it, however they end. Some file systems of clusters have no locks; there the file stays
+    unlocked, and whoever starts several processes gives each a folder of its own.
+
+    Args:
+        file: the file.
+
+    Returns:
+        False if another process has locked it.
+
+    Raises:
+        OSError: the file system fails.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    return True
 
 
 @contextmanager

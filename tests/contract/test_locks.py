@@ -1,8 +1,9 @@
 """One process at a time holds a lock, whatever others do to its file.
 
-The locks and the processes are real.
+The locks and the processes are real; only a file system without locks is pretended.
 """
 
+import errno
 import fcntl
 import os
 import signal
@@ -10,7 +11,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from contract.locks import lock
+from contract.records import GrowingFile
 from tests.conftest import ROOT
 from tests.stages.patience import line
 
@@ -94,4 +98,31 @@ def test_the_trainer_of_a_killed_launcher_keeps_the_lock(tmp_path):
     assert is_locked(path)
     os.kill(trainer, signal.SIGKILL)
     with lock(path, "the test"):  # waits until the kernel has released it
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_work_goes_on_where_the_file_system_has_no_locks(tmp_path, monkeypatch, number):
+    """Twice at a time, which a lock would not allow."""
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "a.lock"
+    with lock(path, "the test"), lock(path, "the test"):
+        assert path.exists()
+    steps = tmp_path / "steps.csv"
+    with GrowingFile(steps) as first, GrowingFile(steps) as second:
+        first.append(b"a")
+        second.append(b"b")
+    assert steps.read_bytes() == b"ab"
+
+
+def test_another_failure_of_the_file_system_is_an_error(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)), lock(tmp_path / "a.lock", "a test"):
         pass
