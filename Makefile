@@ -12,7 +12,10 @@ TEST_DATA := scratch/test-data
 RUNTIME ?= local
 NAME ?= mini
 SEEDS ?=
-JOBS ?= 1
+JOBS ?=
+ENGINE ?= local
+WAIT ?=
+DRY_RUN ?=
 PAGE ?= results/report.html
 
 ifeq ($(filter local docker,$(RUNTIME)),)
@@ -48,8 +51,8 @@ endef
 # Quotes a text for the shell.
 quoted = '$(subst ','\'',$(1))'
 
-study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 SET='svoice.epochs=8 svoice.N=64')
-	python -m studies.study $(call quoted,$(value NAME)) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS) $(if $(value SET),--settings $(call quoted,$(value SET)))
+study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 ENGINE=slurm SET='svoice.epochs=8 svoice.N=64')
+	python -m studies.study $(call quoted,$(value NAME)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) --engine $(call quoted,$(value ENGINE)) $(if $(WAIT),--wait) $(if $(DRY_RUN),--dry-run) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 report: setup ## write a page about this workspace, or about experiments or commits (REVS='adam sgd' BASELINE=adam OUT=reports/comparison.html)
 	$(if $(REVS),python -m studies.report $(REVS) $(if $(BASELINE),--baseline $(call quoted,$(value BASELINE))) $(if $(OUT),--out $(call quoted,$(value OUT))),$(if $(BASELINE)$(OUT),@echo "ERROR: REVS: is not set; BASELINE and OUT are of a page about experiments: name them as in REVS='adam sgd'" >&2; exit 1,python -m stages.report))
@@ -64,10 +67,11 @@ screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/m
 # mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
 # remove containers. The contract is tested in all environments, except what needs libraries that
 # only the pipeline has.
-SUITES := spleeter units pipeline datasets tuning study queue svoice containers
+SUITES := spleeter units pipeline cluster datasets tuning study queue svoice containers
 TESTS_units := .venv/pipeline tests/test_floors.py tests/test_docs.py tests/test_suites.py tests/test_forked.py tests/contract tests/metrics tests/report tests/studies tests/stages --ignore tests/stages/runtime
 TESTS_containers := .venv/pipeline tests/stages/runtime tests/pipeline/test_contained_pipeline.py
-TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py
+TESTS_cluster := .venv/pipeline tests/cluster
+TESTS_queue := .venv/pipeline tests/pipeline/test_queue.py tests/pipeline/test_clones.py tests/pipeline/test_menu.py tests/pipeline/test_sharing.py
 TESTS_study := .venv/pipeline tests/pipeline/test_study_pipeline.py
 TESTS_tuning := .venv/pipeline tests/pipeline/test_tuned_study.py
 TESTS_datasets := .venv/pipeline tests/pipeline/test_data_sets.py tests/pipeline/test_learning.py

@@ -122,20 +122,24 @@ def main() -> None:
     print("Stages of which nothing has changed take none of it.", flush=True)
 
 
-def forecast(stages: list[str], configuration: dict[str, Any]) -> Forecast:
+def forecast(
+    stages: list[str], configuration: dict[str, Any], elsewhere: Path | None = None
+) -> Forecast:
     """Returns how long some stages will take.
 
     Args:
         stages: their names in dvc.yaml.
         configuration: all groups.
+        elsewhere: the folder in which the times on other hardware are kept, on which they will run;
+            None if they run on this machine.
     """
-    reference = read_yaml(REFERENCE)
+    reference = read_yaml(REFERENCE) if elsewhere is None else {"durations": {}}
     ratio: float | None = None
     seconds, measured, unknown = 0.0, True, []
     for stage in stages:
         for module in _modules(stage):
             name = _name(stage, module, configuration)
-            duration = _recorded(name)
+            duration = _recorded(name) if elsewhere is None else _read(elsewhere, name)
             if duration is None and name in reference["durations"]:
                 measured = False
                 if ratio is None:
@@ -362,12 +366,17 @@ def _parsed_stages(content: bytes, kept: Path) -> dict[str, Any]:
 
 def _recorded(name: str) -> Duration | None:
     """Returns the time that is kept under a name, if it is of this hardware."""
-    path = folder() / f"{name}.json"
+    duration = _read(folder(), name)
+    return duration if duration and duration.hardware == processors() else None
+
+
+def _read(folder: Path, name: str) -> Duration | None:
+    """Returns the time that a folder keeps under a name."""
     try:
-        duration = Duration(**json.loads(path.read_text(encoding="utf-8")))
+        text = (folder / f"{name}.json").read_text(encoding="utf-8")
+        return Duration(**json.loads(text))
     except (OSError, ValueError, TypeError):
         return None  # There is none, or its writer was cut short; it is only a forecast.
-    return duration if duration.hardware == processors() else None
 
 
 def print_remaining(stage: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from contract.files import remove, write_shared
@@ -19,7 +19,11 @@ FIGURES = "_figures"  # ends the name of the figures' folder, which begins with 
 
 
 def write_comparison(
-    names: Sequence[str], baseline: str | None, out: Path, tuning: Tuning | None = None
+    names: Sequence[str],
+    baseline: str | None,
+    out: Path,
+    tuning: Tuning | None = None,
+    elsewhere: Mapping[str, revisions.Elsewhere] | None = None,
 ) -> None:
     """Writes a page about some revisions of the repository in the working directory.
 
@@ -31,6 +35,7 @@ def write_comparison(
         baseline: the one whose variant the others are compared with; the first if None.
         out: the page.
         tuning: how the settings of the experiments were chosen, if they were tuned.
+        elsewhere: experiments without a result that DVC's queue does not know, by their names.
 
     Raises:
         InputError: a revision does not exist, one of its files is invalid, or the name of `out` is
@@ -39,7 +44,8 @@ def write_comparison(
     if error := name_error(out, out.name) or name_error(out, out.stem, FIGURES):
         raise error
     with tempfile.TemporaryDirectory() as folder:
-        experiments = revisions.read(Path(), list(dict.fromkeys(names)), Path(folder))
+        unique = list(dict.fromkeys(names))
+        experiments = revisions.read(Path(), unique, Path(folder), elsewhere)
         runs = summary(experiments)
         if tuning:
             runs = counted(runs, tuning)

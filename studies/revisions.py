@@ -32,7 +32,7 @@ from contract.layout import (
     TRAIN,
 )
 from contract.models import MODELS
-from contract.yaml_files import parse_yaml, read_yaml
+from contract.yaml_files import parse_yaml, read_yaml, value_at, yaml_text
 from report.experiments import Experiment
 from report.results import Workspace
 from studies import choices
@@ -45,6 +45,10 @@ LAST_LINES = 12  # how many lines of a failed experiment's log are shown
 # Experiments that are in DVC's queue, or failed there, by their name and the commit that they start
 # from: the entry of the queue and `queued`, `running` or `failed`.
 Unfinished = dict[tuple[str, str], tuple[QueueEntry, str]]
+
+
+# Settings of experiments by their names, and by keys such as `optimizer.svoice.lr`.
+Settings = Mapping[str, Mapping[str, float]]
 
 
 class Revision(NamedTuple):
@@ -61,7 +65,26 @@ class Revision(NamedTuple):
     log: str = ""
 
 
-def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experiment]:
+class Elsewhere(NamedTuple):
+    """An experiment that has no result, and that DVC's queue does not know.
+
+    Attributes:
+        state: `waiting`, `running` or `failed`.
+        log: why it has failed, and the end of its log.
+        settings: all of them, in Hydra's grammar.
+    """
+
+    state: str
+    log: str
+    settings: tuple[str, ...]
+
+
+def read(
+    repository: Path,
+    names: Sequence[str],
+    folder: Path,
+    elsewhere: Mapping[str, Elsewhere] | None = None,
+) -> list[Experiment]:
     """Reads experiments, commits, branches or tags, each into a folder of its own.
 
     Only the configuration is read of an experiment that is still in DVC's queue or failed there.
@@ -72,10 +95,14 @@ def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experimen
         repository: the root of the repository.
         names: what DVC or Git calls them.
         folder: where their folders are made.
+        elsewhere: experiments without a result that run, or have failed, outside DVC's queue, by
+            their names.
 
     Raises:
         InputError: a name means nothing or several things, or a file is invalid.
     """
+    without_result = elsewhere or {}
+    of_all, names = names, [name for name in names if name not in without_result]
     with Repo(str(repository)) as repo:
         in_queue = unfinished(repo)
         revisions = [_resolve(repo, in_queue, name) for name in names]
@@ -94,7 +121,21 @@ def read(repository: Path, names: Sequence[str], folder: Path) -> list[Experimen
         workspace = Workspace.read(root)
         implied = choices.implied(menu, workspace.params)
         experiments.append(Experiment(name, commit, workspace, state, log, implied))
-    return experiments
+    by_name = {experiment.name: experiment for experiment in experiments}
+    for name, experiment in without_result.items():
+        by_name[name] = _without_result(name, experiment, folder)
+    return [by_name[name] for name in of_all]
+
+
+def _without_result(name: str, experiment: Elsewhere, folder: Path) -> Experiment:
+    """Returns an experiment of which there is nothing but its settings."""
+    params = choices.composed(CONF.absolute(), experiment.settings)
+    implied = choices.implied(CONF.absolute(), params)
+    root = folder / f"without-result-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    root.mkdir()
+    (root / CONFIGURATION).write_text(yaml_text(params), encoding="utf-8")
+    workspace = Workspace.read(root)
+    return Experiment(name, "", workspace, experiment.state, experiment.log, implied)
 
 
 def _is_old(files: DVCFileSystem) -> bool:
@@ -169,6 +210,24 @@ def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[st
     Returns:
         Paths, relative to the repository.
     """
+    missing = uncached_results(repo, commit, stages)
+    with tempfile.TemporaryDirectory() as folder:
+        if missing:  # remote storage may have them
+            _fetch(DVCFileSystem(repo.root_dir, rev=commit), Path(folder), map(Path, missing))
+        return [path for path in missing if not (Path(folder) / path).is_file()]
+
+
+def uncached_results(repo: Repo, commit: str, stages: Collection[str]) -> list[str]:
+    """Returns the results of an experiment that are neither in Git nor in DVC's cache.
+
+    Args:
+        repo: the repository.
+        commit: the commit of the experiment.
+        stages: the stages that it ran.
+
+    Returns:
+        Paths, relative to the repository.
+    """
     git = repo.scm.get_fs(commit)
     needed = [
         str(model.results / name)
@@ -179,11 +238,40 @@ def missing_results(repo: Repo, commit: str, stages: Collection[str]) -> list[st
     ]
     locked_outputs = outputs(read_file(repo, commit, LOCK))
     cached = {output["path"] for output in locked_outputs if _is_cached(repo, output)}
-    missing = [path for path in needed if not git.exists(path) and path not in cached]
-    with tempfile.TemporaryDirectory() as folder:
-        if missing:  # remote storage may have them
-            _fetch(DVCFileSystem(repo.root_dir, rev=commit), Path(folder), map(Path, missing))
-        return [path for path in missing if not (Path(folder) / path).is_file()]
+    return [path for path in needed if not git.exists(path) and path not in cached]
+
+
+def incomplete_at(repo: Repo, done: Mapping[str, str], stages: set[str]) -> dict[str, str]:
+    """Returns which results have been lost, by the name of an experiment that is done, in words.
+
+    Args:
+        repo: the repository.
+        done: the commits of the experiments that are done, by their names.
+        stages: the stages that each of them ran.
+    """
+    missing = {name: missing_results(repo, commit, stages) for name, commit in done.items()}
+    return {
+        name: f"DVC's cache has lost its {', '.join(paths)}"
+        for name, paths in missing.items()
+        if paths
+    }
+
+
+def outdated(repo: Repo, done: Mapping[str, str], settings: Settings) -> dict[str, str]:
+    """Returns what is wrong, in words, with experiments that are done with other settings.
+
+    Args:
+        repo: the repository.
+        done: the commits of the experiments that are done, by their names.
+        settings: what they have to be done with.
+    """
+    outdated = {}
+    for name in done.keys() & settings.keys():
+        configuration = read_file(repo, done[name], CONFIGURATION)
+        for key, value in settings[name].items():
+            if (used := value_at(configuration, key)) != value:
+                outdated[name] = f"it is done with {key}={used}, and is now to have {value}"
+    return outdated
 
 
 def read_file(repo: Repo, commit: str, path: Path) -> dict[str, Any]:

@@ -27,16 +27,15 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from contract.errors import InputError
-from contract.layout import CONF, CONFIGURATION
+from contract.layout import CONF
 from contract.models import MODELS
 from contract.params import check
-from contract.yaml_files import value_at
-from stages.durations import TIMELESS, before, forecast, in_words
+from stages.durations import TIMELESS, Forecast, before, forecast, in_words
 from studies import choices, queue_workers
 from studies.definition import Experiment, Study
 from studies.queue_messages import QueuedExperiment, QueueReader
 from studies.queueing import Queueing
-from studies.revisions import missing_results, read_file, states_at, unfinished
+from studies.revisions import Settings, incomplete_at, outdated, states_at, unfinished
 
 POLL_SECONDS = 2
 MOST_ATTEMPTS = 3  # attempts at an experiment whose workers die
@@ -47,9 +46,6 @@ DEAD_SECONDS = 10
 IDLE_SECONDS = 60
 STOP_SECONDS = 60  # seconds after which workers that were asked to stop are killed
 READ_ATTEMPTS = 10
-
-# Settings of experiments by their names, and by keys such as `optimizer.svoice.lr`.
-Settings = Mapping[str, Mapping[str, float]]
 
 # What DVC has printed about edits of the composed files, which every experiment overwrites.
 _printed_edits: set[str] = set()
@@ -108,7 +104,7 @@ def _run_at_current_commit(
                 for name in names
                 if states.get(name) == "done"
             }
-            incomplete = _incomplete(repo, done, stages) | _outdated(repo, done, settings)
+            incomplete = incomplete_at(repo, done, stages) | outdated(repo, done, settings)
         under_way = [
             name
             for name in names
@@ -140,39 +136,6 @@ def _done_elsewhere(repo: Repo, head: str) -> dict[str, str]:
     return {ref.name: ref.baseline_sha for ref in exp_refs(repo.scm) if ref.baseline_sha != head}
 
 
-def _incomplete(repo: Repo, done: Mapping[str, str], stages: set[str]) -> dict[str, str]:
-    """Returns which results have been lost, by the name of an experiment that is done, in words.
-
-    Args:
-        repo: the repository.
-        done: the commits of the experiments that are done, by their names.
-        stages: the stages that each of them ran.
-    """
-    missing = {name: missing_results(repo, commit, stages) for name, commit in done.items()}
-    return {
-        name: f"DVC's cache has lost its {', '.join(paths)}"
-        for name, paths in missing.items()
-        if paths
-    }
-
-
-def _outdated(repo: Repo, done: Mapping[str, str], settings: Settings) -> dict[str, str]:
-    """Returns what is wrong, in words, with experiments that are done with other settings.
-
-    Args:
-        repo: the repository.
-        done: the commits of the experiments that are done, by their names.
-        settings: what they have to be done with.
-    """
-    outdated = {}
-    for name in done.keys() & settings.keys():
-        configuration = read_file(repo, done[name], CONFIGURATION)
-        for key, value in settings[name].items():
-            if (used := value_at(configuration, key)) != value:
-                outdated[name] = f"it is done with {key}={used}, and is now to have {value}"
-    return outdated
-
-
 def stages_of(repo: Repo, study: Study) -> set[str]:
     """Returns the stages that a study's targets need.
 
@@ -186,7 +149,7 @@ def stages_of(repo: Repo, study: Study) -> set[str]:
 
 
 def time_left(experiments: Sequence[Experiment], study: Study, stages: set[str]) -> str:
-    """Returns how long experiments will take, as the end of a sentence.
+    """Returns how long experiments will take on this machine, as the end of a sentence.
 
     It is the sum of their times: experiments that run side by side share the processors.
 
@@ -197,23 +160,52 @@ def time_left(experiments: Sequence[Experiment], study: Study, stages: set[str])
     """
     if not experiments:
         return ""
+    try:
+        left = forecast_of(experiments, study, stages)
+    except (InputError, HydraException, OmegaConfBaseException):
+        return ""  # Queueing says in one line what is wrong with the settings.
+    if left.unknown:
+        return "; how long they take shows when the first is done"
+    return f"; about {in_words(left.seconds)} to go" + (
+        "" if left.measured else " once the data is there"
+    )
+
+
+def forecast_of(
+    experiments: Sequence[Experiment],
+    study: Study,
+    stages: set[str],
+    elsewhere: Path | None = None,
+) -> Forecast:
+    """Returns how long experiments will take, one after the other.
+
+    Args:
+        experiments: those that will run.
+        study: their study.
+        stages: those that each of them runs.
+        elsewhere: as of `stages.durations.forecast`.
+
+    Returns:
+        The sum of what each of them repeats; `measured` is whether the data is there, too.
+
+    Raises:
+        InputError: a value of the configuration is wrong.
+        HydraException: an experiment cannot be composed.
+        OmegaConfBaseException: the same.
+    """
     alike = Counter(_without_timeless((*study.overrides, *e.overrides)) for e in experiments)
     training = {f"train_{model}" for model in MODELS}
     repeated = {stage for stage in stages if not training.isdisjoint({stage, *before(stage)})}
-    seconds, ready = 0.0, True
-    try:
-        for overrides, count in alike.items():
-            configuration = choices.composed(CONF.absolute(), overrides)
-            check(configuration)
-            one = forecast(sorted(repeated), configuration)
-            data = forecast(sorted(stages - repeated), configuration)
-            if one.unknown:
-                return "; how long they take shows when the first is done"
-            seconds += one.seconds * count
-            ready = ready and data.measured and not data.unknown
-    except (InputError, HydraException, OmegaConfBaseException):
-        return ""  # Queueing says in one line what is wrong with the settings.
-    return f"; about {in_words(seconds)} to go" + ("" if ready else " once the data is there")
+    seconds, ready, unknown = 0.0, True, []
+    for overrides, count in alike.items():
+        configuration = choices.composed(CONF.absolute(), overrides)
+        check(configuration)
+        one = forecast(sorted(repeated), configuration, elsewhere)
+        data = forecast(sorted(stages - repeated), configuration, elsewhere)
+        seconds += one.seconds * count
+        unknown += one.unknown
+        ready = ready and data.measured and not data.unknown
+    return Forecast(seconds, ready, tuple(dict.fromkeys(unknown)))
 
 
 def _without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:

@@ -237,12 +237,15 @@ def _experiment(
     return experiment
 
 
-def results(plan: Plan, repository: Path) -> pd.DataFrame:
+def results(
+    plan: Plan, repository: Path, elsewhere: Mapping[str, revisions.Elsewhere] | None = None
+) -> pd.DataFrame:
     """Returns the trials with their results, and which of them are chosen.
 
     Args:
         plan: the trials.
         repository: its root, in which they have been run.
+        elsewhere: those without a result that DVC's queue does not know, by their names.
 
     Returns:
         One row per model × trial: `model, cell, repetition, trial, experiment, status, score,
@@ -251,7 +254,7 @@ def results(plan: Plan, repository: Path) -> pd.DataFrame:
     """
     names = [experiment.name for experiment in plan.runs.experiments]
     with tempfile.TemporaryDirectory() as folder:
-        runs = summary(revisions.read(repository, names, Path(folder)))
+        runs = summary(revisions.read(repository, names, Path(folder), elsewhere))
     return choose(plan, runs)
 
 

@@ -260,7 +260,7 @@ def test_the_table_of_groups_lists_every_choice():
 def test_every_target_of_make_exists(name):
     makefile = text_of("Makefile")
     targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
-    variables = set(re.findall(r"\$\((?:value )?([A-Z]+)\)", makefile))
+    variables = set(re.findall(r"\$\((?:value )?([A-Z_]+)\)", makefile))
     for code in make_commands(text_of(name)):
         target, *settings = shlex.split(code)[1:] or ["help"]
         assert target in targets, code

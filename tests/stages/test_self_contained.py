@@ -20,7 +20,8 @@ ABSOLUTE = re.compile(
 )
 # What every Linux has, what the images are made with, and a Debian package's own folder.
 KNOWN = re.compile(
-    r"/dev(/null|/full)?|/proc(/.*)?|/sys(/class/net)?|/tmp(/x)?|/bin/sh|/usr(/bin/env)?"
+    r"/dev(/(null|full|zero)?)?|/proc(/.*)?|/sys(/class/net)?|/tmp(/x/?)?|/bin/(ba)?sh"
+    r"|/usr(/bin/env|/sbin)?|/sbin"
     r"|/etc(/(resolv\.conf|hostname|hosts|passwd))?|/opt(/trainer(/bin)?)?|/var/lib/apt/lists/\*"
     r"|/var/run/docker\.sock|/usr/share/asterisk/sounds(/en_US_f_Allison/)?"
 )
@@ -39,7 +40,7 @@ HANDED_OVER = {
     "tests/stages/datasets/test_wsj0mix.py": {"../a.wav"},
 }
 OWN_PARENTS = re.compile(r"__file__\)(?:\.resolve\(\))?\.parents\[(\d+)\]")
-ABOVE = re.compile(r"\b(?:ROOT|REPOSITORY)\.parent\b|\bpardir\b|[\"'/]shared[\"'/]")
+ABOVE = re.compile(r"\b(?:ROOT|REPOSITORY)\.parent\b|\bpardir\b|\bshared/(?:data|DESIGN)\b")
 
 
 def files():
@@ -91,7 +92,7 @@ DEPTH = 2  # of the folder of tests/stages/test_any.py, from the project's
         'PATH="/Users/me/bin"',
         "see ../notes/plan.md",
         "cp ../../data .",
-        'folder / "shared" / "data"',
+        'open("shared/data/list.csv")',
         "C:\\Users\\me",
         "/etc/shadow",
         "cache: /mnt/disk/cache",

@@ -124,6 +124,9 @@ def write_study(root: Path, content: dict) -> None:
     folder = root / "conf" / "study"
     folder.mkdir(parents=True)
     write_yaml(folder / "own.yaml", content)
+    engines = root / "conf" / "engine"
+    engines.mkdir()
+    write_yaml(engines / "local.yaml", {"name": "local"})
 
 
 def test_the_values_of_a_cell_reach_the_configuration(tmp_path, monkeypatch):

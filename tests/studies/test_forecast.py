@@ -19,7 +19,7 @@ def words(monkeypatch):
     monkeypatch.chdir(ROOT)
 
     def words(*overrides, data=THERE, unknown=()):
-        def forecast(stages, configuration):
+        def forecast(stages, configuration, elsewhere=None):
             if "train_spleeter" not in stages:
                 return data
             assert not {"fetch_music", "mix_speech", "bound_speech"} & set(stages)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from contract.errors import InputError
-from studies import runner, tuning
+from studies import revisions, tuning
 from studies.definition import Study, baseline_name, read_study
 from studies.search import dimension, points, read_space, settings_at
 from tests.conftest import ROOT
@@ -222,11 +222,11 @@ def test_what_the_report_gets():
 def test_what_is_done_with_another_point_runs_again(monkeypatch):
     """As after more trials, of which another is the best."""
     done = {"a": {"optimizer": {"svoice": {"lr": 0.01}}}, "b": {"optimizer": {"svoice": {}}}}
-    monkeypatch.setattr(runner, "read_file", lambda repo, commit, path: done[commit])
+    monkeypatch.setattr(revisions, "read_file", lambda repo, commit, path: done[commit])
     commits = {name: name for name in done}
     key = "optimizer.svoice.lr"
-    assert runner._outdated(None, commits, {"a": {key: 0.01}, "c": {key: 1.0}}) == {}
-    assert runner._outdated(None, commits, {"a": {key: 0.02}, "b": {key: 0.03}}) == {
+    assert revisions.outdated(None, commits, {"a": {key: 0.01}, "c": {key: 1.0}}) == {}
+    assert revisions.outdated(None, commits, {"a": {key: 0.02}, "b": {key: 0.03}}) == {
         "a": "it is done with optimizer.svoice.lr=0.01, and is now to have 0.02",
         "b": "it is done with optimizer.svoice.lr=None, and is now to have 0.03",
     }

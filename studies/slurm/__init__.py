@@ -1,0 +1,1 @@
+"""Runs the experiments of a study on a Slurm cluster."""
