@@ -9,7 +9,6 @@ left alone. There is no accounting, as on many clusters.
 
 from __future__ import annotations
 
-import argparse
 import os
 import secrets
 import shlex
@@ -25,6 +24,8 @@ from types import TracebackType
 from typing import NamedTuple, TypeVar
 
 import psutil
+
+from contract.arguments import Parser
 
 CLIENTS = ("sbatch", "squeue", "scontrol", "sinfo", "scancel")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -513,7 +514,7 @@ def exports(environment: Mapping[str, str]) -> Iterable[str]:
 
 def main() -> None:
     """Runs a cluster until Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="for all files of the cluster")
     parser.add_argument("--nodes", type=int, default=2, help="how many there are")
     options = parser.parse_args()

@@ -31,6 +31,7 @@ UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
 HANDED_OVER = {
     ".dvc/config": {"../.venv/pipeline/share/plots.html"},  # DVC begins in .dvc
     "report/against.py": {"../docs/study.md"},
+    "docs/results/README.md": {"../studies.md"},
     "tests/stages/runtime/test_containers.py": {"../../elsewhere/step"},
     "tests/stages/test_fetch_music.py": {
         *("../outside.wav", "../../outside.wav", "../songs", "../songs.zip", "../7s", "../7s.zip"),
