@@ -378,9 +378,18 @@ def _resolve(repo: Repo, in_queue: Unfinished, name: str) -> Revision:
 def _last_lines(repo: Repo, entry: QueueEntry) -> str:
     """Returns the end of a failed experiment's log; an empty text if it has none."""
     process = repo.experiments.celery_queue.proc.get(entry.stash_rev)
-    if process is None or not Path(process.stdout).is_file():
+    return "" if process is None else last_lines(Path(process.stdout))
+
+
+def last_lines(path: Path) -> str:
+    """Returns the last lines of a log that are not empty; an empty text if it is not there.
+
+    Args:
+        path: the log.
+    """
+    if not path.is_file():
         return ""
-    lines = Path(process.stdout).read_text(encoding="utf-8", errors="replace").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
 
 

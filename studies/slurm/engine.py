@@ -41,10 +41,17 @@ from studies.composition import CONF_GROUPS
 from studies.definition import Experiment, Study
 from studies.engines import Slurm
 from studies.overrides import check_choices
-from studies.revisions import Elsewhere, Settings, incomplete_at, outdated, uncached_results
+from studies.revisions import (
+    Elsewhere,
+    Settings,
+    incomplete_at,
+    last_lines,
+    outdated,
+    uncached_results,
+)
 from studies.runner import forecast_of, stages_of
 from studies.slurm import client, scripts
-from studies.slurm.folder import Cell, CommitFolder, Submission, last_lines
+from studies.slurm.folder import Cell, CommitFolder, Submission
 from studies.slurm.prepare import WORK
 from studies.slurm.workspaces import git
 from studies.states import DONE, FAILED, QUEUED, RUNNING, UNDER_WAY

@@ -18,9 +18,8 @@ from typing import Any
 from contract.files import remove, write
 from contract.layout import SCRATCH
 from stages.durations import FOLDER
+from studies.revisions import last_lines
 from studies.states import DONE
-
-LAST_LINES = 12  # how many lines of a failed cell's log are shown
 
 
 @dataclass(frozen=True)
@@ -189,14 +188,6 @@ class CommitFolder:
         folders = sorted(self._submissions.glob("*"), key=lambda path: int(path.name))
         kept = [(folder, _read(folder / "jobs.json")) for folder in folders]
         return [Submission(folder, **values) for folder, values in kept if values is not None]
-
-
-def last_lines(path: Path) -> str:
-    """Returns the last lines of a file that are not empty; an empty text if it is not there."""
-    if not path.is_file():
-        return ""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join([line for line in lines if line.strip()][-LAST_LINES:])
 
 
 def keep_durations(scratch: Path, kept: Path) -> None:
