@@ -7,7 +7,6 @@ the rows that they had when the checkpoint was saved. train.json is the summary.
 from __future__ import annotations
 
 import csv
-import fcntl
 import math
 import os
 import statistics
@@ -17,6 +16,7 @@ from typing import TypedDict, TypeVar
 
 from contract.errors import InputError, naming
 from contract.files import write_all
+from contract.locks import try_lock
 from contract.numbers import finite_or_none
 
 STEP_COLUMNS = ("step", "epoch", "loss", "learning_rate", "gradient_norm", "seconds")
@@ -45,13 +45,11 @@ class GrowingFile:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
-        try:
-            # The kernel releases the lock when the process ends, however it does.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        # The kernel releases the lock when the process ends, however it does.
+        if not try_lock(self._file):
             self._file.close()
             remedy = "wait for it to end, or choose another folder"
-            raise InputError(path, "another training writes to this file", remedy) from None
+            raise InputError(path, "another training writes to this file", remedy)
         size_on_disk = os.path.getsize(path)
         if size_on_disk < size:
             self._file.close()

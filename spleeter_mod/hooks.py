@@ -10,12 +10,13 @@ from time import monotonic, perf_counter
 import tensorflow as tf
 from tqdm import tqdm
 
+from contract import termination
 from contract.events import Records
 from contract.files import write
 from contract.records import CHECKPOINT_SECONDS, best, divergence, validation_row
 from contract.schedules import Length, Schedule
 from spleeter_mod.clipping import NORMS
-from spleeter_mod.model import LEARNING_RATES, WATCHED
+from spleeter_mod.model import ANY_REQUEST, LEARNING_RATES, REQUESTS, WATCHED
 from spleeter_mod.optimizers import weights_to_keep
 from spleeter_mod.session import workers
 from spleeter_mod.settings import Settings
@@ -126,12 +127,17 @@ class Validation(SessionRunHook):
     In long epochs it saves a checkpoint every `CHECKPOINT_SECONDS` as well, unless there are
     several workers: they can save only together, and their clocks would not agree on the moment.
 
+    If SIGTERM asks a process to end, all of them save a checkpoint after the same step, and end.
+
     Args:
         settings: the run.
         progress: the hook that runs before this one.
         records: those of this process.
         validator: computes the validation loss, and saves the best weights.
         checkpoints: the folder of the checkpoints.
+
+    Attributes:
+        terminated: whether SIGTERM has ended the training before its last step.
     """
 
     def __init__(
@@ -147,6 +153,7 @@ class Validation(SessionRunHook):
         self._records = records
         self._validator = validator
         self._checkpoints = checkpoints
+        self.terminated = False
         self._seconds = math.inf if workers() else CHECKPOINT_SECONDS
         length = Length(settings.validate_every, settings.steps)
         self._schedule = Schedule(settings.optimizer["learning_rate"], settings.schedule, length)
@@ -177,29 +184,33 @@ class Validation(SessionRunHook):
         """
         (self._saver,) = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVERS)
         self._rates = tf.compat.v1.get_collection(LEARNING_RATES)
+        self._requests = tf.compat.v1.get_collection(REQUESTS)
         self._saved_at = monotonic()
         if not self._progress.step:
             self._validator.load(session.run(self._weights))
             self._validator.save(step=0)
 
     def before_run(self, run_context: SessionRunContext) -> SessionRunArgs:
-        """Feeds the learning rate of a step.
+        """Feeds the learning rate of a step, and whether this process has been asked to end.
 
         Args:
             run_context: the context of the step.
 
         Returns:
-            The rate, for the placeholder of each device.
+            Both, for the placeholders of each device; and as the result whether any process has
+            been asked.
         """
         rate = self._schedule.rate(self._progress.step)
-        return SessionRunArgs(None, dict.fromkeys(self._rates, rate))
+        request = float(termination.requested())
+        feed = dict.fromkeys(self._rates, rate) | dict.fromkeys(self._requests, request)
+        return SessionRunArgs(ANY_REQUEST, feed)
 
     def after_run(self, run_context: SessionRunContext, run_values: SessionRunValues) -> None:
-        """Validates and saves a checkpoint, if it is time.
+        """Validates and saves a checkpoint, if it is time or the training is to end early.
 
         Args:
             run_context: the context of the step, with the session.
-            run_values: the results of the step, which are not used.
+            run_values: the result that `before_run` asked for.
 
         Raises:
             OSError: its row cannot be written.
@@ -207,6 +218,11 @@ class Validation(SessionRunHook):
         step = self._progress.step
         if not math.isfinite(self._progress.loss):
             return
+
+        def requested() -> bool:
+            # A process that trains alone need not take a further step to know.
+            return run_values.results > 0 or (not workers() and termination.requested())
+
         if self._settings.validates(step):
             loss = self._validate(run_context.session, step)
             if not math.isfinite(loss):
@@ -214,12 +230,16 @@ class Validation(SessionRunHook):
                 run_context.request_stop()
                 return
             self._schedule.validated(loss)
-        elif monotonic() - self._saved_at < self._seconds:
+        elif not requested() and monotonic() - self._saved_at < self._seconds:
             return
         self._records.sync()
         path = str(self._checkpoints / "model.ckpt")
         self._saver.save(run_context.session, path, step, write_meta_graph=False)
         self._saved_at = monotonic()
+        if requested() and step < self._settings.steps:
+            self.terminated = True
+            run_context.request_stop()
+            _print_line(termination.notice(step))
 
     def _validate(self, session: Session, step: int) -> float:
         """Validates, writes a row of epochs.csv, and returns the loss."""

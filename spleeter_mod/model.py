@@ -33,15 +33,25 @@ WATCHED = {
 # `hooks.Validation` feeds them.
 LEARNING_RATES = "learning_rates"
 
+# The collection of the placeholders that say whether SIGTERM has asked a process to end, 0 or 1,
+# one on each device; and the tensor that is not 0 if it has asked any of them.
+REQUESTS = "requests"
+ANY_REQUEST = "any_request:0"
+
 
 def _learning_rate() -> tf.Tensor:
     """Returns the placeholder for the learning rate, a float64 scalar."""
     rate = tf.compat.v1.placeholder(tf.float64, (), "learning_rate")
     tf.compat.v1.add_to_collection(LEARNING_RATES, rate)
+    request = tf.compat.v1.placeholder_with_default(tf.zeros((), tf.float64), (), "request")
+    tf.compat.v1.add_to_collection(REQUESTS, request)
     replicas = tf.distribute.get_replica_context()
     if replicas.num_replicas_in_sync > 1:
         # Workers that validate on different devices could compute different rates for a plateau.
-        rate = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, rate)
+        # The same exchange makes all of them end after the same step, so that it costs nothing.
+        both = replicas.all_reduce(tf.distribute.ReduceOp.MEAN, tf.stack([rate, request]))
+        rate, request = tf.unstack(both)
+    tf.identity(request, ANY_REQUEST.removesuffix(":0"))
     return rate
 
 

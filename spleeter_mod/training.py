@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from contract import termination
 from contract.events import Events, Records, events_file, size_of
 from contract.files import empty, json_text, replacing, write
 from contract.layout import (
@@ -27,6 +28,7 @@ from contract.layout import (
 )
 from contract.menu import SPLEETER
 from contract.records import EPOCH_COLUMNS, STEP_COLUMNS, Table, best, summary
+from contract.termination import Terminated
 from spleeter_mod import cache, hooks, session
 from spleeter_mod.data import Share, draws, training_dataset, validation_dataset
 from spleeter_mod.model import model_fn
@@ -95,6 +97,8 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
     Raises:
         InputError: a song was changed meanwhile, or the memory does not suffice.
         OSError: the disk is full.
+        Terminated: SIGTERM has ended the training early, after the step or the validation in which
+            it came, and with a checkpoint.
     """
     checkpoints = places.scratch / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
@@ -179,7 +183,11 @@ def _train_on(
     config: tf.estimator.RunConfig,
     verbose: bool,
 ) -> None:
-    """Trains from the last checkpoint, which is that of `first_step`, to the end."""
+    """Trains from the last checkpoint, which is that of `first_step`, to the end.
+
+    Raises:
+        Terminated: SIGTERM has ended the training early.
+    """
     train_place, valid_place = places.caches
     segments = cache.Segments(settings, places.train, cache.to_train_on(settings), train_place)
     drawn = draws(settings, segments)
@@ -203,15 +211,18 @@ def _train_on(
     checkpoints.mkdir(exist_ok=True)
     validation = hooks.Validation(settings, progress, records, validator, checkpoints)
     estimator = _estimator(params, config, [progress, validation])
-    if session.workers():
-        with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
-            tf.estimator.train_and_evaluate(
-                estimator,
-                tf.estimator.TrainSpec(batches, max_steps=settings.steps),
-                tf.estimator.EvalSpec(batches),  # is required, and used by no worker here
-            )
-    else:
-        estimator.train(batches, max_steps=settings.steps)
+    with termination.postponed():
+        if session.workers():
+            with tf.Graph().as_default():  # in which the strategy was made, see `session.strategy`
+                tf.estimator.train_and_evaluate(
+                    estimator,
+                    tf.estimator.TrainSpec(batches, max_steps=settings.steps),
+                    tf.estimator.EvalSpec(batches),  # is required, and used by no worker here
+                )
+        else:
+            estimator.train(batches, max_steps=settings.steps)
+    if validation.terminated:
+        raise Terminated
 
 
 def _estimator(

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from contract.errors import InputError
+from contract.termination import EXIT_CODE, Terminated
 from svoice.devices import default_device
 
 GRACE_SECONDS = 10  # by which processes that meet the same error may be apart
@@ -47,7 +48,7 @@ def process_group() -> Iterator[None]:
     that each error is printed once, a process that fails waits before it exits: the first process,
     which may have met the same error, exits at once and is the only one to print it. An error that
     only says that another process is gone is not printed, because its process is stopped while it
-    waits.
+    waits. Where SIGTERM ends a training, all processes leave together.
     """
     if not dist.is_torchelastic_launched():
         yield
@@ -60,6 +61,8 @@ def process_group() -> Iterator[None]:
         else:
             dist.init_process_group("gloo")
         yield
+    except Terminated:
+        leave(EXIT_CODE)
     except (Exception, SystemExit) as error:
         if not (is_first() and isinstance(error, InputError | OSError | SystemExit)):
             time.sleep(GRACE_SECONDS)
@@ -67,16 +70,19 @@ def process_group() -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def leave() -> None:
-    """Ends this process with success, if torchrun has started it.
+def leave(code: int = 0) -> None:
+    """Ends this process, by default with success, if torchrun has started it.
 
     A thread of Gloo may still hold a tensor of the last exchange. If it let go of it while Python
     ends, it would abort the process. So the process ends at once, without that.
+
+    Args:
+        code: the exit code.
     """
     if dist.is_torchelastic_launched():
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(0)
+        os._exit(code)
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from contract import termination
 from svoice import distributed
 from svoice.clipping import Clipping
 from svoice.data import Batch
@@ -23,6 +24,10 @@ class Stepper:
     Args:
         network: the network, in training mode while it steps.
         params: the optimizer, the clipping and the precision, among others.
+
+    Attributes:
+        asked_to_end: whether SIGTERM had asked a process to end when the last step was taken. It is
+            the same in all processes.
     """
 
     def __init__(self, network: SVoice, params: Params) -> None:
@@ -36,6 +41,7 @@ class Stepper:
             params.optimizer, params.optimizer_settings, self.parameters
         )
         self.scaler = make_scaler(self.precision, self.device)
+        self.asked_to_end = False
         self._model = distributed.data_parallel(network)
         # Within this context, the processes do not exchange their gradients.
         self._no_exchange = getattr(self._model, "no_sync", nullcontext)
@@ -81,8 +87,14 @@ class Stepper:
         norm = self.clipping.clip(self.parameters)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        # The processes exchange their losses anyway. So it costs nothing that the same exchange
+        # makes them all end after the same step.
+        asked = torch.full_like(total, float(termination.requested()))
+        sums = distributed.sum_over_processes(torch.stack((total, asked)))
         # Only this waits for the device, so it comes last.
-        return torch.stack((distributed.sum_over_processes(total), norm)).tolist()
+        *loss_and_norm, asked_processes = torch.stack((sums[0], norm, sums[1])).tolist()
+        self.asked_to_end = asked_processes > 0
+        return loss_and_norm
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the state of the optimizer, the scaler and the clipping, for a checkpoint."""

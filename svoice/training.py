@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from contract import termination
 from contract.files import json_text, sha256, write_together
 from contract.layout import TRAIN, list_file
 from contract.records import CHECKPOINT_SECONDS, divergence, summary, validation_row
 from contract.schedules import Length, Schedule
+from contract.termination import Terminated
 from svoice import checkpoint, distributed
 from svoice.data import TrainingBatches, read_list
 from svoice.devices import (
@@ -160,7 +162,11 @@ class Training:
 
         A loss that is not finite ends the training, and is a result.
 
+        SIGTERM ends it early: all processes finish the step that they are in, or leave the
+        validation that they are in, and the first one saves a checkpoint.
+
         Raises:
+            Terminated: SIGTERM has ended the training early, in one of the processes or in all.
             InputError: the checkpoint is not of this training, another process is training, a file
                 can no longer be read, or the memory does not suffice.
             OSError: a file cannot be written.
@@ -168,8 +174,18 @@ class Training:
         state = self._resume() if self.places.checkpoint.exists() else None
         distributed.check_agreement(self.step, self.places.checkpoint)
         is_first = distributed.is_first()
-        with Records(self.places.scratch, state) if is_first else nullcontext() as records:
-            self._run(records)
+        with (
+            termination.postponed(),
+            Records(self.places.scratch, state) if is_first else nullcontext() as records,
+        ):
+            try:
+                self._run(records)
+            except Terminated:
+                if records:
+                    self._save(records)
+                    print_line(termination.notice(self.step))
+                distributed.wait_for_all()  # torchrun would stop the first one while it saves
+                raise
             if records:
                 self._write_outputs(records)
         if is_first:
@@ -211,7 +227,7 @@ class Training:
         return valid_loss
 
     def _train_epoch(self, records: Records | None, bar: tqdm) -> list[float]:
-        """Trains on the rest of an epoch, or until the loss is not finite.
+        """Trains on the rest of an epoch, or until the loss is not finite or SIGTERM ends it.
 
         Returns:
             The losses of all steps of the epoch; without `records`, only those of the steps that
@@ -240,6 +256,8 @@ class Training:
             bar.update()
             if not math.isfinite(loss):
                 break
+            if self.stepper.asked_to_end:
+                raise Terminated
             # Only the first process looks at its clock, as nothing but saving depends on it.
             if records and finished - self._saved_at >= CHECKPOINT_SECONDS:
                 self._save(records)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
+from contract import termination
+from contract.termination import Terminated
 from svoice import distributed
 from svoice.data import Item, Segment, load
 from svoice.devices import WHOLE_MIXTURE, batch_loss, memory_errors_explained
@@ -29,11 +31,16 @@ def validate(network: SVoice, items: Sequence[Item], precision: str) -> float:
 
     Raises:
         InputError: a file cannot be read, or an utterance does not fit into the memory.
+        Terminated: SIGTERM has asked one of the processes to end; all of them raise it.
     """
     network.eval()
     device = next(network.parameters()).device
-    losses = torch.zeros(len(items), dtype=torch.float64, device=device)
+    # The last entry counts the processes that have been asked to end.
+    losses = torch.zeros(len(items) + 1, dtype=torch.float64, device=device)
     for number in range(distributed.rank(), len(items), distributed.world_size()):
+        if termination.requested():
+            losses[-1] = 1
+            break
         item = items[number]
         with memory_errors_explained(item.mixture, *WHOLE_MIXTURE):
             batch = load([Segment(item, 0, item.length)], item.length)
@@ -43,4 +50,7 @@ def validate(network: SVoice, items: Sequence[Item], precision: str) -> float:
                 network.forward, [tensor.to(device) for tensor in batch], precision
             )
     # The other processes' entries are zeros, so the sum is exactly the list of one process.
-    return distributed.sum_over_processes(losses).cpu().mean().item()
+    sums = distributed.sum_over_processes(losses).cpu()
+    if sums[-1]:
+        raise Terminated
+    return sums[:-1].mean().item()

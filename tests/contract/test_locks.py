@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from contract.locks import lock
+from contract.records import GrowingFile
 from tests.conftest import ROOT
 from tests.stages.patience import line
 
@@ -111,6 +112,11 @@ def test_work_goes_on_where_the_file_system_has_no_locks(tmp_path, monkeypatch, 
     path = tmp_path / "a.lock"
     with lock(path, "the test"), lock(path, "the test"):
         assert path.exists()
+    steps = tmp_path / "steps.csv"
+    with GrowingFile(steps) as first, GrowingFile(steps) as second:
+        first.append(b"a")
+        second.append(b"b")
+    assert steps.read_bytes() == b"ab"
 
 
 def test_another_failure_of_the_file_system_is_an_error(tmp_path, monkeypatch):

@@ -4,7 +4,9 @@ import csv
 import json
 import os
 import random
+import signal
 import socket
+import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -97,17 +99,56 @@ def on_two_devices(run):
     return rows
 
 
-def by_two_workers(run):
+def start_workers(run, *command):
+    """Starts a command in two workers."""
     cluster = {"worker": free_workers(2)}
     tasks = [{"cluster": cluster, "task": {"type": "worker", "index": k}} for k in range(2)]
-    command = ("-m", "spleeter_mod.train")
-    return finish(run, *(start(run, *command, TF_CONFIG=json.dumps(task)) for task in tasks))
+    return [start(run, *command, TF_CONFIG=json.dumps(task)) for task in tasks]
+
+
+def by_two_workers(run):
+    return finish(run, *start_workers(run, "-m", "spleeter_mod.train"))
+
+
+# A worker waits for SIGTERM before its second step, so that it comes neither earlier nor later.
+WAIT = """
+import json, os, sys, time
+from contract import termination
+from spleeter_mod import hooks, train
+call = hooks.Validation.before_run
+def wait_and_call(self, context):
+    last = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
+    while last and self._progress.step == 1 and not termination.requested():
+        open("waiting", "w").close()
+        time.sleep(0.01)
+    return call(self, context)
+hooks.Validation.before_run = wait_and_call
+train.main(sys.argv[1:])
+"""
+
+
+def by_two_workers_in_two_goes(run):
+    """SIGTERM ends both after the same step, also if only one gets it, and not the one that
+    writes."""
+    processes = start_workers(run, "-c", WAIT)
+    while not (run / "waiting").exists():
+        assert [process.poll() for process in processes] == [None, None], processes[1].output()
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGTERM)
+    outputs = [process.communicate(timeout=400) for process in processes]
+    assert [process.returncode for process in processes] == [128 + signal.SIGTERM] * 2, outputs
+    ended = "ended by SIGTERM: the same command goes on after step 2\n"
+    assert [output for output, _ in outputs] == [ended] * 2
+    processes = start_workers(run, "-m", "spleeter_mod.train")
+    rows = finish(run, *processes)
+    assert processes[0].output()[0].startswith(f"resuming after step 2 of {STEPS}\n")
+    return rows
 
 
 @pytest.mark.parametrize(
     ("distributed", "optimizer", "clipping", "tolerance"),
     [
-        (by_two_workers, PRODIGY, AUTOCLIP, 1e-5),
+        (by_two_workers_in_two_goes, PRODIGY, AUTOCLIP, 1e-5),
         *in_ci(
             (on_two_devices, PRODIGY, AUTOCLIP, 1e-5),
             (by_two_workers, optimizer("nadam"), ADAPTIVE, 1e-5),

@@ -4,6 +4,7 @@ TensorFlow takes longer to start than all the rest, so that the tests share a fe
 
 - `reference`: a complete run, which could not write its outputs to a full disk at first;
 - `resumed`: the same run, killed twice and resumed;
+- `terminated`: the same run, ended by SIGTERM in a step and in a validation, and resumed;
 - `validated`: the first steps of the same run, with a validation after each of them;
 - `diverged`: a run with another seed, and a learning rate so high that it diverges.
 """
@@ -68,6 +69,20 @@ def record_and_hold(self, *arguments):
     if self.step >= {step}:
         signal.pause()
 hooks.StepLog.after_run = record_and_hold
+"""
+# Waits for SIGTERM where the test says, so that it comes neither earlier nor later.
+WAIT = """
+import time
+from contract import termination
+from spleeter_mod import hooks
+from spleeter_mod.validation import Validator
+called = {method}
+def wait_and_call(self, *arguments):
+    while {condition} and not termination.requested():
+        open("waiting", "w").close()
+        time.sleep(0.01)
+    return called(self, *arguments)
+{method} = wait_and_call
 """
 RUNS = {}
 
@@ -165,6 +180,27 @@ def resumed(run_once):
         return [command("train", root).run()]
 
     return run_once("resumed", STATEFUL, make)
+
+
+@pytest.fixture
+def terminated(run_once):
+    def make(root, command):
+        def terminate(method, condition="True"):
+            before = WAIT.format(method=method, condition=condition)
+            process = command("train", root).start(before)
+            while not (root / "waiting").exists():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.005)
+            (root / "waiting").unlink()
+            process.send_signal(signal.SIGTERM)
+            output, errors = process.communicate()
+            return subprocess.CompletedProcess((), process.returncode, output, errors)
+
+        in_a_step = terminate("hooks.StepLog.after_run", f"self.step == {EPOCH + 2}")
+        in_a_validation = terminate("Validator.loss")
+        return [in_a_step, in_a_validation, command("train", root).run()]
+
+    return run_once("terminated", STATEFUL, make)
 
 
 @pytest.fixture
@@ -336,20 +372,37 @@ def test_a_full_disk_is_one_line_and_loses_nothing(reference):
     assert finished.stdout == f"resuming after step {STEPS} of {STEPS}\n"
 
 
+def assert_the_same(run, expected):
+    assert without_seconds(run.rows("steps.csv")) == without_seconds(expected.rows("steps.csv"))
+    assert run.rows("epochs.csv") == expected.rows("epochs.csv")
+    weights = [
+        (each.root / "models/spleeter/model.data-00000-of-00001").read_bytes()
+        for each in (run, expected)
+    ]
+    assert weights[0] == weights[1]
+
+
 def test_a_killed_and_resumed_run_is_like_an_uninterrupted_one(reference, resumed):
     (finished,) = resumed.processes
     assert (finished.returncode, finished.stderr) == (0, "")
     step = re.match(rf"resuming after step (\d+) of {STEPS}\n", finished.stdout)
     assert EPOCH < int(step[1]) < 2 * EPOCH, "between two validations"
-    assert without_seconds(resumed.rows("steps.csv")) == without_seconds(
-        reference.rows("steps.csv")
-    )
-    assert resumed.rows("epochs.csv") == reference.rows("epochs.csv")
-    weights = [
-        (run.root / "models/spleeter/model.data-00000-of-00001").read_bytes()
-        for run in (resumed, reference)
-    ]
-    assert weights[0] == weights[1]
+    assert_the_same(resumed, reference)
+
+
+def test_sigterm_saves_what_was_done_and_the_run_goes_on(reference, terminated):
+    """After the step, or after the validation, in which it came."""
+    in_a_step, in_a_validation, finished = terminated.processes
+    for process in (in_a_step, in_a_validation):
+        assert (process.returncode, process.stderr) == (128 + signal.SIGTERM, "")
+    ended = "ended by SIGTERM: the same command goes on after step"
+    assert in_a_step.stdout.splitlines()[-1] == f"{ended} {EPOCH + 3}"
+    first, *_, last = in_a_validation.stdout.splitlines()
+    assert first == f"resuming after step {EPOCH + 3} of {STEPS}"
+    assert last == f"{ended} {2 * EPOCH}"
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.startswith(f"resuming after step {2 * EPOCH} of {STEPS}\n")
+    assert_the_same(terminated, reference)
 
 
 def test_a_validation_changes_no_later_step(reference, validated):

@@ -146,6 +146,47 @@ def test_a_killed_training_resumes_in_another_number_of_processes(published, com
     assert_close(outcome(), expected)
 
 
+# A process waits for SIGTERM in a step, so that it comes neither earlier nor later.
+WAIT = """
+import os, time
+from contract import termination
+from svoice.stepper import Stepper
+take, steps = Stepper.step, 0
+def wait_and_take(self, *arguments):
+    global steps
+    steps += 1
+    while steps == {step} and os.environ["RANK"] == "{rank}" and not termination.requested():
+        open("waiting", "w").write(str(os.getpid()))
+        time.sleep(0.01)
+    return take(self, *arguments)
+Stepper.step = wait_and_take
+import svoice.train
+svoice.train.main()
+"""
+
+
+@pytest.mark.parametrize("of_all", [True, *in_ci(False)])
+def test_sigterm_ends_all_processes_after_the_same_step(published, command, of_all):
+    """A cluster sends it to torchrun, which passes it on, or to processes by themselves."""
+    command.trainer = command.torchrun(2)
+    train_once(command)
+    expected = outcome()
+    program = [sys.executable, "-c", WAIT.format(step=4, rank=1)]
+    command.trainer = command.torchrun(2, program)
+    with command.start("train") as process:
+        waiting = Path("waiting")
+        while not (waiting.exists() and waiting.read_text()):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        os.kill(process.pid if of_all else int(waiting.read_text()), signal.SIGTERM)
+        output, errors = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert output == "ended by SIGTERM: the same command goes on after step 4\n", errors
+    command.trainer = command.torchrun(2)
+    assert train_once(command).stdout.startswith("resuming after step 4, in epoch 1 of 2\n")
+    assert_close(outcome(), expected)
+
+
 def refusal(command):
     finished = command.run("train")
     assert finished.returncode == 1

@@ -1,6 +1,7 @@
 """A training that was killed and resumed ends like an uninterrupted one."""
 
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -189,6 +190,71 @@ def test_a_training_that_was_killed_in_a_validation_resumes_with_it(tiny, comman
     assert train(command).splitlines()[0] == f"resuming after step {steps}, in epoch 1 of 1"
     assert outcome() == expected
     assert all(torch.equal(weights()[name], expected_weights[name]) for name in expected_weights)
+
+
+# Waits for SIGTERM where the test says, so that it comes neither earlier nor later.
+WAIT = """
+import time
+from contract import termination
+import {module}
+wrapped, calls = {module}.{name}, 0
+def wait_and_call(*arguments, **values):
+    global calls
+    calls += 1
+    while calls == {call} and not termination.requested():
+        open("waiting", "w").close()
+        time.sleep(0.01)
+    return wrapped(*arguments, **values)
+{module}.{name} = wait_and_call
+import svoice.train
+svoice.train.main()
+"""
+
+
+def terminate(command, module, name, call):
+    """Trains until SIGTERM comes in a call of a function, and returns what it prints."""
+    command.trainer = [sys.executable, "-c", WAIT.format(module=module, name=name, call=call)]
+    with command.start("train") as process:
+        while not Path("waiting").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        Path("waiting").unlink()
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate()
+    command.trainer = command.module
+    assert (process.returncode, errors) == (128 + signal.SIGTERM, "")
+    return output.splitlines()
+
+
+def test_sigterm_saves_the_step_and_ends_a_validation(tiny, command, set_params):
+    """The training that is resumed three times is that without interruption."""
+    svoice = {**tiny.params["svoice"], "epochs": 3, "batch_size": 2}
+    groups = {"optimizer": SCHEDULEFREE, "schedule": PLATEAU, "clipping": AUTOCLIP}
+    set_params(tiny, svoice=svoice, **groups)
+    train(command)
+    expected, expected_weights = outcome(), weights()
+    steps = (len(expected[0]) - 1) // 3
+    assert steps > 4
+
+    step, item = "svoice.stepper", "svoice.validation"
+    assert terminate(command, step, "batch_loss", 4) == [ended_after(4)]
+    first, last = terminate(command, step, "batch_loss", 1)
+    assert (first, last) == ("resuming after step 4, in epoch 1 of 3", ended_after(5))
+    # The first utterance of the second validation.
+    items = len(Path("data/csv/speech/valid.csv").read_text().splitlines()) - 1
+    first, _, last = terminate(command, item, "batch_loss", items + 1)
+    assert (first, last) == ("resuming after step 5, in epoch 1 of 3", ended_after(2 * steps))
+    first, *_ = train(command).splitlines()
+    assert first == f"resuming after step {2 * steps}, in epoch 2 of 3"
+    assert outcome() == expected
+    actual = weights()
+    assert actual.keys() == expected_weights.keys()
+    assert all(torch.equal(actual[name], expected_weights[name]) for name in actual)
+    assert list(SCRATCH.iterdir()) == []
+
+
+def ended_after(step):
+    return f"ended by SIGTERM: the same command goes on after step {step}"
 
 
 def test_a_second_training_in_the_same_folder_is_refused(tiny, command, set_params):
