@@ -7,8 +7,9 @@ import secrets
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,14 @@ from docker.models.images import Image
 from docker.types import DeviceRequest, Mount
 from requests import RequestException
 
+from contract import termination
 from contract.errors import InputError
 from contract.layout import SCRATCH
 from contract.params import DockerRuntime
 from stages.runtime import engine
 
 STOP_SECONDS = 3  # seconds after which a trainer that got Ctrl-C is killed
+SAVE_SECONDS = 60  # the same after SIGTERM, after which a trainer saves a checkpoint
 
 # Folders of the repository that the trainers do not read.
 _NOT_SEARCHED = {".git", ".dvc", ".venv", SCRATCH}
@@ -52,10 +55,11 @@ def run(
         name: what error messages call the command.
         runtime: the limits of the container.
         gpus: UUIDs of the GPUs that it gets.
-        writable: a folder outside the workspace that it may write to.
+        writable: a folder outside the workspace that it may write to. Where there is one, the
+            command has `SAVE_SECONDS` after SIGTERM to save its unfinished work there.
 
     Returns:
-        The command's exit code.
+        The command's exit code. If SIGTERM has ended it, that is `termination.EXIT_CODE`.
 
     Raises:
         InputError: the engine cannot start the container, somebody removed it or its image, or it
@@ -67,8 +71,13 @@ def run(
     options = _options(Path.cwd(), terminal, runtime, gpus, writable)
     try:
         container = client.containers.create(image, list(command), name=container_name, **options)
-        _start_and_follow(container, terminal)
-        code = container.wait()["StatusCode"]
+        output = container.attach(stream=True, demux=not terminal)
+        container.start()
+        with _sigterm_passed_on(container) if writable else nullcontext() as asked_to_end:
+            _follow(container, output, terminal)
+            code = container.wait()["StatusCode"]
+        if asked_to_end and code:
+            return termination.EXIT_CODE
         # Asked only after a failure: a container that has ended well may be gone, because somebody
         # prunes those that have ended.
         out_of_memory = code and _was_out_of_memory(client, container)
@@ -215,10 +224,37 @@ def _environment(terminal: bool) -> dict[str, str]:
     return environment | {name: os.environ[name] for name in threads if name in os.environ}
 
 
-def _start_and_follow(container: Container, terminal: bool) -> None:
-    """Starts a container and passes its output on as it comes, until it ends."""
-    output = container.attach(stream=True, demux=not terminal)
-    container.start()
+@contextmanager
+def _sigterm_passed_on(container: Container) -> Iterator[list[int]]:
+    """Passes SIGTERM on to a container, and kills the container if it goes on for `SAVE_SECONDS`.
+
+    Args:
+        container: the container, which has been started.
+
+    Yields:
+        A list that is empty until SIGTERM comes.
+    """
+    received: list[int] = []
+
+    def stop() -> None:
+        with suppress(APIError, RequestException):  # it has ended meanwhile
+            container.stop(timeout=SAVE_SECONDS)
+
+    def pass_on(number: int, _: Any) -> None:
+        if not received:
+            # In a thread, because this one may be in the middle of another request.
+            threading.Thread(target=stop, daemon=True).start()
+        received.append(number)
+
+    previous = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _follow(container: Container, output: Iterable[Any], terminal: bool) -> None:
+    """Passes the output of a container on as it comes, until it ends."""
     if terminal:
         with _same_terminal_size(container):
             _pass_on((part, None) for part in output)

@@ -1,4 +1,7 @@
-"""The NVIDIA GPUs of this machine, each of which one run uses at a time."""
+"""The NVIDIA GPUs of this machine, each of which one run uses at a time.
+
+In a job of Slurm, which shares the GPUs out itself, they are those that it has allotted to the job.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,14 @@ from contract.errors import InputError
 from contract.locks import machine_lock, try_machine_lock, wait_for
 
 LOCKS = "separation-gpus"  # the prefix of the locks' names
+NO_GPUS = "NoDevFiles"  # what CUDA_VISIBLE_DEVICES holds in older versions of Slurm without GPUs
 
 Request = str | int | list[int | str]  # `runtime.gpus` of configuration.yaml
+
+
+def is_slurm_job() -> bool:
+    """Returns whether this process runs in a job of Slurm."""
+    return "SLURM_JOB_ID" in os.environ
 
 
 def available() -> list[str]:
@@ -20,7 +29,12 @@ def available() -> list[str]:
 
     These are all GPUs or, where CUDA_VISIBLE_DEVICES is set, those that it names by number or UUID.
     Without an NVIDIA driver there are none.
+
+    In a job of Slurm they are what CUDA_VISIBLE_DEVICES names, as it stands: numbers, or UUIDs of
+    GPUs or of their parts (MIG). Without it there are none.
     """
+    if is_slurm_job():
+        return _allotted()
     query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
     try:
         listing = subprocess.run(query, capture_output=True, text=True, check=True)
@@ -32,15 +46,41 @@ def available() -> list[str]:
     return [uuid for name in visible.split(",") for uuid in _matching(name.strip(), uuids)]
 
 
+def _allotted() -> list[str]:
+    """Returns what Slurm's CUDA_VISIBLE_DEVICES names."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
+    return [name for name in names if name and name != NO_GPUS]
+
+
+def names_for_the_engine(names: Sequence[str]) -> list[str]:
+    """Returns the names of reserved GPUs for the Docker engine, which runs outside of Slurm's job.
+
+    If Slurm confines a job to its GPUs, CUDA_VISIBLE_DEVICES counts them from 0. The numbers that
+    they have on the machine are in SLURM_STEP_GPUS or, outside of a step, in SLURM_JOB_GPUS.
+
+    Args:
+        names: as `reserved` yields them.
+    """
+    if not is_slurm_job():
+        return list(names)
+    allotted = _allotted()
+    listed = os.environ.get("SLURM_STEP_GPUS") or os.environ.get("SLURM_JOB_GPUS") or ""
+    numbers = listed.split(",")
+    if len(numbers) != len(allotted):
+        return list(names)
+    on_machine = dict(zip(allotted, numbers, strict=True))
+    return [on_machine[name] if name.isdecimal() else name for name in names]
+
+
 @contextmanager
 def reserved(
     request: Request, list_gpus: Callable[[], Sequence[str]] = available
 ) -> Iterator[list[str]]:
-    """Reserves GPUs for one run and yields their UUIDs.
+    """Reserves GPUs for one run and yields their UUIDs or, in a job of Slurm, its names for them.
 
     While other runs use them it waits and says so. They are released at the end of the block. If
     this process dies before, the kernel releases them once the processes that it started have
-    ended, too.
+    ended, too. In a job of Slurm nothing is locked, as the GPUs are the job's.
 
     Args:
         request: "none"; "all", of which there may be none; a count; or a list of numbers or UUIDs.
@@ -53,8 +93,8 @@ def reserved(
         yield []
         return
     candidates, count = _candidates(request, list(list_gpus()))
-    if count == 0:
-        yield []
+    if count == 0 or is_slurm_job():
+        yield candidates[:count]
         return
     waits_for = "a free GPU" if count == 1 else f"{count} free GPUs"
     with ExitStack() as locks:

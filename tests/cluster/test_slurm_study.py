@@ -157,16 +157,35 @@ def test_a_node_dies_and_the_controller_restarts(tmp_path, cluster_at_rest, undi
     assert len(re.findall(r" starts quick-", project.log(NAMES[0]))) == 2
 
 
-def test_a_preemption(tmp_path, cluster_at_rest, undisturbed):
+@pytest.mark.parametrize("what", ["preempted", "at its time limit"])
+def test_a_preemption_and_a_time_limit(tmp_path, cluster_at_rest, undisturbed, what):
     project = Project(tmp_path / "project", cluster_at_rest, STUDY)
     project.study()
     project.wait_for_training(NAMES[0])
-    whole = ("--exclusive", "--nodes=2", f"--partition={URGENT}")
-    urgent = cluster_at_rest.submit("sleep 1", *whole)
-    cluster_at_rest.wait_for_job(urgent, "COMPLETED", seconds=PATIENCE)
+    if what == "preempted":
+        whole = ("--exclusive", "--nodes=2", f"--partition={URGENT}")
+        urgent = cluster_at_rest.submit("sleep 1", *whole)
+        cluster_at_rest.wait_for_job(urgent, "COMPLETED", seconds=PATIENCE)
+    else:
+        # What Slurm sends before the limit, which it counts to half a minute.
+        running = [job.name for job in cluster_at_rest.jobs() if job.state == "RUNNING"]
+        cluster_at_rest.run("scancel", "--batch", "--signal=USR2", *running)
     project.study("--wait")
     assert project.results() == undisturbed
     assert project.log(NAMES[0]).count(f" starts {NAMES[0]}") == 2
+    assert "resuming after step" in project.log(NAMES[0])
+
+
+def test_a_cut_off_start_ends_when_its_cell_runs_elsewhere(tmp_path, cluster_at_rest, undisturbed):
+    """Slurm believes that the node is dead, but what runs there goes on."""
+    project = Project(tmp_path / "project", cluster_at_rest, STUDY, at_once=1)
+    project.study()
+    project.wait_for_training(NAMES[0])
+    node = next(job.node for job in cluster_at_rest.jobs() if job.state == "RUNNING")
+    cluster_at_rest.kill_node(node, jobs=False)
+    project.study("--wait")
+    assert project.results() == undisturbed
+    assert "this cell has started elsewhere" in project.log(NAMES[0])
 
 
 def quick_cells(count: int) -> dict:

@@ -1,10 +1,12 @@
 """`python -m tests.stages.contained RUNTIME -- COMMAND...`: a launcher of a command in a container
-of the base image, in the working directory. RUNTIME is the configuration as JSON."""
+of the base image, in the working directory. RUNTIME is the configuration as JSON. If it names a
+folder `writable`, the command saves unfinished work there."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from contract.arguments import Parser
 from contract.params import DockerRuntime
@@ -28,10 +30,12 @@ def main() -> None:
     parser.add_argument("runtime", type=json.loads, metavar="RUNTIME", help="the configuration")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after `--`")
     options = parser.parse_args()
+    writable = options.runtime.pop("writable", None)
     runtime = DockerRuntime(**DEFAULT | options.runtime)
     with engine.connected() as client:
         image = client.images.get(CPU_BASE)
-        sys.exit(containers.run(client, image, options.command, "the test", runtime, gpus=[]))
+        what = (client, image, options.command, "the test", runtime)
+        sys.exit(containers.run(*what, gpus=[], writable=writable and Path(writable)))
 
 
 if __name__ == "__main__":

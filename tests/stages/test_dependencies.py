@@ -23,6 +23,7 @@ LEFT_OUT = {
     "stages/run.py": "reports errors and puts back what was there before",
     "contract/files.py": "writes files whole; how JSON is indented changes no result",
     "contract/locks.py": "makes processes wait for each other",
+    "contract/termination.py": "ends a training early; it goes on as if it had not ended",
     "stages/fetching/progress.py": "shows progress",
     "stages/runtime/engine.py": "connects to the Docker engine",
     "stages/fetching/download.py": "what was downloaded is verified by its checksum",

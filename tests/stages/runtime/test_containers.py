@@ -315,6 +315,30 @@ def test_a_signal_ends_and_removes_it(root, client, number, program):
     assert containers_of(client, process) == []
 
 
+SAVES = """
+    import signal, sys, time
+    def save(*_):
+        time.sleep(4)  # longer than after Ctrl-C
+        open("{folder}/checkpoint", "w").write("saved")
+        sys.exit({code})
+    signal.signal(signal.SIGTERM, save)
+    print("started")
+    while True: time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize("code", [143, 1])  # of a trainer; of torchrun
+def test_a_trainer_has_the_time_to_save_a_checkpoint(root, client, tmp_path, code):
+    folder = tmp_path / "unfinished"
+    folder.mkdir()
+    process = launch(root, SAVES.format(folder=folder, code=code), {"writable": str(folder)})
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+    assert finish(process) == (143, "", "")
+    assert (folder / "checkpoint").read_text() == "saved"
+    assert containers_of(client, process) == []
+
+
 def test_the_next_launch_removes_what_a_killed_launcher_left(root, client):
     killed = launch(root, FOREVER)
     living = launch(root, FOREVER)

@@ -10,7 +10,7 @@ import pytest
 
 from contract.layout import scratch_root
 from stages import settings
-from stages.runtime import fingerprint
+from stages.runtime import containers, fingerprint
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml, write_yaml
 
@@ -112,3 +112,15 @@ def test_an_unfinished_training_is_in_the_folder_of_its_fingerprint(workspace):
     with fingerprint.unfinished_training("svoice") as folder:
         assert folder == workspace / "scratch" / "svoice" / svoice_fingerprint()
         assert folder.is_dir()
+
+
+def test_a_container_may_write_to_unfinished_work_outside_the_workspace(
+    workspace, tmp_path_factory, monkeypatch
+):
+    shared = tmp_path_factory.mktemp("shared")
+    monkeypatch.setenv("SEPARATION_SCRATCH", str(shared))
+    with fingerprint.unfinished_training("svoice") as folder:
+        assert folder == shared / "svoice" / svoice_fingerprint()
+        *_, mount = containers._mounts(workspace, folder.parent)
+        assert (mount["Source"], mount["Target"]) == (str(shared / "svoice"),) * 2
+        assert not mount["ReadOnly"]

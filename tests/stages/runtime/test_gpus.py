@@ -234,6 +234,70 @@ def test_the_trainer_of_a_killed_launcher_keeps_its_gpu(lock_names):
     assert received(pipe) == ["GPU-a"]
 
 
+# What Slurm may put into CUDA_VISIBLE_DEVICES.
+MIG = ["MIG-3eb87630-93d5-5b2e-9f0c-6b1f0c0bcd0a", "MIG-5b0f9c1e-1f0a-5cde-8a3b-0a9d3b0e7c11"]
+ALLOTTED = {"0": ["0"], "3,1": ["3", "1"], ",".join(MIG): MIG, ",".join(FOUR): FOUR}
+
+
+@pytest.fixture
+def slurm(tmp_path, monkeypatch):
+    """A job of Slurm, in which a call of nvidia-smi would fail the test."""
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text(f"#!/bin/sh\ntouch {tmp_path}/called\necho GPU-z\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        monkeypatch.delenv(name, raising=False)
+    yield monkeypatch.setenv
+    assert not (tmp_path / "called").exists()
+
+
+@pytest.mark.parametrize(("visible", "names"), ALLOTTED.items())
+def test_what_slurm_allotted_is_taken_as_it_is(slurm, visible, names):
+    """Without locks: a job that reserved them twice would wait for itself."""
+    slurm("CUDA_VISIBLE_DEVICES", visible)
+    with gpus.reserved("all") as all_gpus, gpus.reserved(1) as first, gpus.reserved("none") as no:
+        assert (all_gpus, first, no) == (names, names[:1], [])
+    with gpus.reserved([len(names) - 1]) as last:
+        assert last == names[-1:]
+
+
+def test_a_part_of_a_gpu_can_be_named(slurm):
+    slurm("CUDA_VISIBLE_DEVICES", ",".join(MIG))
+    with gpus.reserved(["MIG-5b", 0]) as names:
+        assert names == MIG[::-1]
+    with pytest.raises(InputError, match="there is no GPU MIG-6: 2 GPUs"), gpus.reserved(["MIG-6"]):
+        pass
+
+
+@pytest.mark.parametrize("visible", [None, "", "NoDevFiles"])
+def test_slurm_may_allot_no_gpu(slurm, visible):
+    if visible is not None:
+        slurm("CUDA_VISIBLE_DEVICES", visible)
+    with gpus.reserved("all") as names:
+        assert names == []
+    with pytest.raises(InputError) as raised, gpus.reserved(1):
+        pass
+    assert str(raised.value) == (
+        "runtime.gpus: requests 1 GPU, but no GPUs can be used here; "
+        "request fewer, or set it to all or none"
+    )
+
+
+def test_the_engine_gets_the_numbers_that_the_gpus_have_on_the_machine(slurm):
+    assert gpus.names_for_the_engine(["0"]) == ["0"]
+    slurm("CUDA_VISIBLE_DEVICES", "0,1")
+    slurm("SLURM_JOB_GPUS", "2,5")
+    assert gpus.names_for_the_engine(["1", "0"]) == ["5", "2"]
+    slurm("SLURM_STEP_GPUS", "5")
+    assert gpus.names_for_the_engine(["1"]) == ["1"], "the step has others than the variable says"
+    slurm("CUDA_VISIBLE_DEVICES", "0")
+    assert gpus.names_for_the_engine(["0"]) == ["5"]
+    slurm("CUDA_VISIBLE_DEVICES", MIG[0])
+    assert gpus.names_for_the_engine(MIG[:1]) == MIG[:1]
+
+
 def test_the_listing_is_the_drivers_within_what_is_visible(tmp_path, monkeypatch):
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\nprintf '%s\\n' " + " ".join(FOUR) + "\n")

@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
+import pytest
+
 from tests.conftest import ROOT
-from tests.stages.patience import SECONDS
+from tests.stages.patience import SECONDS, line
 
 
-def run_locally(
+def start_locally(
     command: Sequence[str], gpus: str | int = "all", uuids: Sequence[str] = ()
-) -> subprocess.CompletedProcess:
-    """Runs a command with a launcher in a process of its own."""
+) -> subprocess.Popen:
+    """Starts a launcher of a command in a process of its own."""
     script = (
         "import sys; from contract.params import LocalRuntime; "
         "from stages.runtime.launcher import run_locally; "
         f"runtime = LocalRuntime(name='local', gpus={gpus!r}); "
         f"sys.exit(run_locally({list(command)}, 'trainer', runtime, {list(uuids)}))"
     )
-    return subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, text=True, **pipes)
+
+
+def run_locally(
+    command: Sequence[str], gpus: str | int = "all", uuids: Sequence[str] = ()
+) -> subprocess.CompletedProcess:
+    """Runs a command with a launcher to its end."""
+    with start_locally(command, gpus, uuids) as process:
+        output, errors = process.communicate(timeout=SECONDS)
+    return subprocess.CompletedProcess((), process.returncode, output, errors)
 
 
 def test_the_exit_code_is_the_trainers():
@@ -33,6 +44,14 @@ def test_a_trainer_sees_the_gpus_that_were_reserved_for_it():
     command = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
     assert run_locally(command, 2, ["GPU-a", "GPU-b"]).stdout == "GPU-a,GPU-b\n"
     assert run_locally(command, "none").stdout == "\n"
+
+
+def test_a_trainer_sees_no_gpu_that_slurm_has_not_allotted(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    command = ["sh", "-c", "echo ${CUDA_VISIBLE_DEVICES-all}"]
+    assert run_locally(command).stdout == "all\n"
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert run_locally(command).stdout == "\n"
 
 
 def test_a_killed_trainer_is_reported():
@@ -46,3 +65,21 @@ def test_a_signal_without_a_name_is_reported_by_its_number():
     done = run_locally(["sh", "-c", "kill -40 $$"])
     assert done.returncode == 128 + 40
     assert done.stderr == "ERROR: trainer: was killed by signal 40; repeat the command\n"
+
+
+@pytest.mark.parametrize(
+    ("trap", "code"),
+    [
+        ("exit 143", 143),  # as a trainer, when it has saved a checkpoint
+        ("exit 1", 143),  # as torchrun
+        ("exit 0", 0),  # it had just ended
+        ("trap - TERM; kill -TERM $$", 143),  # as a trainer that has not begun yet
+    ],
+)
+def test_a_trainer_that_sigterm_ends_has_the_time_that_it_needs(trap, code):
+    script = f"trap 'sleep 0.3; echo saved; {trap}' TERM; echo started; while :; do sleep 0.1; done"
+    with start_locally(["sh", "-c", script]) as process:
+        assert line(process.stdout) == "started\n"
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=SECONDS)
+    assert (process.returncode, output, errors) == (code, "saved\n", "")
