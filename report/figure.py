@@ -128,7 +128,7 @@ def figure(
         rows = max(rows, len({trace.legendgroup or trace.name for trace in traces}))
     choice = ""
     if log:
-        drawing.layout.meta = _log_tick(np.concatenate([trace.y for trace in traces]))
+        drawing.layout.meta = log_tick(np.concatenate([trace.y for trace in traces]))
         choice = _scale_buttons(title, scale)
     # A script element must not hold a `<`, which names such as a track's may.
     data = drawing.to_json().replace("<", "\\u003c")
@@ -165,11 +165,14 @@ def figures(*parts: str) -> str:
     return f'<div class="figures">{"".join(parts)}</div>'
 
 
-def _log_tick(values: np.ndarray) -> str | float:
+def log_tick(values: np.ndarray) -> str | float:
     """Returns plotly's spacing of the ticks of a logarithmic axis.
 
     It is every digit of a decade, or 1, 2 and 5, or whole decades, by how many decades the values
-    `(points,)` span.
+    span.
+
+    Args:
+        values: what the axis shows, above 0, `(points,)`.
     """
     decades = np.log10(values.max() / values.min())
     if decades < 0.5:

@@ -19,7 +19,7 @@ from contract.menu import LEARNING_RATE, OPTIMIZERS
 from contract.models import MODELS, Model
 from contract.records import COMPLETED, DIVERGED
 from report.colors import style
-from report.figure import figure, figures
+from report.figure import figure, figures, log_tick
 from report.labels import short
 from report.markup import UNDEFINED, download, notice, number, plural, significant, table
 from report.overlay import UNNAMED
@@ -320,8 +320,9 @@ def _sensitivity(model: Model, trials: pd.DataFrame, looks: dict[str, dict[str, 
     for measure, name, label in zip(MEASURES, names, labels, strict=True):
         head += [f"{label}: best", "median", "worst"]
         if marks := _marks(trials, measure, looks):
-            axis = {"type": "log", "title": {"text": "learning rate"}, "tickformat": "~g"}
-            layout = {**UNNAMED, "xaxis": axis}
+            rates = np.concatenate([np.asarray(mark.x, dtype=np.float64) for mark in marks])
+            axis = {"type": "log", "dtick": log_tick(rates), "tickformat": "~g"}
+            layout = {**UNNAMED, "xaxis": {**axis, "title": {"text": "learning rate"}}}
             title = f"{name} over the learning rate"
             drawn.append(figure(title, "All trials.", marks, "", label, [], layout))
     spreads = [spread(trials, measure) for measure in MEASURES]
