@@ -190,8 +190,8 @@ def _colored(spec: Figure, scale: str, colors: dict[str, str], title: str) -> Fi
     layout["yaxis"] = {"type": scale, **layout.get("yaxis", {}), **axis}
     if scale == "log" and "meta" in layout:
         layout["yaxis"]["dtick"] = layout["meta"]
-    # On paper there is no legend of the whole page: the figure's own names each variant once, unless
-    # its vertical axis does.
+    # On paper there is no legend of the whole page: the figure's own names each variant once, if
+    # its vertical axis does not.
     points = all(trace["type"] == "scatter" for trace in spec["data"])
     if points and "ticktext" not in layout["yaxis"] and layout.get("showlegend") is False:
         named = set()

@@ -8,8 +8,10 @@ import pytest
 from scipy.stats import kendalltau
 
 from contract.errors import InputError
-from report import tuning
+from report import images, tuning
+from report.comparison import compare
 from report.experiments import summary
+from report.figure import log_tick
 from report.tuning import Axis, counted, edge, position, spread, taus
 from tests.report import many
 
@@ -156,3 +158,19 @@ def test_every_trial_has_a_mark_and_a_diverged_one_is_a_cross(tmp_path):
     assert {mark.legendgroup: mark.meta for mark in marks} == {
         name: f"--{name}" for name in many.SPACES
     }
+
+
+def test_on_paper_the_figures_name_each_variant_once(tmp_path):
+    experiments, tuned = many.tuned(tmp_path)
+    page = compare(experiments, tuning=tuned)
+    drawn = {name: spec for name, spec in images._figures(page) if "over-the-learning-rate" in name}
+    assert len(drawn) == 4
+    for spec in drawn.values():
+        named = [trace["legendgroup"] for trace in spec["data"] if trace["showlegend"]]
+        assert spec["layout"]["showlegend"] and sorted(named) == sorted(many.SPACES)
+        assert spec["layout"]["xaxis"]["dtick"] == 1  # each power of ten
+
+
+def test_rates_over_many_decades_have_few_labels():
+    assert log_tick(np.array([3e-5, 20.0])) == 1  # each power of ten
+    assert log_tick(np.array([1e-9, 1e9])) == 3
