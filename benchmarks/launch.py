@@ -35,7 +35,7 @@ def prepare(folder: Path, runtime: str) -> None:
     params = read_yaml(ROOT / CONFIGURATION)
     params["runtime"] = read_yaml(ROOT / CONF / "runtime" / f"{runtime}.yaml")
     write_yaml(folder / CONFIGURATION, params)
-    for name in ("contract", "docker", "svoice", ".dockerignore"):
+    for name in ("contract", "docker", "svoice"):
         target = folder / name
         if not target.exists():
             subprocess.run(["cp", "-r", ROOT / name, target], check=True)

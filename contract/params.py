@@ -350,17 +350,18 @@ class Bases(Strict):
     svoice: Text
 
 
-class DockerRuntime(_Runtime):
+class ContainerRuntime(_Runtime):
     """The trainers run in containers.
 
     Attributes:
+        name: what runs the containers: the Docker engine, or podman.
         base: the images that the trainers' images are built on.
         memory: the limit of a container's memory, such as `16g`; None sets no limit.
         cpus: the processors of a container, such as 4 or 0.5; None stands for all.
         shared_memory: the shared memory for processes that load data, such as `1g`.
     """
 
-    name: Literal["docker"]
+    name: Literal["docker", "podman"]
     base: Bases
     memory: Size | None
     cpus: Positive | None
@@ -369,7 +370,7 @@ class DockerRuntime(_Runtime):
 
 Music = MiniMusic | Musdb18HQ | Musdb18Excerpts | MusicFolder
 Speech = MiniSpeech | WSJ0Mix | LibriSpeechMix | SVoiceDebug | SpeechFolder
-Runtime = LocalRuntime | DockerRuntime
+Runtime = LocalRuntime | ContainerRuntime
 
 
 class Params(Strict):

@@ -1,8 +1,8 @@
 """environments: writes what each trainer will run in; training depends on it.
 
 results/<model>/environment.json: the runtime, the hash of the pinned requirements, the image
-(`runtime=docker`, built if it is missing), the interpreter's version and platform, and the version
-of every package.
+(in containers, built if it is missing), the interpreter's version and platform, and the version of
+every package.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from contract import files
 from contract.layout import ENVIRONMENT
 from contract.models import MODELS
-from contract.params import DockerRuntime, LocalRuntime, load
+from contract.params import ContainerRuntime, LocalRuntime, load
 from stages.run import run
 from stages.runtime import engine, images, virtual_environments
 
@@ -32,12 +32,12 @@ def main() -> None:
     files.write_together(texts)
 
 
-def _descriptions(runtime: LocalRuntime | DockerRuntime) -> Iterator[tuple[str, dict[str, Any]]]:
+def _descriptions(runtime: LocalRuntime | ContainerRuntime) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yields each model with what its environment or its image holds."""
     if runtime.name == "local":
         yield from ((model, virtual_environments.description(model)) for model in MODELS)
         return
-    with engine.connected() as client:
+    with engine.connected(runtime.name) as client:
         for model in MODELS:
             image = images.find_or_build(client, model, runtime)
             yield model, {"image": image.tags[0], **images.description(image)}

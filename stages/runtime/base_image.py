@@ -31,9 +31,10 @@ EMPTIED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache", "v
 def main() -> None:
     """Makes the base image or, with `--is-there`, exits with 1 if it is needed and missing."""
     parser = Parser(__doc__)
+    parser.add_argument("--runtime", choices=engine.ENGINES, default=engine.DOCKER, help="for what")
     parser.add_argument("--is-there", action="store_true", help="fail if it is needed and missing")
     options = parser.parse_args()
-    with engine.connected() as client:
+    with engine.connected(options.runtime) as client:
         if options.is_there:
             sys.exit(0 if gpus.available() or find(client) else 1)
         before = find(client)
@@ -50,7 +51,7 @@ def find(client: DockerClient) -> Image | None:
     """Returns the base image that was made last; None if there is none.
 
     Args:
-        client: a client of the Docker engine.
+        client: a client of the engine.
     """
     try:
         return client.images.get(CPU_BASE)

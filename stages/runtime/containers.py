@@ -23,8 +23,8 @@ from requests import RequestException
 from contract import termination
 from contract.errors import InputError
 from contract.layout import SCRATCH
-from contract.params import DockerRuntime
-from stages.runtime import engine
+from contract.params import ContainerRuntime
+from stages.runtime import engine, podman
 
 STOP_SECONDS = 3  # seconds after which a trainer that got Ctrl-C is killed
 SAVE_SECONDS = 60  # the same after SIGTERM, after which a trainer saves a checkpoint
@@ -38,7 +38,7 @@ def run(
     image: Image,
     command: Sequence[str],
     name: str,
-    runtime: DockerRuntime,
+    runtime: ContainerRuntime,
     gpus: Sequence[str],
     writable: Path | None = None,
 ) -> int:
@@ -49,7 +49,7 @@ def run(
     process or, if that is killed, by the next launch.
 
     Args:
-        client: a client of the Docker engine.
+        client: a client of the engine.
         image: what the container is made from.
         command: the program and its arguments.
         name: what error messages call the command.
@@ -70,7 +70,12 @@ def run(
     container_name = f"separation-{os.getpid()}-{secrets.token_hex(8)}"
     options = _options(Path.cwd(), terminal, runtime, gpus, writable)
     try:
-        container = client.containers.create(image, list(command), name=container_name, **options)
+        if isinstance(client, podman.PodmanClient):
+            container = podman.create(client, image, command, container_name, options)
+        else:
+            container = client.containers.create(
+                image, list(command), name=container_name, **options
+            )
         output = container.attach(stream=True, demux=not terminal)
         container.start()
         with _sigterm_passed_on(container) if writable else nullcontext() as asked_to_end:
@@ -87,9 +92,9 @@ def run(
     except NotFound:
         raise InputError(name, "somebody removed its container", "repeat the command") from None
     except APIError as error:
-        raise _refusal(error) from None
+        raise _refusal(client, error) from None
     except RequestException as error:
-        raise engine.disconnection(error) from None
+        raise engine.disconnection(client, error) from None
     finally:
         _remove(client, container_name)
     if out_of_memory:
@@ -168,7 +173,7 @@ def _cache_root(path: Path) -> Path:
 def _options(
     workspace: Path,
     terminal: bool,
-    runtime: DockerRuntime,
+    runtime: ContainerRuntime,
     gpus: Sequence[str],
     writable: Path | None,
 ) -> dict[str, Any]:
@@ -322,20 +327,24 @@ def _signals_ignored() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _refusal(error: APIError) -> InputError:
+def _refusal(client: DockerClient, error: APIError) -> InputError:
     """Returns the engine's refusal of a container as an error for the user."""
+    if "CDI device" in str(error.explanation):
+        problem = f"podman has no description of a GPU ({error.explanation.rpartition(': ')[2]})"
+        remedy = "have one made by `nvidia-ctk cdi generate`, or set runtime.gpus=none"
+        return InputError("runtime.gpus", problem, remedy)
     if "capabilities: [[gpu" in str(error.explanation):
         problem = "the Docker engine has no NVIDIA runtime"
         remedy = "install the package nvidia-container-toolkit, or set runtime.gpus=none"
         return InputError("runtime.gpus", problem, remedy)
-    return engine.refusal(error)
+    return engine.refusal(client, error)
 
 
 def _was_out_of_memory(client: DockerClient, container: Container) -> bool:
     return client.api.inspect_container(container.id)["State"]["OOMKilled"]
 
 
-def _memory_error(name: str, runtime: DockerRuntime) -> InputError:
+def _memory_error(name: str, runtime: ContainerRuntime) -> InputError:
     problem = "its container was killed because it ran out of memory"
     if runtime.memory:
         remedy = f"raise runtime.memory ({runtime.memory}), or reduce the batch size"

@@ -1,11 +1,11 @@
-"""The Docker engine of this machine, and the containers that dead launchers left behind on it."""
+"""What runs containers, Docker or podman, and the containers that dead launchers left there."""
 
 from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import docker
 import requests
@@ -13,33 +13,43 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 
 from contract.errors import InputError
+from stages.runtime import podman
 
+DOCKER, PODMAN = ENGINES = ("docker", "podman")  # choices of `runtime`
 LAUNCHER = "separation.launcher"  # a container's label: the launcher that has to remove it
 TIMEOUT = 300  # seconds until the engine answers; that of a busy machine takes its time
 
 
 @contextmanager
-def connected() -> Iterator[docker.DockerClient]:
+def connected(name: str) -> Iterator[docker.DockerClient]:
     """Yields a client of the engine, after removing the containers of dead launchers.
+
+    Args:
+        name: the engine: `docker` or `podman`.
 
     Raises:
         InputError: there is no engine, this user may not use it, or it refuses a request or stops
             answering within the block.
     """
+    with podman.connected(TIMEOUT) if name == PODMAN else _connected_to_docker() as client:
+        try:
+            _remove_orphans(client)
+            yield client
+        except APIError as error:
+            raise refusal(client, error) from None
+        except requests.RequestException as error:
+            raise disconnection(client, error) from None
+
+
+@contextmanager
+def _connected_to_docker() -> Iterator[docker.DockerClient]:
     try:
         client = docker.from_env(timeout=TIMEOUT)
         client.ping()
     except (DockerException, requests.RequestException) as error:
         raise _connection_error(error) from None
-    try:
-        _remove_orphans(client)
+    with closing(client):
         yield client
-    except APIError as error:
-        raise refusal(error) from None
-    except requests.RequestException as error:
-        raise disconnection(error) from None
-    finally:
-        client.close()
 
 
 def remove(container: Container) -> None:
@@ -111,23 +121,31 @@ def _is_alive(identity: str, pid: int) -> bool:
     return True
 
 
-def refusal(error: APIError) -> InputError:
+def refusal(client: docker.DockerClient, error: APIError) -> InputError:
     """Returns the engine's refusal of a request as an error for the user.
 
     Args:
+        client: a client of the engine.
         error: what the Docker SDK raised.
     """
     reason = (error.explanation or str(error)).strip()
+    if isinstance(client, podman.PodmanClient):
+        problem = f"podman refused a request ({reason})"
+        return InputError("runtime=podman", problem, "see what `podman info` says")
     problem = f"the Docker engine refused a request ({reason})"
     return InputError("runtime=docker", problem, "see what `docker info` says about the engine")
 
 
-def disconnection(error: requests.RequestException) -> InputError:
+def disconnection(client: docker.DockerClient, error: requests.RequestException) -> InputError:
     """Returns the failure of an engine that no longer answers as an error for the user.
 
     Args:
+        client: a client of the engine.
         error: what the Docker SDK raised.
     """
+    if isinstance(client, podman.PodmanClient):
+        problem = f"podman no longer answers ({error})"
+        return InputError("runtime=podman", problem, "repeat the command")
     problem = f"the Docker engine no longer answers ({error})"
     return InputError("runtime=docker", problem, "start it again and repeat the command")
 

@@ -53,7 +53,7 @@ def _allotted() -> list[str]:
 
 
 def names_for_the_engine(names: Sequence[str]) -> list[str]:
-    """Returns the names of reserved GPUs for the Docker engine, which runs outside of Slurm's job.
+    """Returns the names of reserved GPUs for an engine, to which they have the machine's numbers.
 
     If Slurm confines a job to its GPUs, CUDA_VISIBLE_DEVICES counts them from 0. The numbers that
     they have on the machine are in SLURM_STEP_GPUS or, outside of a step, in SLURM_JOB_GPUS.

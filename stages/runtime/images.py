@@ -1,4 +1,4 @@
-"""The images in which the trainers run with `runtime=docker`.
+"""The images in which the trainers run with `runtime=docker` and `runtime=podman`.
 
 An image is named after all that goes into it: Dockerfile, pinned requirements, base. The wheels
 are gathered on the host first, with its own pip settings (index, certificates, wheels on its disk),
@@ -12,12 +12,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import textwrap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from email.parser import HeaderParser
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from zipfile import ZipFile
 
 from docker import DockerClient
@@ -31,9 +33,9 @@ from contract.files import sha256
 from contract.layout import SCRATCH
 from contract.locks import machine_lock
 from contract.menu import SPLEETER, SVOICE
-from contract.params import DockerRuntime
+from contract.params import ContainerRuntime
 from metrics.progress import progress
-from stages.runtime import engine, gpus
+from stages.runtime import engine, gpus, podman
 from stages.runtime.virtual_environments import requirements_file, requirements_hash
 
 CPU_BASE = "separation-base"  # made by `make base-image`
@@ -41,7 +43,7 @@ NVIDIA_BASES = {
     SPLEETER: "nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
     SVOICE: "nvidia/cuda:12.6.3-base-ubuntu22.04",
 }
-WHEELS = Path(SCRATCH, "wheels")  # a folder within the context that Docker is sent
+WHEELS = Path(SCRATCH, "wheels")
 LOCK = "separation-images"  # the lock of the process of this machine that builds images
 WAITS_FOR = "another process to finish building images"
 DESCRIPTION = "separation.environment"  # an image's label: what it holds, as JSON
@@ -68,11 +70,11 @@ print(json.dumps({
 """
 
 
-def find_or_build(client: DockerClient, model: str, runtime: DockerRuntime) -> Image:
+def find_or_build(client: DockerClient, model: str, runtime: ContainerRuntime) -> Image:
     """Returns a trainer's image, which is built if there is none of its name.
 
     Args:
-        client: a client of the Docker engine.
+        client: a client of the engine.
         model: `spleeter` or `svoice`.
         runtime: names the base of the image.
 
@@ -101,7 +103,7 @@ def description(image: Image) -> dict[str, Any]:
     return json.loads(image.labels[DESCRIPTION])
 
 
-def _find_base(client: DockerClient, model: str, runtime: DockerRuntime) -> Image:
+def _find_base(client: DockerClient, model: str, runtime: ContainerRuntime) -> Image:
     """Returns the base of a trainer's image, which is pulled if this machine does not have it."""
     name = getattr(runtime.base, model)
     if name == "auto":
@@ -208,7 +210,7 @@ def _run_dockerfile(
     """Builds an image from a trainer's Dockerfile and prints each step.
 
     Args:
-        client: a client of the Docker engine.
+        client: a client of the engine.
         model: whose Dockerfile.
         base: the image that it starts from.
         name: the name of the new image.
@@ -220,29 +222,63 @@ def _run_dockerfile(
     dockerfile = _dockerfile(model)
     output: list[str] = []
     try:
-        stream = client.api.build(
-            path=".",
-            dockerfile=str(dockerfile),
-            tag=name,
-            buildargs={"BASE": base.id},
-            rm=True,
-            forcerm=True,
-            decode=True,
-            **options,
-        )
-        for message in stream:
-            if "error" in message:
-                raise BuildError(message["error"].strip(), output)
-            if line := message.get("stream", "").rstrip():
-                output += line.splitlines()
-                if line.startswith("Step "):
-                    print(f"  {textwrap.shorten(line, 100)}", flush=True)
+        with tempfile.TemporaryFile() as context:
+            _write_context(model, context)
+            stream = client.api.build(
+                fileobj=context,
+                custom_context=True,
+                dockerfile=str(dockerfile),
+                tag=name,
+                buildargs={"BASE": base.id},
+                rm=True,
+                forcerm=True,
+                decode=True,
+                network_mode=_build_network(client),
+                **options,
+            )
+            for message in stream:
+                if "error" in message:
+                    raise BuildError(message["error"].strip(), output)
+                if line := message.get("stream", "").rstrip():
+                    output += line.splitlines()
+                    if line.casefold().startswith("step "):
+                        print(f"  {textwrap.shorten(line, 100)}", flush=True)
         return client.images.get(name)
     except (APIError, BuildError) as error:
         for line in output[-LAST_LINES:]:
             print(f"  {line}", file=sys.stderr)
         problem = f"a step of the build failed ({_first_line(error)})"
         raise InputError(dockerfile, problem, "see the last lines of its output above") from None
+
+
+def _write_context(model: str, archive: IO[bytes]) -> None:
+    """Writes a tar archive of the files that a build reads.
+
+    They belong to root there, as podman may not know the number of this user within an image.
+
+    Args:
+        model: whose image is built.
+        archive: an empty file, whose position is at its start again at the end.
+    """
+
+    def owned_by_root(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = ""
+        return member
+
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for path in (_dockerfile(model), WHEELS / model):
+            if path.exists():  # there are no wheels before the image's Python is known
+                tar.add(path, filter=owned_by_root)
+    archive.seek(0)
+
+
+def _build_network(client: DockerClient) -> str | None:
+    """Returns the network in which images are built; None for the engine's own.
+
+    That of podman takes a program for users who are not root, which may be missing.
+    """
+    return "host" if isinstance(client, podman.PodmanClient) else None
 
 
 def _gather_wheels(model: str, python: Mapping[str, str]) -> dict[str, str]:

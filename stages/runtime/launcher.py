@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contract.errors import InputError
-from contract.params import DockerRuntime, LocalRuntime
+from contract.params import ContainerRuntime, LocalRuntime
 from stages.runtime import child, containers, engine, gpus, images, slurm
 from stages.runtime.virtual_environments import interpreter
 
@@ -18,7 +18,7 @@ def run_python(
     model: str,
     arguments: Sequence[str],
     name: str,
-    runtime: LocalRuntime | DockerRuntime,
+    runtime: LocalRuntime | ContainerRuntime,
     writable: Path | None = None,
 ) -> int:
     """Runs a trainer's Python to its end, in the working directory and on GPUs of its own.
@@ -51,7 +51,7 @@ def run_python(
                 return run_locally(command, name, runtime, uuids, child.THROUGH_SRUN)
             command = _on_one_node(model, python, arguments, uuids, writable)
             return run_locally(command, name, runtime, uuids)
-    with engine.connected() as client:
+    with engine.connected(runtime.name) as client:
         images.find_or_build(client, model, runtime)  # before a GPU is reserved: it takes minutes
         with gpus.reserved(runtime.gpus) as uuids:
             # Somebody may have removed the image during the wait for a GPU.
@@ -61,7 +61,7 @@ def run_python(
             return containers.run(client, image, command, name, runtime, names, writable)
 
 
-def _check_several_nodes(nodes: int, runtime: LocalRuntime | DockerRuntime) -> None:
+def _check_several_nodes(nodes: int, runtime: LocalRuntime | ContainerRuntime) -> None:
     """Checks that a training can run on several nodes.
 
     Raises:

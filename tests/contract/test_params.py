@@ -151,7 +151,7 @@ COUNT = "a whole number from 1 to 2147483647"
         ("speech.speakers", 1, "a number of at least 2"),
         ("speech.mode", "mid", "'min' or 'max'"),
         ("music.source.parts.test", [2.0, 1.0], "a start before its end"),
-        ("runtime.name", "podman", "local or docker"),
+        ("runtime.name", "singularity", "local, docker or podman"),
         ("runtime.gpus", 0, GPUS),
         ("runtime.gpus", [], GPUS),
         ("runtime.gpus", True, GPUS),

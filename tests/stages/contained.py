@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from contract.arguments import Parser
-from contract.params import DockerRuntime
+from contract.params import ContainerRuntime
 from stages.run import run
 from stages.runtime import containers, engine
 from stages.runtime.images import CPU_BASE
@@ -31,8 +31,8 @@ def main() -> None:
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="after `--`")
     options = parser.parse_args()
     writable = options.runtime.pop("writable", None)
-    runtime = DockerRuntime(**DEFAULT | options.runtime)
-    with engine.connected() as client:
+    runtime = ContainerRuntime(**DEFAULT | options.runtime)
+    with engine.connected(runtime.name) as client:
         image = client.images.get(CPU_BASE)
         what = (client, image, options.command, "the test", runtime)
         sys.exit(containers.run(*what, gpus=[], writable=writable and Path(writable)))

@@ -22,7 +22,7 @@ from docker.models.containers import Container
 from docker.models.images import Image
 
 from contract.errors import InputError
-from contract.params import DockerRuntime
+from contract.params import ContainerRuntime
 from stages.runtime import containers, engine
 from stages.runtime.images import CPU_BASE
 from tests import docker_engine
@@ -162,7 +162,7 @@ def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monk
     os.chown(root, user, group)
     monkeypatch.chdir(root)
     engine_group = os.stat("/var/run/docker.sock").st_gid
-    runtime = DockerRuntime(**DEFAULT)
+    runtime = ContainerRuntime(**DEFAULT)
     image = client.images.get(CPU_BASE)
 
     def look_around() -> int:
@@ -421,7 +421,7 @@ def test_a_gpu_without_nvidias_runtime_is_one_line(root, client, monkeypatch):
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("this engine has it")
     monkeypatch.chdir(root)
-    runtime, image = DockerRuntime(**DEFAULT), client.images.get(CPU_BASE)
+    runtime, image = ContainerRuntime(**DEFAULT), client.images.get(CPU_BASE)
     with pytest.raises(InputError) as raised:
         containers.run(client, image, ["true"], "the test", runtime, gpus=["GPU-0"])
     assert str(raised.value) == (
@@ -444,7 +444,7 @@ def run(
     """Runs a command in a container, with this process as its launcher."""
     monkeypatch.chdir(root)
     image = image or client.images.get(CPU_BASE)
-    return containers.run(client, image, command, "the test", DockerRuntime(**DEFAULT), gpus=[])
+    return containers.run(client, image, command, "the test", ContainerRuntime(**DEFAULT), gpus=[])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace of processes")

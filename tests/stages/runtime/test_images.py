@@ -22,7 +22,7 @@ from docker.models.images import Image
 from contract import locks
 from contract.errors import InputError
 from contract.files import sha256
-from contract.params import DockerRuntime
+from contract.params import ContainerRuntime
 from stages.runtime import base_image, engine, images, launcher
 from stages.runtime.images import CPU_BASE
 from tests import docker_engine
@@ -31,7 +31,7 @@ from tests.stages.contained import DEFAULT
 from tests.stages.patience import SECONDS, line
 from tests.stages.workspaces import environment
 
-RUNTIME = DockerRuntime(**DEFAULT)
+RUNTIME = ContainerRuntime(**DEFAULT)
 SMALL = "six==1.17.0  # via nothing\ntomli==2.5.0 ; python_full_version < '3.0'\n"
 
 
@@ -73,7 +73,7 @@ def remove(client: docker.DockerClient, tag: str) -> None:
         client.images.remove(tag)
 
 
-def build(client: docker.DockerClient, runtime: DockerRuntime = RUNTIME) -> Image:
+def build(client: docker.DockerClient, runtime: ContainerRuntime = RUNTIME) -> Image:
     return images.find_or_build(client, "svoice", runtime)
 
 
@@ -123,7 +123,7 @@ def test_only_what_goes_into_an_image_changes_its_name(client, repository, capsy
 
 
 @contextmanager
-def another_base(client: docker.DockerClient) -> Iterator[DockerRuntime]:
+def another_base(client: docker.DockerClient) -> Iterator[ContainerRuntime]:
     """Yields a configuration with a base of its own."""
     container = client.containers.create(CPU_BASE, "true", labels={"made": "for a test"})
     try:
@@ -134,7 +134,7 @@ def another_base(client: docker.DockerClient) -> Iterator[DockerRuntime]:
     bases = DEFAULT["base"] | {"svoice": base.tags[0]}
     before = python_images(client)
     try:
-        yield DockerRuntime(**DEFAULT | {"base": bases})
+        yield ContainerRuntime(**DEFAULT | {"base": bases})
     finally:
         for tag in python_images(client).keys() - before.keys():
             client.images.remove(tag)
@@ -188,7 +188,7 @@ def test_the_output_of_a_failed_step_is_printed(client, repository, capsys):
 def test_a_base_that_cannot_be_pulled_is_one_line(client, repository):
     base = DEFAULT["base"] | {"svoice": "localhost:1/nobody/none:1"}
     with pytest.raises(InputError) as raised:
-        build(client, DockerRuntime(**DEFAULT | {"base": base}))
+        build(client, ContainerRuntime(**DEFAULT | {"base": base}))
     message = str(raised.value)
     assert message.startswith(
         "runtime.base.svoice: the image localhost:1/nobody/none:1 is not here and cannot be pulled "
@@ -201,7 +201,7 @@ def test_a_base_that_cannot_be_pulled_is_one_line(client, repository):
 
 
 def test_without_gpus_the_base_is_that_of_make_base_image(client, repository, monkeypatch):
-    auto = DockerRuntime(**DEFAULT | {"base": {"spleeter": "auto", "svoice": "auto"}})
+    auto = ContainerRuntime(**DEFAULT | {"base": {"spleeter": "auto", "svoice": "auto"}})
     monkeypatch.setattr(images.gpus, "available", list)
     monkeypatch.setattr(images, "CPU_BASE", "separation-none-such")
     with pytest.raises(InputError) as raised:

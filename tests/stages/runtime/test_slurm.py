@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import InputError
-from contract.params import DockerRuntime, LocalRuntime
+from contract.params import ContainerRuntime, LocalRuntime
 from stages.runtime import launcher, slurm
 from tests.conftest import ROOT
 from tests.stages.contained import DEFAULT
@@ -157,7 +157,7 @@ def test_outside_of_a_job_there_is_one_node(monkeypatch):
     ("runtime", "message"),
     [
         (
-            DockerRuntime(**DEFAULT),
+            ContainerRuntime(**DEFAULT),
             "runtime=docker: a training on 2 nodes cannot run in containers; "
             "use runtime=local, or one node",
         ),
