@@ -18,8 +18,8 @@ WAIT ?=
 DRY_RUN ?=
 PAGE ?= results/report.html
 
-ifeq ($(filter local docker,$(RUNTIME)),)
-$(error RUNTIME: found $(RUNTIME), expected local or docker)
+ifeq ($(filter local docker podman,$(RUNTIME)),)
+$(error RUNTIME: found $(RUNTIME), expected local, docker or podman)
 endif
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
@@ -36,16 +36,15 @@ LOCKED = mkdir -p .venv; exec 9>.venv/setup.lock; \
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-repro: setup ## set up, run the pipeline, print the scores (RUNTIME=docker: train in containers)
-	@python -m stages.durations$(if $(filter docker,$(RUNTIME)), --runtime docker)
-	$(REPRO_$(RUNTIME))
+repro: setup ## set up, run the pipeline, print the scores (RUNTIME=docker or podman: train in containers)
+	@python -m stages.durations$(if $(filter local,$(RUNTIME)),, --runtime $(RUNTIME))
+	$(if $(filter local,$(RUNTIME)),dvc repro,$(REPRO_IN_CONTAINERS))
 	python -m report.table
 	@echo "The page about this run: results/report.html (make open shows it)"
 
-REPRO_local := dvc repro
-define REPRO_docker
-python -m stages.runtime.base_image --is-there || $(MAKE) base-image
-	dvc exp run -S runtime=docker
+define REPRO_IN_CONTAINERS
+python -m stages.runtime.base_image --runtime $(RUNTIME) --is-there || $(MAKE) base-image RUNTIME=$(RUNTIME)
+	dvc exp run -S runtime=$(RUNTIME)
 endef
 
 # Quotes a text for the shell.
@@ -64,7 +63,7 @@ screenshots: setup ## picture the top of a report in docs/images (PAGE=reports/m
 	python -m report.screenshots $(call quoted,$(value PAGE)) $(call quoted,docs/images/$(basename $(notdir $(value PAGE))).png)
 
 # The suites run seven at a time, the longest first, each in its environment. Those of tests/pipeline
-# mostly wait for DVC's workers, and leave cores free. All that needs Docker is one suite: its tests
+# mostly wait for DVC's workers, and leave cores free. All that needs an engine is one suite: its tests
 # remove containers. The contract is tested in all environments, except what needs libraries that
 # only the pipeline has.
 SUITES := spleeter units pipeline cluster datasets tuning study queue svoice containers
@@ -146,9 +145,9 @@ system:
 	$(PYTHON) -c 'import ensurepip' 2>/dev/null || missing="$$missing python3-venv"; \
 	$(INSTALL)
 
-base-image: setup ## make the base of the images for machines without GPUs, on Debian 12 or Ubuntu 22.04
+base-image: setup ## make the base of the images for machines without GPUs, on Debian 12 or Ubuntu 22.04 (RUNTIME=podman)
 	@missing=""; command -v debootstrap >/dev/null || missing=" debootstrap"; $(INSTALL)
-	python -m stages.runtime.base_image
+	python -m stages.runtime.base_image --runtime $(patsubst local,docker,$(RUNTIME))
 
 lint: setup ## check style
 	ruff check .

@@ -129,13 +129,16 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks tests by what they use, a browser, a Docker engine or Slurm, and slow ones."""
+    """Marks tests by what they use, a browser, an engine for containers or Slurm, and slow ones."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "browser" in fixtures:
             item.add_marker(pytest.mark.browser)
         if "client" in fixtures:
-            item.add_marker(pytest.mark.docker)
+            callspec = getattr(item, "callspec", None)
+            item.add_marker(callspec.params.get("client", "docker") if callspec else "docker")
+        if "podman_home" in fixtures:
+            item.add_marker(pytest.mark.podman)
         if "cluster" in fixtures:
             item.add_marker(pytest.mark.slurm)
         if item.path.parent.name == "pipeline":

@@ -31,7 +31,7 @@ EMPTIED = ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache", "v
 def main() -> None:
     """Makes the base image or, with `--is-there`, exits with 1 if it is needed and missing."""
     parser = Parser(__doc__)
-    parser.add_argument("--runtime", choices=engine.ENGINES, default=engine.DOCKER, help="for what")
+    parser.add_argument("--runtime", choices=engine.ENGINES, default=engine.DOCKER)
     parser.add_argument("--is-there", action="store_true", help="fail if it is needed and missing")
     options = parser.parse_args()
     with engine.connected(options.runtime) as client:

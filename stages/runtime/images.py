@@ -115,14 +115,20 @@ def _find_base(client: DockerClient, model: str, runtime: ContainerRuntime) -> I
         pass
     if name == CPU_BASE:
         problem = f"this machine has no image {CPU_BASE}, the base for machines without GPUs"
-        raise InputError(key, problem, "run `make base-image`")
+        raise InputError(key, problem, f"run `{_base_command(runtime)}`")
     print(f"pulling {name}", flush=True)
     try:
         return client.images.pull(name)
     except APIError as error:
         problem = f"the image {name} is not here and cannot be pulled ({_first_line(error)})"
-        remedy = f"name another image, or set it to {CPU_BASE} and run `make base-image`"
+        command = _base_command(runtime)
+        remedy = f"name another image, or set it to {CPU_BASE} and run `{command}`"
         raise InputError(key, problem, remedy) from None
+
+
+def _base_command(runtime: ContainerRuntime) -> str:
+    """Returns the command that makes the base for machines without GPUs."""
+    return "make base-image" + (" RUNTIME=podman" if runtime.name == engine.PODMAN else "")
 
 
 def _name(model: str, base: Image) -> str:

@@ -182,7 +182,7 @@ def _specification(options: Mapping[str, Any]) -> dict[str, Any]:
             for gpu in request["DeviceIDs"]
         ],
         "shm_size": parse_bytes(options["shm_size"]),
-        "resource_limits": _limits(options),
+        "resource_limits": _limits(options) or None,
         "netns": {"nsmode": options["network_mode"]},
         "read_only_filesystem": options["read_only"],
         "cap_drop": options["cap_drop"],

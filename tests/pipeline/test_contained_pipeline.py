@@ -17,7 +17,7 @@ import pytest
 from docker.errors import NotFound
 
 from stages.runtime.engine import LAUNCHER
-from tests import docker_engine
+from tests import engines
 from tests.pipeline.conftest import OVERRIDES, Repository
 
 MODELS = ["spleeter", "svoice"]
@@ -30,7 +30,8 @@ SECONDS = 1800  # for two trainings on a busy machine
 @pytest.fixture(scope="module", autouse=True)
 def client():
     """A client of the Docker engine."""
-    return docker_engine.client()
+    with engines.client("docker") as client:
+        yield client
 
 
 def losses(repository: Repository, model: str) -> pd.Series:
@@ -52,7 +53,7 @@ def test_trainings_in_containers_learn_the_same(repository, client):
         assert client.images.get(environment["image"]).labels["separation.environment"]
         assert losses(repository, model).tolist() == pytest.approx(local[model], rel=1e-4)
         assert json.loads((results / "details.json").read_text())
-    assert not docker_engine.containers(client, repository.root)
+    assert not engines.containers(client, repository.root)
     assert "Running stage" not in repository("dvc", "repro").stdout
 
 
@@ -73,7 +74,7 @@ def test_queued_experiments_run_in_containers_side_by_side(repository, client):
         locks.close()
         statuses = wait_for_end(repository, names)
     assert statuses == dict.fromkeys(names, "Success")
-    assert not docker_engine.containers(client, repository.root)
+    assert not engines.containers(client, repository.root)
     shown = json.loads(repository("dvc", "exp", "show", "--json").stdout)
     scores = {
         experiment["name"]: experiment["revs"][0]["data"]["metrics"][SCORES]["data"]

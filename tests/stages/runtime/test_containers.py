@@ -1,4 +1,4 @@
-"""What a container sees, what it may do, and how it ends: with the real Docker engine."""
+"""What a container sees, what it may do, and how it ends: with real engines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import subprocess
 import sys
 import termios
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +26,18 @@ from contract.errors import InputError
 from contract.params import ContainerRuntime
 from stages.runtime import containers, engine
 from stages.runtime.images import CPU_BASE
-from tests import docker_engine
+from tests import engines
 from tests.stages.contained import DEFAULT
 from tests.stages.disks import small_disk
 from tests.stages.patience import SECONDS
+from tests.stages.users import GROUP, USER, as_user
 from tests.stages.workspaces import environment
 
 
-@pytest.fixture(scope="module")
-def client():
-    return docker_engine.client()
+@pytest.fixture(scope="module", params=engine.ENGINES)
+def client(request):
+    with engines.client(request.param) as client:
+        yield client
 
 
 @pytest.fixture
@@ -44,7 +47,14 @@ def root(tmp_path, client):
     return folder
 
 
-def launch(
+@pytest.fixture
+def launch(client):
+    """Starts launchers that run a Python program in a container."""
+    return partial(start, client)
+
+
+def start(
+    client: docker.DockerClient,
     root: Path,
     program: str,
     runtime: dict[str, Any] | None = None,
@@ -54,6 +64,7 @@ def launch(
     """Starts a launcher that runs a Python program in a container.
 
     Args:
+        client: of the engine.
         root: the launcher's working directory.
         program: indented or not.
         runtime: settings other than `DEFAULT`.
@@ -61,14 +72,20 @@ def launch(
         options: of `subprocess.Popen`.
     """
     command = [*within, sys.executable, "-m", "tests.stages.contained"]
+    settings = json.dumps({"name": engines.name(client), **(runtime or {})})
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(
-        [*command, json.dumps(runtime or {}), "--", "python3", "-uc", textwrap.dedent(program)],
+        [*command, settings, "--", "python3", "-uc", textwrap.dedent(program)],
         cwd=root,
         env=environment(),
         text=True,
         **pipes | options,
     )
+
+
+def settings(client: docker.DockerClient) -> ContainerRuntime:
+    """Returns the configuration with an engine's name."""
+    return ContainerRuntime(**DEFAULT | {"name": engines.name(client)})
 
 
 def finish(process: subprocess.Popen) -> tuple[int, str, str]:
@@ -113,64 +130,31 @@ LOOK_AROUND = """
 KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "/etc/hosts")
 
 
-def as_user(
-    user: int, group: int, groups: list[int], function: Callable[[], int]
-) -> tuple[int, str]:
-    """Runs a function in a fork of this process, which becomes another user.
-
-    All that the function needs must be imported: that user may not be able to read this repository.
-
-    Args:
-        user: the user's id.
-        group: the id of the user's group.
-        groups: the ids of the other groups.
-        function: returns an exit code.
-
-    Returns:
-        The exit code and the output.
-    """
-    reader, writer = os.pipe()
-    if (child := os.fork()) == 0:
-        code = 1
-        try:
-            os.setgroups(groups)
-            os.setgid(group)
-            os.setuid(user)
-            os.dup2(writer, 1)
-            os.dup2(writer, 2)
-            sys.stdout = sys.stderr = os.fdopen(1, "w")
-            code = function()
-        except InputError as error:
-            print(f"ERROR: {error}")
-        finally:
-            sys.stdout.flush()
-            os._exit(code)
-    os.close(writer)
-    with os.fdopen(reader) as output:
-        text = output.read()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text
-
-
-def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monkeypatch):
-    """The caller is an ordinary user who may use the engine."""
+def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monkeypatch, request):
+    """The caller is an ordinary user, who may use the Docker engine or has podman."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
-    user, group = 12345, 23456
     (root.parent / "neighbour").write_text("secret")
     for folder in (root, *list(root.parents)[:3]):
         folder.chmod(0o755)
-    os.chown(root, user, group)
+    os.chown(root, USER, GROUP)
     monkeypatch.chdir(root)
-    engine_group = os.stat("/var/run/docker.sock").st_gid
-    runtime = ContainerRuntime(**DEFAULT)
-    image = client.images.get(CPU_BASE)
+    runtime = settings(client)
 
     def look_around() -> int:
         command = ["python3", "-c", textwrap.dedent(LOOK_AROUND)]
-        with engine.connected() as own:
+        with engine.connected(runtime.name) as own:
+            image = own.images.get(CPU_BASE)
             return containers.run(own, image, command, "the test", runtime, gpus=[])
 
-    code, output = as_user(user, group, [engine_group], look_around)
+    if runtime.name == "podman":
+        variables = request.getfixturevalue("podman_home")
+        code, output = as_user(look_around, variables=variables)
+        # That is this user, who is root in a namespace of its own.
+        user, group = 0, 0
+    else:
+        code, output = as_user(look_around, [os.stat("/var/run/docker.sock").st_gid])
+        user, group = USER, GROUP
     assert code == 0, output
     seen = json.loads(output)
     assert seen["ids"] == [user, user, group, group, [group]]
@@ -187,18 +171,19 @@ def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monk
     mounts = [m for m in seen["mounts"] if not m.startswith(KERNEL_MOUNTS) and m != "/"]
     assert sorted(mounts) == sorted(["/tmp", str(root)])
     written = (root / "written").stat()
-    assert (written.st_uid, written.st_gid) == (user, group)
+    assert (written.st_uid, written.st_gid) == (USER, GROUP)
 
 
+@pytest.mark.parametrize("client", ["docker"], indirect=True)
 def test_a_user_who_may_not_use_the_engine_gets_one_line(client):
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
 
     def connect() -> int:
-        with engine.connected():
+        with engine.connected("docker"):
             return 0
 
-    code, output = as_user(12345, 23456, [], connect)
+    code, output = as_user(connect)
     assert code == 1
     address = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
     assert output == (
@@ -207,17 +192,17 @@ def test_a_user_who_may_not_use_the_engine_gets_one_line(client):
     )
 
 
-def test_a_missing_engine_is_one_line(root, monkeypatch):
-    monkeypatch.setenv("DOCKER_HOST", f"unix://{root}/none.sock")
-    code, out, error = finish(launch(root, "pass"))
-    assert (code, out) == (1, "")
-    assert error == (
-        f"ERROR: runtime=docker: there is no Docker engine at unix://{root}/none.sock; "
-        "start it (`systemctl start docker`), or use runtime=local\n"
+def test_a_missing_engine_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(InputError) as raised, engine.connected("docker"):
+        pass
+    assert str(raised.value) == (
+        f"runtime=docker: there is no Docker engine at unix://{tmp_path}/none.sock; "
+        "start it (`systemctl start docker`), or use runtime=local"
     )
 
 
-def test_links_lead_to_the_same_files_which_are_read_only(root):
+def test_links_lead_to_the_same_files_which_are_read_only(root, launch):
     """A file by two steps, and folders such as DVC's cache and a linked data set."""
     elsewhere = root.parent / "elsewhere"
     cache = root.parent / "cache" / "files" / "md5"
@@ -249,7 +234,7 @@ def test_links_lead_to_the_same_files_which_are_read_only(root):
 # --- its output ---------------------------------------------------------------------------
 
 
-def test_output_is_live_and_its_streams_stay_apart(root):
+def test_output_is_live_and_its_streams_stay_apart(root, launch):
     program = """
         import sys, time
         print("first"); print("aside", file=sys.stderr)
@@ -263,7 +248,7 @@ def test_output_is_live_and_its_streams_stay_apart(root):
     assert finish(process) == (7, "last\n", "aside\n")
 
 
-def test_a_command_started_in_a_terminal_has_a_terminal_of_its_size(root):
+def test_a_command_started_in_a_terminal_has_a_terminal_of_its_size(root, launch):
     """Progress bars are drawn, and fit."""
     controller, terminal = pty.openpty()
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
@@ -303,7 +288,7 @@ FOREVER = RUN_FOREVER.format(ignore="")
 
 @pytest.mark.parametrize("program", [FOREVER, IGNORING_CTRL_C])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_and_removes_it(root, client, number, program):
+def test_a_signal_ends_and_removes_it(root, launch, client, number, program):
     """At once, or after the seconds that a trainer has to end by itself."""
     process = launch(root, program)
     assert process.stdout.readline() == "started\n"
@@ -328,7 +313,7 @@ SAVES = """
 
 
 @pytest.mark.parametrize("code", [143, 1])  # of a trainer; of torchrun
-def test_a_trainer_has_the_time_to_save_a_checkpoint(root, client, tmp_path, code):
+def test_a_trainer_has_the_time_to_save_a_checkpoint(root, launch, client, tmp_path, code):
     folder = tmp_path / "unfinished"
     folder.mkdir()
     process = launch(root, SAVES.format(folder=folder, code=code), {"writable": str(folder)})
@@ -339,7 +324,7 @@ def test_a_trainer_has_the_time_to_save_a_checkpoint(root, client, tmp_path, cod
     assert containers_of(client, process) == []
 
 
-def test_the_next_launch_removes_what_a_killed_launcher_left(root, client):
+def test_the_next_launch_removes_what_a_killed_launcher_left(root, launch, client):
     killed = launch(root, FOREVER)
     living = launch(root, FOREVER)
     for process in (killed, living):
@@ -354,7 +339,7 @@ def test_the_next_launch_removes_what_a_killed_launcher_left(root, client):
     finish(living)
 
 
-def test_a_container_that_somebody_kills_is_reported(root, client):
+def test_a_container_that_somebody_kills_is_reported(root, launch, client):
     process = launch(root, FOREVER)
     process.stdout.readline()
     (container,) = containers_of(client, process)
@@ -365,7 +350,7 @@ def test_a_container_that_somebody_kills_is_reported(root, client):
     assert containers_of(client, process) == []
 
 
-def test_a_container_that_somebody_removes_is_reported(root, client):
+def test_a_container_that_somebody_removes_is_reported(root, launch, client):
     """As killed or as removed: it depends on how far the removal is when its end is seen."""
     process = launch(root, FOREVER)
     process.stdout.readline()
@@ -378,7 +363,7 @@ def test_a_container_that_somebody_removes_is_reported(root, client):
     ]
 
 
-def test_out_of_memory_names_the_limit(root, client):
+def test_out_of_memory_names_the_limit(root, launch, client):
     program = "held = [bytearray(1 << 20) for _ in range(1000)]"
     process = launch(root, program, {"memory": "64m"})
     code, _, error = finish(process)
@@ -390,7 +375,7 @@ def test_out_of_memory_names_the_limit(root, client):
     assert containers_of(client, process) == []
 
 
-def test_a_full_disk_is_left_to_the_trainer_to_report(tmp_path, client):
+def test_a_full_disk_is_left_to_the_trainer_to_report(tmp_path, client, launch):
     program = """
         import sys
         try:
@@ -405,7 +390,7 @@ def test_a_full_disk_is_left_to_the_trainer_to_report(tmp_path, client):
         assert containers_of(client, process) == []
 
 
-def test_a_container_has_the_configured_limits(root, client):
+def test_a_container_has_the_configured_limits(root, launch, client):
     process = launch(root, FOREVER, {"memory": "100m", "cpus": 0.5, "shared_memory": "32m"})
     process.stdout.readline()
     (container,) = containers_of(client, process)
@@ -417,6 +402,7 @@ def test_a_container_has_the_configured_limits(root, client):
     finish(process)
 
 
+@pytest.mark.parametrize("client", ["docker"], indirect=True)
 def test_a_gpu_without_nvidias_runtime_is_one_line(root, client, monkeypatch):
     if "nvidia" in client.info()["Runtimes"]:
         pytest.skip("this engine has it")
@@ -428,7 +414,7 @@ def test_a_gpu_without_nvidias_runtime_is_one_line(root, client, monkeypatch):
         "runtime.gpus: the Docker engine has no NVIDIA runtime; "
         "install the package nvidia-container-toolkit, or set runtime.gpus=none"
     )
-    assert docker_engine.containers(client, root) == []
+    assert engines.containers(client, root) == []
 
 
 # --- what others do in the meantime -------------------------------------------------------
@@ -444,16 +430,16 @@ def run(
     """Runs a command in a container, with this process as its launcher."""
     monkeypatch.chdir(root)
     image = image or client.images.get(CPU_BASE)
-    return containers.run(client, image, command, "the test", ContainerRuntime(**DEFAULT), gpus=[])
+    return containers.run(client, image, command, "the test", settings(client), gpus=[])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a namespace of processes")
-def test_launchers_of_the_same_number_leave_each_other_alone(root, client):
+def test_launchers_of_the_same_number_leave_each_other_alone(root, launch, client):
     """Each is the first process of a namespace of its own, where it does not see the other."""
     unshared = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
     first = launch(root, FOREVER, within=unshared)
     assert first.stdout.readline() == "started\n"
-    (container,) = docker_engine.containers(client, root)
+    (container,) = engines.containers(client, root)
     assert finish(launch(root, "print(1)", within=unshared)) == (0, "1\n", "")
     container.reload()
     assert container.status == "running"
@@ -466,10 +452,10 @@ def test_a_container_that_has_ended_well_may_be_pruned(root, client, monkeypatch
     """As `docker container prune` does."""
 
     def prune() -> None:
-        (container,) = docker_engine.containers(client, root)
+        (container,) = engines.containers(client, root)
         container.remove()
 
-    docker_engine.interfere(monkeypatch, "wait", after=prune)
+    engines.interfere(monkeypatch, "wait", after=prune)
     assert run(client, root, monkeypatch, "true") == 0
 
 
@@ -486,10 +472,10 @@ def test_an_image_that_somebody_removed_is_reported(root, client, monkeypatch):
 
 
 def test_a_container_that_cannot_be_removed_changes_no_result(root, client, monkeypatch, capsys):
-    docker_engine.fail(monkeypatch, "remove_container", 500)
+    engines.fail(monkeypatch, "remove_container", 500)
     assert run(client, root, monkeypatch, "sh", "-c", "exit 7") == 7
     monkeypatch.undo()
-    (container,) = docker_engine.containers(client, root)
+    (container,) = engines.containers(client, root)
     error = capsys.readouterr().err
     assert error.startswith(f"WARNING: could not remove the container {container.name} (")
     assert error.endswith("; the next launch removes it\n")
@@ -497,15 +483,12 @@ def test_a_container_that_cannot_be_removed_changes_no_result(root, client, monk
 
 
 def test_an_engine_that_goes_away_is_one_line(root, client, monkeypatch):
-    docker_engine.interfere(monkeypatch, "wait", before=lambda: docker_engine.go_away(monkeypatch))
+    engines.interfere(monkeypatch, "wait", before=lambda: engines.go_away(monkeypatch))
     with pytest.raises(InputError) as raised:
         run(client, root, monkeypatch, "true")
     monkeypatch.undo()
-    assert str(raised.value) == (
-        "runtime=docker: the Docker engine no longer answers (refused); "
-        "start it again and repeat the command"
-    )
-    (container,) = docker_engine.containers(client, root)
+    assert str(raised.value) == engines.gone(client)
+    (container,) = engines.containers(client, root)
     engine.remove(container)
 
 

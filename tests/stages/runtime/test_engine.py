@@ -1,4 +1,4 @@
-"""Which containers a launcher removes, among launchers that come and go: with the real engine."""
+"""Which containers a launcher removes, among launchers that come and go: with real engines."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from docker.models.containers import Container
 from contract.errors import InputError
 from stages.runtime import engine
 from stages.runtime.images import CPU_BASE
-from tests import docker_engine
+from tests import engines
 from tests.stages.workspaces import environment
 
 
-@pytest.fixture(scope="module")
-def client():
-    return docker_engine.client()
+@pytest.fixture(scope="module", params=engine.ENGINES)
+def client(request):
+    with engines.client(request.param) as client:
+        yield client
 
 
 @pytest.fixture
@@ -46,9 +47,9 @@ def exists(client: docker.DockerClient, container: Container) -> bool:
         return False
 
 
-def connect() -> None:
+def connect(client: docker.DockerClient) -> None:
     """Connects to the engine as a launcher does, which removes the containers of dead ones."""
-    with engine.connected():
+    with engine.connected(engines.name(client)):
         pass
 
 
@@ -71,7 +72,7 @@ def test_only_the_containers_of_dead_launchers_are_removed(client, make_containe
     ]
     others = [own, f"elsewhere/{boot}/{pid}/1", f"elsewhere:1/{boot}/{pid}/1"]
     made = [make_container(launcher) for launcher in (*dead, *others)]
-    connect()
+    connect(client)
     assert [exists(client, container) for container in made] == [False] * 3 + [True] * 3
 
 
@@ -81,8 +82,8 @@ def test_a_container_that_somebody_else_removes_stops_no_launcher(
 ):
     """It vanishes between the engine's list and whatever a launcher does with the list."""
     container = make_container(launcher())
-    docker_engine.interfere(monkeypatch, "containers", after=lambda: container.remove(force=True))
-    connect()
+    engines.interfere(monkeypatch, "containers", after=lambda: container.remove(force=True))
+    connect(client)
     assert not exists(client, container)
 
 
@@ -90,36 +91,37 @@ def test_removing_waits_for_somebody_else_who_removes(client, make_container, mo
     """The engine refuses a second removal while the container may still write."""
     container = make_container(engine.launcher())
     container.start()
-    docker_engine.fail(monkeypatch, "remove_container", 409)
-    docker_engine.interfere(monkeypatch, "wait", before=container.kill)
+    engines.fail(monkeypatch, "remove_container", 409)
+    engines.interfere(monkeypatch, "wait", before=container.kill)
     engine.remove(container)
     monkeypatch.undo()
     container.reload()
     assert container.status == "exited"
 
 
-def test_a_refusal_of_the_engine_is_one_line(make_container, monkeypatch):
+def test_a_refusal_of_the_engine_is_one_line(client, make_container, monkeypatch):
     make_container(dead_launcher())
-    docker_engine.fail(monkeypatch, "remove_container", 500)
+    engines.fail(monkeypatch, "remove_container", 500)
     with pytest.raises(InputError) as raised:
-        connect()
-    assert str(raised.value) == (
-        "runtime=docker: the Docker engine refused a request (the test says so); "
-        "see what `docker info` says about the engine"
-    )
+        connect(client)
+    name = engines.name(client)
+    refusals = {
+        "docker": "runtime=docker: the Docker engine refused a request (the test says so); "
+        "see what `docker info` says about the engine",
+        "podman": "runtime=podman: podman refused a request (the test says so); "
+        "see what `podman info` says",
+    }
+    assert str(raised.value) == refusals[name]
     monkeypatch.undo()
-    with pytest.raises(InputError), engine.connected() as own:
+    with pytest.raises(InputError), engine.connected(name) as own:
         own.images.get("separation-none-such")
 
 
 def test_an_engine_that_goes_away_is_one_line(client, monkeypatch):
-    with pytest.raises(InputError) as raised, engine.connected() as own:
-        docker_engine.go_away(monkeypatch)
+    with pytest.raises(InputError) as raised, engine.connected(engines.name(client)) as own:
+        engines.go_away(monkeypatch)
         own.images.get(CPU_BASE)
-    assert str(raised.value) == (
-        "runtime=docker: the Docker engine no longer answers (refused); "
-        "start it again and repeat the command"
-    )
+    assert str(raised.value) == engines.gone(client)
 
 
 HIDDEN = """
@@ -129,11 +131,12 @@ HIDDEN = """
     os.setgid(23456)
     os.setuid(12345)
     assert not os.path.exists("/proc/1")
-    with engine.connected():
+    with engine.connected("docker"):
         pass
 """
 
 
+@pytest.mark.parametrize("client", ["docker"], indirect=True)
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount /proc")
 def test_a_launcher_that_cannot_be_seen_is_not_dead(client, make_container):
     """It belongs to another user, and /proc hides the processes of others."""

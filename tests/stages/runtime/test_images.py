@@ -8,6 +8,8 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,19 +27,19 @@ from contract.files import sha256
 from contract.params import ContainerRuntime
 from stages.runtime import base_image, engine, images, launcher
 from stages.runtime.images import CPU_BASE
-from tests import docker_engine
+from tests import engines
 from tests.conftest import ROOT
 from tests.stages.contained import DEFAULT
 from tests.stages.patience import SECONDS, line
 from tests.stages.workspaces import environment
 
-RUNTIME = ContainerRuntime(**DEFAULT)
 SMALL = "six==1.17.0  # via nothing\ntomli==2.5.0 ; python_full_version < '3.0'\n"
 
 
-@pytest.fixture(scope="module")
-def client():
-    return docker_engine.client()
+@pytest.fixture(scope="module", params=engine.ENGINES)
+def client(request):
+    with engines.client(request.param) as client:
+        yield client
 
 
 @pytest.fixture
@@ -62,7 +64,6 @@ def repository(tmp_path, client, monkeypatch):
 def fill(root: Path, model: str) -> None:
     """Copies what an image is made of, with requirements that no other test has."""
     shutil.copytree(ROOT / "docker", root / "docker")
-    shutil.copyfile(ROOT / ".dockerignore", root / ".dockerignore")
     requirements = root / "docker" / "requirements"
     (requirements / f"{model}.txt").write_text(f"{SMALL}# {secrets.token_hex(8)}\n")
     (requirements / "svoice-cuda.txt").unlink()
@@ -73,8 +74,14 @@ def remove(client: docker.DockerClient, tag: str) -> None:
         client.images.remove(tag)
 
 
-def build(client: docker.DockerClient, runtime: ContainerRuntime = RUNTIME) -> Image:
-    return images.find_or_build(client, "svoice", runtime)
+def settings(client: docker.DockerClient, **bases: str) -> ContainerRuntime:
+    """Returns the configuration with an engine's name, and with other bases."""
+    base = DEFAULT["base"] | bases
+    return ContainerRuntime(**DEFAULT | {"name": engines.name(client), "base": base})
+
+
+def build(client: docker.DockerClient, **bases: str) -> Image:
+    return images.find_or_build(client, "svoice", settings(client, **bases))
 
 
 def output_of(client: docker.DockerClient, image: Image, *command: str) -> str:
@@ -115,26 +122,25 @@ def test_only_what_goes_into_an_image_changes_its_name(client, repository, capsy
         file.write("# another line\n")
     third = build(client)
     started = python_images(client)
-    with another_base(client) as runtime:
-        fourth = build(client, runtime)
+    with another_base(client) as base:
+        fourth = build(client, svoice=base)
         # What starts from the other base stays, for whoever builds on that.
         assert started.items() < python_images(client).items()
     assert len({image.tags[0] for image in (first, second, third, fourth)}) == 4
 
 
 @contextmanager
-def another_base(client: docker.DockerClient) -> Iterator[ContainerRuntime]:
-    """Yields a configuration with a base of its own."""
+def another_base(client: docker.DockerClient) -> Iterator[str]:
+    """Yields the name of another base."""
     container = client.containers.create(CPU_BASE, "true", labels={"made": "for a test"})
     try:
         change = f"LABEL another={secrets.token_hex(8)}"
         base = container.commit("separation-test", secrets.token_hex(8), changes=change)
     finally:
         container.remove()
-    bases = DEFAULT["base"] | {"svoice": base.tags[0]}
     before = python_images(client)
     try:
-        yield ContainerRuntime(**DEFAULT | {"base": bases})
+        yield base.tags[0]
     finally:
         for tag in python_images(client).keys() - before.keys():
             client.images.remove(tag)
@@ -179,58 +185,66 @@ def test_the_output_of_a_failed_step_is_printed(client, repository, capsys):
         build(client)
     message = str(raised.value)
     assert message.startswith("docker/svoice.Dockerfile: a step of the build failed (")
-    assert "returned a non-zero code: 3" in message
+    reasons = {"docker": "returned a non-zero code: 3", "podman": "exit status 3"}
+    assert reasons[engines.name(client)] in message
     assert message.endswith("; see the last lines of its output above")
     assert "\n" not in message
     assert "\n  this is why\n" in capsys.readouterr().err
 
 
 def test_a_base_that_cannot_be_pulled_is_one_line(client, repository):
-    base = DEFAULT["base"] | {"svoice": "localhost:1/nobody/none:1"}
     with pytest.raises(InputError) as raised:
-        build(client, ContainerRuntime(**DEFAULT | {"base": base}))
+        build(client, svoice="localhost:1/nobody/none:1")
     message = str(raised.value)
     assert message.startswith(
         "runtime.base.svoice: the image localhost:1/nobody/none:1 is not here and cannot be pulled "
         "("
     )
-    assert message.endswith(
-        f"); name another image, or set it to {CPU_BASE} and run `make base-image`"
+    command = {"docker": "make base-image", "podman": "make base-image RUNTIME=podman"}
+    remedy = (
+        f"name another image, or set it to {CPU_BASE} and run `{command[engines.name(client)]}`"
     )
+    assert message.endswith(f"); {remedy}")
     assert "\n" not in message
 
 
 def test_without_gpus_the_base_is_that_of_make_base_image(client, repository, monkeypatch):
-    auto = ContainerRuntime(**DEFAULT | {"base": {"spleeter": "auto", "svoice": "auto"}})
     monkeypatch.setattr(images.gpus, "available", list)
     monkeypatch.setattr(images, "CPU_BASE", "separation-none-such")
     with pytest.raises(InputError) as raised:
-        build(client, auto)
+        build(client, svoice="auto")
+    command = {"docker": "make base-image", "podman": "make base-image RUNTIME=podman"}
     assert str(raised.value) == (
         "runtime.base.svoice: this machine has no image separation-none-such, the base for "
-        "machines without GPUs; run `make base-image`"
+        f"machines without GPUs; run `{command[engines.name(client)]}`"
     )
 
 
-def test_the_context_is_small(repository):
-    """Docker is sent the wheels alone, whatever else the repository holds."""
-    from docker.utils import build as context
-
-    (repository / "data").mkdir()
-    (repository / "data" / "song.wav").write_bytes(bytes(100))
-    wheels = repository / "scratch" / "wheels" / "svoice"
-    wheels.mkdir(parents=True)
+def test_the_context_is_small(tmp_path, monkeypatch):
+    """An engine is sent the Dockerfile and the wheels alone, whatever else the repository holds."""
+    fill(tmp_path, "svoice")
+    monkeypatch.chdir(tmp_path)
+    for path in ("data/song.wav", "scratch/svoice/checkpoint", "scratch/wheels/spleeter/b.whl"):
+        Path(path).parent.mkdir(parents=True)
+        Path(path).write_bytes(bytes(10))
+    sent = ["docker/svoice.Dockerfile"]
+    assert files_of_context("svoice") == sent
+    wheels = Path("scratch/wheels/svoice")
+    wheels.mkdir()
     (wheels / "a.whl").write_bytes(bytes(10))
-    (repository / "scratch" / "svoice").mkdir()
-    (repository / "scratch" / "svoice" / "checkpoint").write_bytes(bytes(10))
-    patterns = [
-        line
-        for line in (repository / ".dockerignore").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    sent = context.exclude_paths(str(repository), patterns)
-    files = {path for path in sent if (repository / path).is_file()}
-    assert files - {".dockerignore"} == {"scratch/wheels/svoice/a.whl"}
+    assert files_of_context("svoice") == [*sent, "scratch/wheels/svoice/a.whl"]
+
+
+def files_of_context(model: str) -> list[str]:
+    """Returns the names of the files that an engine is sent. All of them belong to root."""
+    with tempfile.TemporaryFile() as archive:
+        images._write_context(model, archive)
+        with tarfile.open(fileobj=archive) as tar:
+            members = tar.getmembers()
+    assert {(member.uid, member.gid, member.uname, member.gname) for member in members} == {
+        (0, 0, "", "")
+    }
+    return [member.name for member in members if member.isfile()]
 
 
 @pytest.mark.parametrize("model", ["spleeter", "svoice"])
@@ -259,9 +273,9 @@ def test_a_label_names_the_commit(client, repository):
 BUILD = """
 import sys
 from stages.runtime import engine, images
-from tests.stages.runtime.test_images import RUNTIME
-with engine.connected() as client:
-    print(images.find_or_build(client, "spleeter", RUNTIME).id)
+from tests.stages.runtime.test_images import settings
+with engine.connected(sys.argv[1]) as client:
+    print(images.find_or_build(client, "spleeter", settings(client)).id)
 """
 
 
@@ -277,7 +291,7 @@ def test_one_image_is_built_at_a_time_for_all_trainers_and_repositories(
     def gather_while_another_builds(*arguments):
         others.append(
             subprocess.Popen(
-                [sys.executable, "-c", BUILD],
+                [sys.executable, "-c", BUILD, engines.name(client)],
                 cwd=elsewhere,
                 env=environment(),
                 stdout=subprocess.PIPE,
@@ -298,7 +312,7 @@ def test_one_image_is_built_at_a_time_for_all_trainers_and_repositories(
 
 def test_somebody_elses_pruning_stops_no_build(client, repository, monkeypatch):
     """The engine prunes for one client at a time."""
-    docker_engine.fail(monkeypatch, "prune_images", 409)
+    engines.fail(monkeypatch, "prune_images", 409)
     assert build(client)
 
 
@@ -312,7 +326,7 @@ def test_somebody_who_removes_ended_containers_stops_no_build(client, repository
                 labels.append(container.labels)
                 container.remove()
 
-    docker_engine.interfere(monkeypatch, "remove_container", before=prune)
+    engines.interfere(monkeypatch, "remove_container", before=prune)
     assert build(client)
     # The label by which the next launch removes the container if this one is killed.
     assert labels == [{engine.LAUNCHER: engine.launcher()}]
@@ -329,7 +343,7 @@ def test_an_image_removed_during_the_wait_for_a_gpu_is_built_again(client, repos
 
     monkeypatch.setattr(launcher.gpus, "reserved", waiting)
     arguments = ["-c", "import six; print(six.__version__)"]
-    assert launcher.run_python("svoice", arguments, "the test", RUNTIME) == 0
+    assert launcher.run_python("svoice", arguments, "the test", settings(client)) == 0
 
 
 def test_a_base_that_another_process_has_just_made_is_not_made_again(client, tmp_path, monkeypatch):
@@ -354,7 +368,7 @@ def test_a_base_that_another_process_has_just_made_is_not_made_again(client, tmp
     monkeypatch.setattr(locks, "try_machine_lock", try_to_lock)
     monkeypatch.setattr(base_image, "CPU_BASE", name)
     monkeypatch.setattr(base_image, "_bootstrap", bootstrap)
-    monkeypatch.setattr(sys, "argv", ["base_image"])
+    monkeypatch.setattr(sys, "argv", ["base_image", "--runtime", engines.name(client)])
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(base_image.main)
         assert started.wait(SECONDS)

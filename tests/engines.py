@@ -1,8 +1,10 @@
-"""The Docker engine of the tests: a real one, which others may use at the same time."""
+"""The Docker engine and podman of the tests: real ones, which others may use at the same time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,20 +17,45 @@ from docker.models.containers import Container
 from contract.errors import InputError
 from stages.runtime import base_image, engine
 from stages.runtime.images import CPU_BASE
+from stages.runtime.podman import PodmanClient
+
+TITLES = {engine.DOCKER: "a Docker engine", engine.PODMAN: "podman"}
 
 
-def client() -> docker.DockerClient:
-    """Returns a client of the engine, which has the base image of `make base-image`.
+@contextmanager
+def client(name: str) -> Iterator[docker.DockerClient]:
+    """Yields a client of an engine, which has the base image of `make base-image`.
 
-    Without an engine or the image the test is skipped.
+    Without the engine or the image the test is skipped.
+
+    Args:
+        name: `docker` or `podman`.
     """
-    try:
-        with engine.connected() as connected:
-            if not base_image.find(connected):
-                pytest.skip(f"needs the image {CPU_BASE} of `make base-image`")
-            return connected
-    except InputError as error:
-        pytest.skip(f"needs a Docker engine; {error}")
+    # Where root has not all privileges, podman cannot raise limits as it does by default.
+    os.environ.setdefault("CONTAINERS_CONF", str(Path(__file__).with_name("podman.conf")))
+    with ExitStack() as stack:
+        try:
+            connected = stack.enter_context(engine.connected(name))
+        except InputError as error:
+            pytest.skip(f"needs {TITLES[name]}; {error}")
+        if not base_image.find(connected):
+            pytest.skip(f"needs the image {CPU_BASE} of `make base-image RUNTIME={name}`")
+        yield connected
+
+
+def name(client: docker.DockerClient) -> str:
+    """Returns the name of a client's engine: `docker` or `podman`."""
+    return engine.PODMAN if isinstance(client, PodmanClient) else engine.DOCKER
+
+
+def gone(client: docker.DockerClient) -> str:
+    """Returns the error of an engine that no longer answers (`go_away`)."""
+    if name(client) == engine.PODMAN:
+        return "runtime=podman: podman no longer answers (refused); repeat the command"
+    return (
+        "runtime=docker: the Docker engine no longer answers (refused); "
+        "start it again and repeat the command"
+    )
 
 
 def containers(client: docker.DockerClient, folder: Path) -> list[Container]:
