@@ -6,14 +6,13 @@ differs is who the user in a container is, and how a container gets GPUs.
 
 from __future__ import annotations
 
-import ctypes
-import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +26,9 @@ from requests import HTTPError, RequestException
 from contract.errors import InputError
 
 START_SECONDS = 120  # until podman answers; the first start on a busy machine takes its time
+IDLE_SECONDS = 60  # without a request, after which podman's service ends
 API = "/v4.0.0/libpod"  # podman's own requests, of version 4 and later
 CPU_PERIOD = 100_000  # microseconds in which a container has its share of the processors
-
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_libc = ctypes.CDLL(None)
 
 
 class PodmanClient(DockerClient):
@@ -49,23 +46,23 @@ def connected(timeout: float) -> Iterator[PodmanClient]:
         InputError: podman is not installed, or does not work for this user.
     """
     with tempfile.TemporaryDirectory(prefix="separation-podman-") as folder:
-        address = f"unix://{folder}/podman.sock"
+        path = Path(folder, "podman.sock")
         log = Path(folder, "log")
         with (
-            _service(address, log) as service,
-            closing(_client(address, timeout, service, log)) as client,
+            _service(path, log) as service,
+            closing(_client(path, timeout, service, log)) as client,
+            _kept_alive(client),
         ):
             yield client
 
 
 @contextmanager
-def _service(address: str, log: Path) -> Iterator[subprocess.Popen]:
+def _service(path: Path, log: Path) -> Iterator[subprocess.Popen]:
     """Runs podman's service until the end of the block.
 
-    It does not get the Ctrl-C of the terminal, as the container has to be removed after that. If
-    this process is killed, the service ends, too.
+    It does not get the Ctrl-C of the terminal, as the container has to be removed after that.
     """
-    command = ["podman", "system", "service", "--time=0", address]
+    command = ["podman", "system", "service", f"--time={IDLE_SECONDS}", f"unix://{path}"]
     with log.open("w") as output:
         try:
             service = subprocess.Popen(
@@ -74,7 +71,6 @@ def _service(address: str, log: Path) -> Iterator[subprocess.Popen]:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
         except FileNotFoundError:
             problem = "there is no program podman on this machine"
@@ -87,12 +83,35 @@ def _service(address: str, log: Path) -> Iterator[subprocess.Popen]:
         service.wait()
 
 
-def _client(address: str, timeout: float, service: subprocess.Popen, log: Path) -> PodmanClient:
+@contextmanager
+def _kept_alive(client: PodmanClient) -> Iterator[None]:
+    """Keeps podman's service alive until the end of the block, by a request now and then.
+
+    If this process is killed, the service soon ends by itself. A signal to it would not be enough:
+    that of an ordinary user consists of two processes.
+    """
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.wait(IDLE_SECONDS / 12):
+            with suppress(DockerException, RequestException):
+                client.ping()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _client(path: Path, timeout: float, service: subprocess.Popen, log: Path) -> PodmanClient:
     """Returns a client of podman's service as soon as that answers."""
     deadline = time.monotonic() + START_SECONDS
     while service.poll() is None:
         try:
-            return PodmanClient(base_url=address, timeout=timeout)
+            return PodmanClient(base_url=f"unix://{path}", timeout=timeout)
         except (DockerException, RequestException):
             if time.monotonic() > deadline:
                 break

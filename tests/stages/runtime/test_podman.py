@@ -1,4 +1,4 @@
-"""What is particular to podman: ordinary users, GPUs, and its service, which lives for one launch."""
+"""What only podman has: ordinary users, GPUs by descriptions, and a service for one launch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -100,7 +101,7 @@ def test_an_ordinary_user_builds_an_image_and_runs_it(
 
 @pytest.fixture
 def gpu():
-    """The UUID of what podman takes for a GPU: a description as `nvidia-ctk cdi generate` writes."""
+    """The UUID of what podman takes for a GPU, by a description as NVIDIA's tools write it."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to describe a GPU")
     uuid = f"GPU-separation-{secrets.token_hex(8)}"
@@ -142,14 +143,20 @@ def test_a_gpu_without_a_description_is_one_line(client, tmp_path, monkeypatch):
 
 # --- its service --------------------------------------------------------------------------
 
+LAUNCHER = """
+import sys
+from stages.runtime import podman
+from tests.stages import contained
+podman.IDLE_SECONDS = 3
+contained.main()
+"""
 FOREVER = ["python3", "-uc", "import time; print('started'); time.sleep(3600)"]
 
 
 def launch(folder: Path, **options: bool) -> subprocess.Popen:
     """Starts a launcher of a command that runs for ever, and waits until the command has begun."""
-    launcher = [sys.executable, "-m", "tests.stages.contained", '{"name": "podman"}', "--"]
     process = subprocess.Popen(
-        [*launcher, *FOREVER],
+        [sys.executable, "-c", LAUNCHER, '{"name": "podman"}', "--", *FOREVER],
         cwd=folder,
         env=environment(),
         text=True,
@@ -171,10 +178,12 @@ def test_ctrl_c_in_a_terminal_ends_and_removes_a_container(client, tmp_path):
     assert engines.containers(client, tmp_path) == []
 
 
-def test_the_service_ends_with_a_killed_launcher(client, tmp_path):
+def test_the_service_lives_as_long_as_its_launcher(client, tmp_path):
     process = launch(tmp_path)
     (service,) = psutil.Process(process.pid).children()
     assert service.name() == "podman"
+    time.sleep(9)  # three times as long as it waits for a request
+    assert service.is_running()
     process.kill()
     process.communicate()
     service.wait(SECONDS)
