@@ -87,8 +87,8 @@ def _service(path: Path, log: Path) -> Iterator[subprocess.Popen]:
 def _kept_alive(client: PodmanClient) -> Iterator[None]:
     """Keeps podman's service alive until the end of the block, by a request now and then.
 
-    If this process is killed, the service soon ends by itself. A signal to it would not be enough:
-    that of an ordinary user consists of two processes.
+    If this process is killed, the service ends by itself, once its container has ended. A signal to
+    it would not be enough: that of an ordinary user consists of two processes.
     """
     ended = threading.Event()
 

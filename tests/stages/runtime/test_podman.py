@@ -179,6 +179,7 @@ def test_ctrl_c_in_a_terminal_ends_and_removes_a_container(client, tmp_path):
 
 
 def test_the_service_lives_as_long_as_its_launcher(client, tmp_path):
+    """If the launcher is killed, until the next one has removed the container."""
     process = launch(tmp_path)
     (service,) = psutil.Process(process.pid).children()
     assert service.name() == "podman"
@@ -186,9 +187,9 @@ def test_the_service_lives_as_long_as_its_launcher(client, tmp_path):
     assert service.is_running()
     process.kill()
     process.communicate()
-    service.wait(SECONDS)
     (container,) = engines.containers(client, tmp_path)
     engine.remove(container)
+    service.wait(SECONDS)
 
 
 def test_a_missing_podman_is_one_line(tmp_path, monkeypatch):
