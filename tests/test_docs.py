@@ -26,7 +26,8 @@ CONF = ROOT / "conf"
 IMAGES = ROOT / "docs" / "images"
 LARGEST_IMAGE = 200_000  # bytes, because every clone fetches it
 MOST_LINES = 140  # of the README, so that it can be read in three minutes
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+RESULTS = ROOT / "docs" / "results" / "README.md"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), RESULTS]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 ENVIRONMENTS = ("pipeline", "spleeter", "svoice")
 
