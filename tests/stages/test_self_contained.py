@@ -18,11 +18,13 @@ PLACES = (
 ABSOLUTE = re.compile(
     r"(?<![\w.~<>})\]$*/-])/(?:%s)(?:/[\w.*-]*)*(?![\w-])|[A-Z]:\\\\?Users" % PLACES  # noqa: UP031
 )
-# What every Linux has, what the images are made with, and a Debian package's own folder.
+# What every Linux has, what the images are made with, what podman reads, and a Debian package's own
+# folder.
 KNOWN = re.compile(
     r"/dev(/(null|full|zero)?)?|/proc(/.*)?|/sys(/class/net)?|/tmp(/x/?)?|/bin/(ba)?sh"
     r"|/usr(/bin/env|/sbin)?|/sbin"
-    r"|/etc(/(resolv\.conf|hostname|hosts|passwd))?|/opt(/trainer(/bin)?)?|/var/lib/apt/lists/\*"
+    r"|/etc(/(resolv\.conf|hostname|hosts|passwd|subuid|cdi/nvidia\.yaml))?|/opt(/trainer(/bin)?)?"
+    r"|/run/(cdi|\.containerenv)|/var/lib/apt/lists/\*"
     r"|/var/run/docker\.sock|/usr/share/asterisk/sounds(/en_US_f_Allison/)?"
 )
 UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
@@ -31,7 +33,7 @@ UPWARDS = re.compile(r"(?<![\w.…])\.\.(?=/)(?:/[\w.-]+)*")
 HANDED_OVER = {
     ".dvc/config": {"../.venv/pipeline/share/plots.html"},  # DVC begins in .dvc
     "report/against.py": {"../docs/study.md"},
-    "docs/results/README.md": {"../studies.md"},
+    "docs/results/README.md": {"../studies.md", "../study.md"},
     "tests/stages/runtime/test_containers.py": {"../../elsewhere/step"},
     "tests/stages/test_fetch_music.py": {
         *("../outside.wav", "../../outside.wav", "../songs", "../songs.zip", "../7s", "../7s.zip"),
