@@ -192,6 +192,7 @@ def _specification(options: Mapping[str, Any]) -> dict[str, Any]:
         # whom the files would belong.
         "user": "0:0",
         "work_dir": options["working_dir"],
+        "stop_timeout": 0,  # seconds that it has when it is removed, as with Docker
         "env": options["environment"],
         "terminal": options["tty"],
         "mounts": mounts,
