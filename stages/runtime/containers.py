@@ -101,7 +101,11 @@ def run(
         raise _memory_error(name, runtime)
     if code > 128:
         problem = f"its container was killed by {signal_name(code - 128)}"
-        print(f"ERROR: {name}: {problem}; repeat the command", file=sys.stderr)
+        remedy = "repeat the command"
+        if code == 128 + signal.SIGKILL and isinstance(client, podman.PodmanClient):
+            # Podman does not see every lack of memory, such as that of a job of Slurm.
+            remedy = "if memory ran out, reduce the batch size; otherwise repeat the command"
+        print(f"ERROR: {name}: {problem}; {remedy}", file=sys.stderr)
     return code
 
 

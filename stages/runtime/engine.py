@@ -65,10 +65,14 @@ def remove(container: Container) -> None:
     except NotFound:
         pass
     except APIError as error:
-        if error.status_code != 409:
-            raise
         with suppress(NotFound):
-            container.wait(timeout=TIMEOUT)
+            if "container state improper" in str(error.explanation):
+                # It has ended just before podman could stop it.
+                container.remove(force=True)
+            elif error.status_code == 409:
+                container.wait(timeout=TIMEOUT)
+            else:
+                raise
 
 
 def launcher() -> str:

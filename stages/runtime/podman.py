@@ -150,7 +150,7 @@ def create(
     }
     request = f"{client.api.base_url}{API}/containers/create"
     response = client.api.post(request, json=specification, timeout=client.api.timeout)
-    if response.status_code == 404:
+    if response.status_code == 404 or "image not known" in response.text:
         raise ImageNotFound(response.text, response)
     try:
         response.raise_for_status()
