@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from docker import DockerClient
-from docker.errors import ImageNotFound
+from docker.errors import NotFound
 from docker.models.images import Image
 
 from contract.arguments import Parser
@@ -55,7 +55,7 @@ def find(client: DockerClient) -> Image | None:
     """
     try:
         return client.images.get(CPU_BASE)
-    except ImageNotFound:
+    except NotFound:
         return None
 
 

@@ -23,7 +23,7 @@ from typing import IO, Any
 from zipfile import ZipFile
 
 from docker import DockerClient
-from docker.errors import APIError, BuildError, ImageNotFound
+from docker.errors import APIError, BuildError, NotFound
 from docker.models.images import Image
 from packaging.requirements import Requirement
 from packaging.utils import parse_wheel_filename
@@ -85,7 +85,7 @@ def find_or_build(client: DockerClient, model: str, runtime: ContainerRuntime) -
     name = _name(model, base)
     try:
         return client.images.get(name)
-    except ImageNotFound:
+    except NotFound:
         # For all trainers and repositories: the end of a build prunes the parts of all others.
         with machine_lock(LOCK, WAITS_FOR):
             return _build_image(client, model, base, name)
@@ -111,7 +111,7 @@ def _find_base(client: DockerClient, model: str, runtime: ContainerRuntime) -> I
     key = f"runtime.base.{model}"
     try:
         return client.images.get(name)
-    except ImageNotFound:
+    except NotFound:
         pass
     if name == CPU_BASE:
         problem = f"this machine has no image {CPU_BASE}, the base for machines without GPUs"
@@ -153,7 +153,7 @@ def _build_image(client: DockerClient, model: str, base: Image, name: str) -> Im
     """Builds a trainer's image, unless the process that held the lock before has built it."""
     try:
         return client.images.get(name)
-    except ImageNotFound:
+    except NotFound:
         print(f"building the image {name}", flush=True)
     # All images on this base start from this one. It keeps a name of its own, which no other build
     # takes from it, and so is not pruned.

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import docker
 import pytest
-from docker.errors import ImageNotFound
+from docker.errors import NotFound
 from docker.models.images import Image
 
 from contract import locks
@@ -70,7 +70,7 @@ def fill(root: Path, model: str) -> None:
 
 
 def remove(client: docker.DockerClient, tag: str) -> None:
-    with suppress(ImageNotFound):
+    with suppress(NotFound):
         client.images.remove(tag)
 
 
@@ -329,7 +329,7 @@ def test_somebody_who_removes_ended_containers_stops_no_build(client, repository
     engines.interfere(monkeypatch, "remove_container", before=prune)
     assert build(client)
     # The label by which the next launch removes the container if this one is killed.
-    assert labels == [{engine.LAUNCHER: engine.launcher()}]
+    assert [of_container[engine.LAUNCHER] for of_container in labels] == [engine.launcher()]
 
 
 def test_an_image_removed_during_the_wait_for_a_gpu_is_built_again(client, repository, monkeypatch):
