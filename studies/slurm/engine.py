@@ -416,7 +416,7 @@ def _fetch(repo: Repo, commits: Sequence[str], stages: set[str]) -> None:
     """Fetches what stages of some experiments have made from the cells' cache, if it is there."""
     if commits:
         with suppress(DvcException):  # what is lost shows, and is run again
-            repo.fetch(sorted(stages), remote=REMOTE, revs=list(commits))
+            repo.fetch(sorted(stages), remote=REMOTE, revs=list(commits), workspace=False)
 
 
 def _gpus(gres: str | None) -> int:

@@ -128,8 +128,9 @@ def test_a_study_has_the_results_that_it_has_on_this_machine(
     assert "The same command says how far they are" in first
     second = project.study().stdout  # while they are on their way
     assert "submitted" not in second
-    printed = project.study("--wait").stdout
-    assert "submitted" not in printed and "2 experiments: 2 done" in printed
+    last = project.study("--wait")
+    assert "submitted" not in last.stdout and "2 experiments: 2 done" in last.stdout
+    assert "WARNING" not in last.stdout + last.stderr
     assert project.done() == NAMES
     assert project.results() == undisturbed
     assert (project.root / "reports" / "quick.html").is_file()
