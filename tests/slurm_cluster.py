@@ -513,14 +513,16 @@ def exports(environment: Mapping[str, str]) -> Iterable[str]:
 
 
 def main() -> None:
-    """Runs a cluster until Ctrl-C."""
+    """Runs a cluster until Ctrl-C or SIGTERM."""
     parser = Parser(__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="for all files of the cluster")
     parser.add_argument("--nodes", type=int, default=2, help="how many there are")
     options = parser.parse_args()
     with Cluster(options.folder, nodes=options.nodes) as cluster:
+        ends = {signal.SIGINT, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)  # else SIGTERM would leave the daemons
         print(*exports(cluster.environment), sep="\n", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        signal.sigwait(ends)
 
 
 if __name__ == "__main__":
