@@ -173,7 +173,8 @@ def test_ctrl_c_in_a_terminal_ends_and_removes_a_container(client, tmp_path):
     process = launch(tmp_path, start_new_session=True)
     os.killpg(process.pid, signal.SIGINT)
     _, error = process.communicate(timeout=SECONDS)
-    assert process.returncode == 128 + signal.SIGINT
+    # Python may end by the signal itself, which a shell reports alike.
+    assert process.returncode in (128 + signal.SIGINT, -signal.SIGINT)
     assert "ERROR" not in error
     assert engines.containers(client, tmp_path) == []
 
