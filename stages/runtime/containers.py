@@ -28,6 +28,8 @@ from stages.runtime import engine, podman
 
 STOP_SECONDS = 3  # seconds after which a trainer that got Ctrl-C is killed
 SAVE_SECONDS = 60  # the same after SIGTERM, after which a trainer saves a checkpoint
+# What to do after SIGKILL where nobody says why it was sent.
+PERHAPS_MEMORY = "if memory ran out, reduce the batch size; otherwise repeat the command"
 
 # Folders of the repository that the trainers do not read.
 _NOT_SEARCHED = {".git", ".dvc", ".venv", SCRATCH}
@@ -104,7 +106,7 @@ def run(
         remedy = "repeat the command"
         if code == 128 + signal.SIGKILL and isinstance(client, podman.PodmanClient):
             # Podman does not see every lack of memory, such as that of a job of Slurm.
-            remedy = "if memory ran out, reduce the batch size; otherwise repeat the command"
+            remedy = PERHAPS_MEMORY
         print(f"ERROR: {name}: {problem}; {remedy}", file=sys.stderr)
     return code
 

@@ -114,6 +114,6 @@ def run_locally(
     killer = containers.signal_name(-code)
     remedy = "repeat the command"
     if killer == "SIGKILL":
-        remedy = "if memory ran out, reduce the batch size; otherwise repeat the command"
+        remedy = containers.PERHAPS_MEMORY
     print(f"ERROR: {name}: was killed by {killer}; {remedy}", file=sys.stderr)
     return 128 - code
