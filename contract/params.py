@@ -316,14 +316,15 @@ class _Runtime(Strict):
     """What all choices of the group `runtime` have in common.
 
     Attributes:
-        gpus: the GPUs of a training: `all`, `none`, a count, or a list of numbers or UUIDs.
+        gpus: the GPUs of a training: `auto`, `all`, `none`, a count, or a list of numbers or
+            UUIDs.
     """
 
     gpus: Any
 
     @model_validator(mode="after")
     def _check_gpus(self) -> "_Runtime":
-        is_word = self.gpus in ("all", "none")
+        is_word = self.gpus in ("auto", "all", "none")
         # `type`, because True is an instance of int.
         is_count = type(self.gpus) is int and 0 < self.gpus <= LARGEST
         is_list = (
@@ -332,7 +333,7 @@ class _Runtime(Strict):
             and all(type(gpu) in (int, str) for gpu in self.gpus)
         )
         if not (is_word or is_count or is_list):
-            expected = "all, none, a count, or a list of numbers or UUIDs"
+            expected = "auto, all, none, a count, or a list of numbers or UUIDs"
             raise RuleError("gpus", self.gpus, expected)
         return self
 

@@ -3,9 +3,11 @@ of a GPU."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,17 +16,46 @@ import tensorflow as tf
 from spleeter.utils.logging import configure_logger
 
 from contract.errors import InputError
-from contract.hardware import processors
+from contract.hardware import no_gpus_warning, processors, reserved_gpus, unusable_gpus
+
+DRIVER = "libcuda.so.1"  # the library of NVIDIA's driver
+# What CUDA's libraries say when a GPU has no memory left for them.
+OUT_OF_MEMORY = ("CUDA_ERROR_OUT_OF_MEMORY", "_STATUS_ALLOC_FAILED")
 
 
 def configure() -> tf.compat.v1.ConfigProto:
-    """Sets up the process, and returns the configuration of its sessions."""
+    """Sets up the process, and returns the configuration of its sessions.
+
+    Raises:
+        InputError: TensorFlow cannot use the GPUs that are reserved for this run.
+    """
+    _check_gpus()
     configure_logger(verbose=False)
     # Spleeter would log every chunk of audio. Its errors are exceptions as well.
     logging.getLogger("spleeter").setLevel(logging.CRITICAL)
     session_config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
     session_config.gpu_options.allow_growth = True
     return session_config
+
+
+def _check_gpus() -> None:
+    """Checks that TensorFlow finds the GPUs that are reserved for this run, if there are any.
+
+    Raises:
+        InputError: it does not.
+    """
+    reserved = reserved_gpus()
+    seen = len(tf.config.list_physical_devices("GPU"))
+    if seen >= reserved:
+        return
+    try:
+        ctypes.CDLL(DRIVER)
+    except OSError as error:
+        if is_chief():
+            print(no_gpus_warning(str(error)), file=sys.stderr, flush=True)
+        return
+    reason = f"TensorFlow {tf.__version__} finds {seen} of {reserved}"
+    raise unusable_gpus(reason, "run `make setup CUDA=1`, which installs its CUDA libraries")
 
 
 def be_deterministic() -> None:
@@ -39,7 +70,7 @@ def strategy(batch_size: int) -> tf.distribute.Strategy | None:
     """Returns how a batch is distributed over devices.
 
     It is distributed over the workers that the environment variable TF_CONFIG names, or else over
-    as many GPUs of this machine as divide it evenly.
+    the GPUs of this machine that TensorFlow sees.
 
     Args:
         batch_size: in segments.
@@ -48,20 +79,30 @@ def strategy(batch_size: int) -> tf.distribute.Strategy | None:
         The strategy; None if there is a single device.
 
     Raises:
-        InputError: the devices of the workers do not divide the batch evenly.
+        InputError: the devices do not divide the batch evenly.
     """
     if workers():
         # Outside a graph, the strategy would start a server on the port of that of the Estimator.
         with tf.Graph().as_default():
             multi_worker = tf.distribute.MultiWorkerMirroredStrategy()
-        replicas = multi_worker.num_replicas_in_sync
-        if batch_size % replicas:
-            expected = f"a multiple of {replicas}, the devices of all workers"
-            raise InputError.mismatch("spleeter.batch_size", batch_size, expected)
+        _check_divides(batch_size, multi_worker.num_replicas_in_sync, "devices of all workers")
         return multi_worker
     gpus = gpu_names()
-    used = max((n for n in range(1, len(gpus) + 1) if batch_size % n == 0), default=0)
-    return tf.distribute.MirroredStrategy(gpus[:used]) if used > 1 else None
+    if len(gpus) < 2:
+        return None
+    _check_divides(batch_size, len(gpus), "GPUs of this training (runtime.gpus)")
+    return tf.distribute.MirroredStrategy(gpus)
+
+
+def _check_divides(batch_size: int, devices: int, words: str) -> None:
+    """Checks that devices divide a batch evenly.
+
+    Raises:
+        InputError: they do not.
+    """
+    if batch_size % devices:
+        expected = f"a multiple of {devices}, the {words}"
+        raise InputError.mismatch("spleeter.batch_size", batch_size, expected)
 
 
 def workers() -> int:
@@ -104,11 +145,16 @@ def explained(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.ResourceExhaustedError as error:
-        if "No space left on device" in str(error):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
-        problem = "the network and its batch do not fit into the memory of this machine"
-        raise InputError("spleeter", problem, "reduce batch_size or T") from error
+    except tf.errors.OpError as error:
+        text = str(error)
+        if isinstance(error, tf.errors.ResourceExhaustedError):
+            if "No space left on device" in text:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
+        elif not any(words in text for words in OUT_OF_MEMORY):
+            raise
+        device = "GPU" if "GPU" in text or "CUDA" in text or "CUDNN" in text else "machine"
+        problem = f"the network and its batch do not fit into the memory of this {device}"
+        raise InputError("spleeter", problem, "reduce spleeter.batch_size or spleeter.T") from error
 
 
 def devices(distribution: tf.distribute.Strategy | None) -> int:

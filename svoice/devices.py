@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from contract.errors import InputError
-from contract.hardware import processors
+from contract.hardware import no_gpus_warning, processors, reserved_gpus, unusable_gpus
 from svoice.loss import separation_loss
 from svoice.lstm import exclude_from_compilation
 
@@ -46,6 +46,59 @@ def default_device() -> torch.device:
             f"start at most {count} processes here",
         )
     return torch.device("cuda", number)
+
+
+def check_gpus() -> str:
+    """Checks that PyTorch can use the GPUs that are reserved for this run, if there are any.
+
+    Returns:
+        A warning where they are not used because this is PyTorch's build for processors; usually
+        an empty text.
+
+    Raises:
+        InputError: the driver or a GPU does not fit this build of PyTorch.
+    """
+    if not reserved_gpus():
+        return ""
+    if torch.version.cuda is None:
+        return no_gpus_warning("this is PyTorch's build for processors")
+    build = f"PyTorch {torch.__version__}"
+    try:
+        torch.cuda.init()
+    except RuntimeError as error:
+        raise unusable_gpus(f"{build}: {str(error).splitlines()[0]}") from None
+    # As `sm_90` and, for code that the driver compiles for newer ones, `compute_120`.
+    compiled = [name.partition("_") for name in torch.cuda.get_arch_list()]
+    for number in range(torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(number)
+        if not any(
+            _runs(kind, int(digits.rstrip("af")), major, minor) for kind, _, digits in compiled
+        ):
+            kinds = ", ".join(torch.cuda.get_arch_list())
+            reason = (
+                f"{torch.cuda.get_device_name(number)} has compute capability {major}.{minor}, "
+                f"but {build} has kernels for {kinds}"
+            )
+            raise unusable_gpus(reason, "use another GPU, or another build of PyTorch")
+    return ""
+
+
+def _runs(kind: str, number: int, major: int, minor: int) -> bool:
+    """Returns whether compiled kernels run on a GPU.
+
+    Machine code (`sm`) does on the same or a newer minor capability of the same major one, an
+    intermediate form (`compute`) on all that are not older (NVIDIA, CUDA C++ Programming Guide,
+    sections "Binary Compatibility" and "PTX Compatibility").
+
+    Args:
+        kind: `sm` or `compute`.
+        number: the capability that they are for, ten times the major one plus the minor one.
+        major: the GPU's major compute capability.
+        minor: its minor one.
+    """
+    if kind == "compute":
+        return number <= 10 * major + minor
+    return number // 10 == major and number % 10 <= minor
 
 
 def hardware(device: torch.device, processes: int = 1) -> str:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from contract.errors import InputError
 from contract.termination import EXIT_CODE, Terminated
-from svoice.devices import default_device
+from svoice.devices import check_gpus, default_device
 
 GRACE_SECONDS = 10  # by which processes that meet the same error may be apart
 EXIT_SECONDS = 120  # more than torchrun needs to stop a process on a busy machine
@@ -51,9 +51,11 @@ def process_group() -> Iterator[None]:
     waits. Where SIGTERM ends a training, all processes leave together.
     """
     if not dist.is_torchelastic_launched():
+        _check_gpus()
         yield
         return
     try:
+        _check_gpus()
         device = default_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)
@@ -68,6 +70,13 @@ def process_group() -> Iterator[None]:
             time.sleep(GRACE_SECONDS)
         raise
     dist.destroy_process_group()
+
+
+def _check_gpus() -> None:
+    """Checks the GPUs of this run as `check_gpus` does. The first process prints its warning."""
+    warning = check_gpus()
+    if warning and is_first():
+        print(warning, file=sys.stderr, flush=True)
 
 
 def leave(code: int = 0) -> None:

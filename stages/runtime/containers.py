@@ -22,6 +22,7 @@ from requests import RequestException
 
 from contract import termination
 from contract.errors import InputError
+from contract.hardware import RESERVED_GPUS
 from contract.layout import SCRATCH
 from contract.params import ContainerRuntime
 from stages.runtime import engine, podman
@@ -197,7 +198,7 @@ def _options(
         "user": f"{os.getuid()}:{os.getgid()}",
         "working_dir": str(workspace),
         "mounts": list(_mounts(workspace, writable)),
-        "environment": _environment(terminal),
+        "environment": _environment(terminal, len(gpus)),
         "tty": terminal,
         "device_requests": _device_requests(gpus),
         "shm_size": runtime.shared_memory,
@@ -226,9 +227,10 @@ def _device_requests(gpus: Sequence[str]) -> list[DeviceRequest]:
     return [DeviceRequest(device_ids=list(gpus), capabilities=[["gpu"]])]
 
 
-def _environment(terminal: bool) -> dict[str, str]:
+def _environment(terminal: bool, gpus: int) -> dict[str, str]:
     """Returns the environment variables of the command."""
     environment = {"HOME": "/tmp", "USER": "trainer", "LANG": "C.UTF-8"}
+    environment[RESERVED_GPUS] = str(gpus)
     if terminal:
         environment["TERM"] = os.environ.get("TERM", "xterm")
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")

@@ -6,15 +6,20 @@ In a job of Slurm, which shares the GPUs out itself, they are those that it has 
 from __future__ import annotations
 
 import os
-import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from contract.errors import InputError
 from contract.locks import machine_lock, try_machine_lock, wait_for
+from contract.params import ContainerRuntime, LocalRuntime
+from stages.runtime import nvidia
+from stages.runtime.nvidia import Driver, Gpu
 
 LOCKS = "separation-gpus"  # the prefix of the locks' names
 NO_GPUS = "NoDevFiles"  # what CUDA_VISIBLE_DEVICES holds in older versions of Slurm without GPUs
+KEY = "runtime.gpus"
 
 Request = str | int | list[int | str]  # `runtime.gpus` of configuration.yaml
 
@@ -24,8 +29,13 @@ def is_slurm_job() -> bool:
     return "SLURM_JOB_ID" in os.environ
 
 
-def available() -> list[str]:
-    """Returns the UUIDs of the GPUs that may be used, in the driver's order.
+def available() -> list[Gpu]:
+    """Returns the GPUs that may be used, as `visible` describes them."""
+    return list(visible().gpus)
+
+
+def visible() -> Driver:
+    """Returns the driver and the GPUs that may be used, in the driver's order.
 
     These are all GPUs or, where CUDA_VISIBLE_DEVICES is set, those that it names by number or UUID.
     Without an NVIDIA driver there are none.
@@ -34,16 +44,27 @@ def available() -> list[str]:
     GPUs or of their parts (MIG). Without it there are none.
     """
     if is_slurm_job():
-        return _allotted()
-    query = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
-    try:
-        listing = subprocess.run(query, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return []
-    uuids = listing.stdout.split()
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
-        return uuids
-    return [uuid for name in visible.split(",") for uuid in _matching(name.strip(), uuids)]
+        return Driver(gpus=tuple(map(Gpu, _allotted())))
+    driver = nvidia.driver()
+    if (names := os.environ.get("CUDA_VISIBLE_DEVICES")) is None:
+        return driver
+    gpus = [gpu for name in names.split(",") for gpu in _matching(name.strip(), driver.gpus)]
+    return replace(driver, gpus=tuple(gpus))
+
+
+def visible_to(model: str, runtime: LocalRuntime | ContainerRuntime) -> Driver:
+    """Returns what `visible` returns, with what a trainer cannot use refused.
+
+    Args:
+        model: whose trainer: `spleeter` or `svoice`.
+        runtime: where it runs.
+    """
+    driver = visible()
+    gpus = [
+        replace(gpu, refusal=nvidia.refusal(gpu, driver.version, model, runtime))
+        for gpu in driver.gpus
+    ]
+    return replace(driver, gpus=tuple(gpus))
 
 
 def _allotted() -> list[str]:
@@ -74,25 +95,39 @@ def names_for_the_engine(names: Sequence[str]) -> list[str]:
 
 @contextmanager
 def reserved(
-    request: Request, list_gpus: Callable[[], Sequence[str]] = available
-) -> Iterator[list[str]]:
-    """Reserves GPUs for one run and yields their UUIDs or, in a job of Slurm, its names for them.
+    request: Request, list_gpus: Callable[[], Driver] = visible, at_most: int | None = None
+) -> Iterator[list[Gpu]]:
+    """Reserves GPUs for one run and yields them.
 
     While other runs use them it waits and says so. They are released at the end of the block. If
     this process dies before, the kernel releases them once the processes that it started have
     ended, too. In a job of Slurm nothing is locked, as the GPUs are the job's.
 
+    GPUs that a trainer cannot use are passed over in a line on stderr, unless they were requested
+    by name. Of the others, those that other programs use least come first.
+
     Args:
-        request: "none"; "all", of which there may be none; a count; or a list of numbers or UUIDs.
-        list_gpus: returns the UUIDs of the GPUs to choose from.
+        request: `auto`, one where there is one, or all that Slurm has allotted; `none`; `all`, of
+            which there may be none; a count; or a list of numbers or UUIDs.
+        list_gpus: returns the driver and the GPUs to choose from.
+        at_most: how many of the request to reserve at most; None reserves all.
 
     Raises:
-        InputError: the request is for more GPUs than there are, or for one that does not exist.
+        InputError: the request is for more GPUs than can be used, for one that does not exist or
+            cannot be used, or for several of which some are parts (MIG): CUDA shows a process no
+            more than one of those.
     """
     if request == "none":
         yield []
         return
-    candidates, count = _candidates(request, list(list_gpus()))
+    candidates, count = _candidates(request, list_gpus())
+    count = min(count, at_most or count)
+    if count > 1:
+        whole = [gpu for gpu in candidates if not gpu.is_part]
+        if len(whole) < count:
+            problem = f"a training cannot use {count} GPUs if some are parts of one (MIG)"
+            raise InputError(KEY, problem, "set it to 1 or to auto")
+        candidates = whole
     if count == 0 or is_slurm_job():
         yield candidates[:count]
         return
@@ -101,57 +136,108 @@ def reserved(
         # One run chooses at a time: two runs that each held half of what both request would wait
         # for each other for ever.
         with machine_lock(f"{LOCKS}/choosing", waits_for):
-            uuids = wait_for(lambda: _lock(candidates, count, locks), waits_for)
-        yield uuids
+            gpus = wait_for(lambda: _lock(candidates, count, locks), waits_for)
+        _report_other_programs(gpus, list_gpus)
+        yield gpus
 
 
-def _candidates(request: Request, uuids: list[str]) -> tuple[list[str], int]:
+def _candidates(request: Request, driver: Driver) -> tuple[list[Gpu], int]:
     """Returns the GPUs to choose from, and how many of them to choose."""
-    if request == "all":
-        return uuids, len(uuids)
+    if isinstance(request, list):
+        chosen = _named(request, driver)
+        return chosen, len(chosen)
+    usable = sorted((gpu for gpu in driver.gpus if not gpu.refusal), key=lambda gpu: gpu.used_gib)
+    if isinstance(request, int) and request > len(usable):
+        problem = f"requests {_counted(request)}, but {_counted(len(usable))} can be used here"
+        reasons = [f"{gpu}: {gpu.refusal}" for gpu in driver.gpus if gpu.refusal]
+        if driver.failure:
+            reasons.append(f"nvidia-smi: {driver.failure}")
+        problem += f" ({'; '.join(reasons)})" if reasons else ""
+        raise InputError(KEY, problem, "request fewer, or set it to auto or none")
+    _report_unused(driver, bool(usable))
     if isinstance(request, int):
-        if request > len(uuids):
-            problem = f"requests {_counted(request)}, but {_counted(len(uuids))} can be used here"
-            raise InputError("runtime.gpus", problem, "request fewer, or set it to all or none")
-        return uuids, request
-    chosen = []
-    for name in request:
-        if not (matches := _matching(str(name), uuids)):
-            problem = f"there is no GPU {name}: {_counted(len(uuids))} can be used here"
+        return usable, request
+    if request == "all":
+        return usable, len(usable)
+    everything = is_slurm_job() and not any(gpu.is_part for gpu in usable)
+    return usable, len(usable) if everything else min(1, len(usable))
+
+
+def _named(names: Sequence[int | str], driver: Driver) -> list[Gpu]:
+    """Returns the GPUs of numbers or UUIDs.
+
+    Raises:
+        InputError: there is no such GPU, or the trainer cannot use it.
+    """
+    chosen: list[Gpu] = []
+    for name in names:
+        if not (matches := _matching(str(name), driver.gpus)):
+            problem = f"there is no GPU {name}: {_counted(len(driver.gpus))} can be used here"
             remedy = "name GPUs by number, from 0, or by UUID, as `nvidia-smi -L` lists them"
-            raise InputError("runtime.gpus", problem, remedy)
-        chosen += [uuid for uuid in matches if uuid not in chosen]
-    return chosen, len(chosen)
+            raise InputError(KEY, problem, remedy)
+        (gpu,) = matches
+        if gpu.refusal:
+            problem = f"{gpu} cannot be used: {gpu.refusal}"
+            raise InputError(KEY, problem, "name another GPU, or set it to none")
+        chosen += [gpu] if gpu not in chosen else []
+    return chosen
 
 
-def _matching(name: str, uuids: list[str]) -> list[str]:
+def _report_unused(driver: Driver, others: bool) -> None:
+    """Says on stderr why GPUs are passed over.
+
+    Args:
+        driver: the driver and the GPUs.
+        others: whether there are GPUs that can be used.
+    """
+    instead = "" if others else "; the processors are used instead"
+    if driver.failure:
+        print(f"WARNING: {KEY}: nvidia-smi: {driver.failure}{instead}", file=sys.stderr)
+    for gpu in driver.gpus:
+        if gpu.refusal:
+            print(f"WARNING: {KEY}: {gpu} is not used: {gpu.refusal}{instead}", file=sys.stderr)
+
+
+def _report_other_programs(gpus: Sequence[Gpu], list_gpus: Callable[[], Driver]) -> None:
+    """Says on stderr which reserved GPUs are in use by programs other than runs like this one."""
+    if not any(gpu.used_gib for gpu in gpus):
+        return
+    # Other runs may have ended since the GPUs were listed.
+    used = {gpu.uuid: gpu.used_gib for gpu in list_gpus().gpus}
+    for gpu in gpus:
+        if used.get(gpu.uuid):
+            problem = f"other programs use {used[gpu.uuid]} GiB of the memory of {gpu}"
+            print(f"WARNING: {KEY}: {problem}", file=sys.stderr)
+
+
+def _matching(name: str, gpus: Sequence[Gpu]) -> Sequence[Gpu]:
     """Returns the GPU of a number or of the start of a UUID; an empty list if there is none."""
     if name.isdecimal():
-        return uuids[int(name) : int(name) + 1]
-    return [uuid for uuid in uuids if name and uuid.startswith(name)][:1]
+        return gpus[int(name) : int(name) + 1]
+    return [gpu for gpu in gpus if name and gpu.uuid.startswith(name)][:1]
 
 
-def _lock(candidates: list[str], count: int, locks: ExitStack) -> list[str] | None:
+def _lock(candidates: Sequence[Gpu], count: int, locks: ExitStack) -> list[Gpu] | None:
     """Locks `count` of the GPUs and returns them; None, and no lock, if fewer are free.
 
     Args:
-        candidates: UUIDs, the preferred ones first.
+        candidates: the preferred ones first.
         count: how many to lock.
         locks: receives the locks.
     """
     with ExitStack() as acquired:
-        uuids = []
-        for uuid in candidates:
-            if (lock := try_machine_lock(f"{LOCKS}/{uuid}")) is None:
+        gpus = []
+        for gpu in candidates:
+            if (lock := try_machine_lock(f"{LOCKS}/{gpu.uuid}")) is None:
                 continue
             # The trainer inherits the lock: if its launcher is killed, the GPU stays reserved until
             # the trainer ends.
             lock.set_inheritable(True)
             acquired.enter_context(lock)
-            uuids.append(uuid)
-            if len(uuids) == count:
+            gpus.append(gpu)
+            if len(gpus) == count:
                 locks.enter_context(acquired.pop_all())
-                return uuids
+                return gpus
     return None
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from contract.errors import InputError
+from contract.hardware import RESERVED_GPUS
 from contract.params import ContainerRuntime, LocalRuntime
-from stages.runtime import child, containers, engine, gpus, images, slurm
+from stages.runtime import child, containers, distribution, engine, gpus, images, nvidia, slurm
 from stages.runtime.virtual_environments import interpreter
 
 
@@ -23,7 +26,8 @@ def run_python(
 ) -> int:
     """Runs a trainer's Python to its end, in the working directory and on GPUs of its own.
 
-    In a job of Slurm a training runs on all of its GPUs and nodes.
+    A training runs on all GPUs that are requested and, in a job of Slurm, on all of its nodes.
+    Anything else has at most one GPU.
 
     Args:
         model: whose environment or image it runs in.
@@ -44,19 +48,19 @@ def run_python(
         _check_several_nodes(nodes, runtime)
     if runtime.name == "local":
         python = str(interpreter(model))
-        with gpus.reserved(runtime.gpus) as uuids:
+        with _reserved(model, runtime, writable) as uuids:
             if nodes > 1:
                 job = slurm.this_job()
                 command = slurm.on_all_nodes(model, python, arguments, len(uuids), job)
-                return run_locally(command, name, runtime, uuids, child.THROUGH_SRUN)
-            command = _on_one_node(model, python, arguments, uuids, writable)
-            return run_locally(command, name, runtime, uuids)
+                return run_locally(command, name, uuids, child.THROUGH_SRUN)
+            command = distribution.on_one_node(model, python, arguments, len(uuids))
+            return run_locally(command, name, uuids)
     with engine.connected(runtime.name) as client:
         images.find_or_build(client, model, runtime)  # before a GPU is reserved: it takes minutes
-        with gpus.reserved(runtime.gpus) as uuids:
+        with _reserved(model, runtime, writable) as uuids:
             # Somebody may have removed the image during the wait for a GPU.
             image = images.find_or_build(client, model, runtime)
-            command = _on_one_node(model, "python", arguments, uuids, writable)
+            command = distribution.on_one_node(model, "python", arguments, len(uuids))
             names = gpus.names_for_the_engine(uuids)
             return containers.run(client, image, command, name, runtime, names, writable)
 
@@ -72,31 +76,31 @@ def _check_several_nodes(nodes: int, runtime: LocalRuntime | ContainerRuntime) -
         raise InputError(f"runtime={runtime.name}", problem, "use runtime=local, or one node")
     if isinstance(runtime.gpus, list):
         problem = f"names GPUs, but a training on {nodes} nodes takes as many on each"
-        raise InputError("runtime.gpus", problem, "set it to all, none or a count")
+        raise InputError("runtime.gpus", problem, "set it to auto, all, none or a count")
 
 
-def _on_one_node(
-    model: str, python: str, arguments: Sequence[str], uuids: Sequence[str], writable: Path | None
-) -> list[str]:
-    """Returns the command line of a trainer's Python on these GPUs of this machine."""
-    if writable and gpus.is_slurm_job():
-        return slurm.on_one_node(model, python, arguments, len(uuids))
-    return [python, *arguments]
+@contextmanager
+def _reserved(
+    model: str, runtime: LocalRuntime | ContainerRuntime, writable: Path | None
+) -> Iterator[list[str]]:
+    """Reserves the GPUs of a run, as `run_python` describes, and yields their UUIDs."""
+    at_most = None if writable else 1
+    listing = partial(gpus.visible_to, model, runtime)
+    with gpus.reserved(runtime.gpus, listing, at_most) as reserved:
+        for gpu in reserved:
+            if note := nvidia.start_note(gpu, model):
+                print(note, flush=True)
+        yield [gpu.uuid for gpu in reserved]
 
 
 def run_locally(
-    command: Sequence[str],
-    name: str,
-    runtime: LocalRuntime,
-    uuids: Sequence[str],
-    request: int = signal.SIGTERM,
+    command: Sequence[str], name: str, uuids: Sequence[str], request: int = signal.SIGTERM
 ) -> int:
     """Runs a command to its end as a child of this process and asks it to end when SIGTERM comes.
 
     Args:
         command: the program and its arguments.
         name: what error messages call it.
-        runtime: whether it may see any GPU.
         uuids: the UUIDs of the GPUs that it sees.
         request: the signal that asks it to end.
 
@@ -104,10 +108,9 @@ def run_locally(
         Its exit code; 128 + the signal's number if a signal killed it. After SIGTERM that is 0 or
         `termination.EXIT_CODE`.
     """
-    environment = dict(os.environ)
-    # Without the variable a program sees all GPUs, also those that Slurm has not allotted.
-    if uuids or runtime.gpus == "none" or gpus.is_slurm_job():
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(uuids)
+    # Without the first variable a program would see all GPUs, also those of other runs.
+    gpu_variables = {"CUDA_VISIBLE_DEVICES": ",".join(uuids), RESERVED_GPUS: str(len(uuids))}
+    environment = {**os.environ, **gpu_variables}
     code = child.run(command, environment, sent=request)
     if code >= 0:
         return code

@@ -1,4 +1,4 @@
-"""Trainings in several processes in a job of Slurm: on all of its GPUs, and on all of its nodes.
+"""Trainings on several nodes of a job of Slurm.
 
 SVoice's processes are torchrun's. Spleeter spreads its batches over the GPUs of a node by itself,
 and over nodes by TF_CONFIG. On several nodes `srun` starts one task on each of them, and each task
@@ -15,12 +15,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from contract.arguments import Parser
 from contract.errors import InputError, one_line
 from contract.menu import SVOICE
 from stages.runtime import child
+from stages.runtime.distribution import torchrun
 
 # The ports for jobs start here, below those that Linux gives to outgoing connections.
 FIRST_PORT, PORTS = 15000, 15000
@@ -104,20 +104,6 @@ def node_addresses(description: str) -> dict[str, str]:
     }
 
 
-def on_one_node(model: str, python: str, arguments: Sequence[str], gpus: int) -> list[str]:
-    """Returns the command line of a training on the GPUs of one node.
-
-    Args:
-        model: `spleeter` or `svoice`.
-        python: the interpreter of its environment.
-        arguments: the arguments of the interpreter, which begin with `-m`.
-        gpus: the number of GPUs.
-    """
-    if model == SVOICE and gpus > 1:
-        return [python, *_torchrun("--standalone", gpus), *arguments]
-    return [python, *arguments]
-
-
 def on_all_nodes(
     model: str, python: str, arguments: Sequence[str], gpus: int, job: Job
 ) -> list[str]:
@@ -139,7 +125,7 @@ def on_all_nodes(
             f"--rdzv-endpoint={workers[0]}",
             f"--rdzv-id={job.number}",
         )
-        command = [python, *_torchrun(*rendezvous, gpus), *arguments]
+        command = [python, *torchrun(rendezvous, gpus), *arguments]
     # Slurm gives the processors of a task to `sbatch` alone, and not to an `srun` within its job.
     processors = [f"--cpus-per-task={job.cpus_per_task}"] if job.cpus_per_task else []
     return [
@@ -149,12 +135,6 @@ def on_all_nodes(
         *(sys.executable, "-m", "stages.runtime.slurm"),
         *(f"--gpus={gpus}", f"--workers={','.join(workers)}", "--", *command),
     ]
-
-
-def _torchrun(*options_and_gpus: Any) -> list[str]:
-    """Returns the arguments of Python that start torchrun, with a process for each GPU."""
-    *options, gpus = options_and_gpus
-    return ["-m", "torch.distributed.run", *options, f"--nproc-per-node={max(1, gpus)}"]
 
 
 def task_environment(

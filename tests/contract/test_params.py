@@ -111,7 +111,7 @@ def error_of(values: dict) -> str:
 
 
 ABOVE_0 = "a number above 0"
-GPUS = "all, none, a count, or a list of numbers or UUIDs"
+GPUS = "auto, all, none, a count, or a list of numbers or UUIDs"
 COUNT = "a whole number from 1 to 2147483647"
 
 

@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -20,10 +22,15 @@ import pytest
 
 from contract import locks
 from contract.errors import InputError
-from stages.runtime import gpus
+from contract.params import ContainerRuntime, LocalRuntime
+from stages.runtime import gpus, nvidia
+from stages.runtime.nvidia import Driver, Gpu
+from tests import nvidia_smi
 from tests.conftest import ROOT
 from tests.stages.patience import SECONDS, line
+from tests.yaml_files import read_yaml
 
+DOCKER = read_yaml(ROOT / "conf/runtime/docker.yaml")
 FOUR = [f"GPU-{letter * 8}" for letter in "abcd"]
 
 
@@ -36,11 +43,18 @@ def lock_names(monkeypatch):
     return name
 
 
+def machine(uuids: Sequence[str]) -> Driver:
+    """Returns a driver with GPUs of these UUIDs."""
+    return Driver((580, 65, 6), tuple(map(Gpu, uuids)))
+
+
+@contextmanager
 def reserved(
-    request: gpus.Request, uuids: Sequence[str] = FOUR
-) -> AbstractContextManager[list[str]]:
-    """Reserves some of the GPUs `uuids`."""
-    return gpus.reserved(request, lambda: uuids)
+    request: gpus.Request, uuids: Sequence[str] = FOUR, at_most: int | None = None
+) -> Iterator[list[str]]:
+    """Reserves some of the GPUs `uuids` and yields their UUIDs."""
+    with gpus.reserved(request, lambda: machine(uuids), at_most) as own:
+        yield [gpu.uuid for gpu in own]
 
 
 def test_no_gpu_is_reserved_twice():
@@ -66,6 +80,19 @@ def test_all_may_be_none_and_none_reserves_none():
         assert uuids == FOUR
 
 
+def test_by_default_a_run_has_one_gpu_where_there_is_one():
+    with reserved("auto") as first, reserved("auto") as second:
+        assert (first, second) == (FOUR[:1], FOUR[1:2])
+    with reserved("auto", []) as uuids:
+        assert uuids == []
+
+
+@pytest.mark.parametrize("request_", ["auto", "all", 3, [1, 2]])
+def test_what_does_not_train_has_one_gpu(request_):
+    with reserved(request_, at_most=1) as uuids:
+        assert len(uuids) == 1
+
+
 @pytest.mark.parametrize(
     ("request_", "uuids", "message"),
     [
@@ -73,13 +100,13 @@ def test_all_may_be_none_and_none_reserves_none():
             5,
             FOUR,
             "runtime.gpus: requests 5 GPUs, but 4 GPUs can be used here; "
-            "request fewer, or set it to all or none",
+            "request fewer, or set it to auto or none",
         ),
         (
             1,
             [],
             "runtime.gpus: requests 1 GPU, but no GPUs can be used here; "
-            "request fewer, or set it to all or none",
+            "request fewer, or set it to auto or none",
         ),
         (
             [4],
@@ -114,7 +141,7 @@ def no_holders_left():
 def hold(request: gpus.Request, uuids: Sequence[str], pipe: Connection, stderr: int) -> None:
     """Reserves GPUs, sends which, and keeps them until something is sent back."""
     sys.stderr = os.fdopen(stderr, "w")
-    with gpus.reserved(request, lambda: uuids) as own:
+    with reserved(request, uuids) as own:
         pipe.send(own)
         pipe.recv()
 
@@ -174,9 +201,10 @@ def test_runs_are_served_in_turn():
 HOLD = """
 import sys
 from stages.runtime import gpus
+from stages.runtime.nvidia import Driver, Gpu
 gpus.LOCKS = sys.argv[1]
-with gpus.reserved(1, lambda: ["GPU-a"]) as uuids:
-    print(*uuids, flush=True)
+with gpus.reserved(1, lambda: Driver(gpus=(Gpu("GPU-a"),))) as own:
+    print(*(gpu.uuid for gpu in own), flush=True)
     sys.stdin.readline()
 """
 
@@ -214,8 +242,9 @@ def test_the_folder_of_temporary_files_does_not_matter(tmp_path, lock_names, sec
 LAUNCH = """
 import subprocess, sys
 from stages.runtime import gpus
+from stages.runtime.nvidia import Driver, Gpu
 gpus.LOCKS = sys.argv[1]
-with gpus.reserved(1, lambda: ["GPU-a"]):
+with gpus.reserved(1, lambda: Driver(gpus=(Gpu("GPU-a"),))):
     with subprocess.Popen(["sleep", "600"], close_fds=False) as trainer:
         print(trainer.pid, flush=True)
 """
@@ -257,16 +286,24 @@ def slurm(tmp_path, monkeypatch):
 def test_what_slurm_allotted_is_taken_as_it_is(slurm, visible, names):
     """Without locks: a job that reserved them twice would wait for itself."""
     slurm("CUDA_VISIBLE_DEVICES", visible)
-    with gpus.reserved("all") as all_gpus, gpus.reserved(1) as first, gpus.reserved("none") as no:
-        assert (all_gpus, first, no) == (names, names[:1], [])
+    listed = list(map(Gpu, names))
+    with gpus.reserved("auto") as own, gpus.reserved(1) as first, gpus.reserved("none") as no:
+        # CUDA shows a process one part of a GPU at most.
+        assert (own, first, no) == (listed[:1] if names == MIG else listed, listed[:1], [])
     with gpus.reserved([len(names) - 1]) as last:
-        assert last == names[-1:]
+        assert last == listed[-1:]
 
 
 def test_a_part_of_a_gpu_can_be_named(slurm):
     slurm("CUDA_VISIBLE_DEVICES", ",".join(MIG))
-    with gpus.reserved(["MIG-5b", 0]) as names:
-        assert names == MIG[::-1]
+    with gpus.reserved(["MIG-5b"]) as part:
+        assert part == [Gpu(MIG[1])]
+    with pytest.raises(InputError) as raised, gpus.reserved(["MIG-5b", 0]):
+        pass
+    assert str(raised.value) == (
+        "runtime.gpus: a training cannot use 2 GPUs if some are parts of one (MIG); "
+        "set it to 1 or to auto"
+    )
     with pytest.raises(InputError, match="there is no GPU MIG-6: 2 GPUs"), gpus.reserved(["MIG-6"]):
         pass
 
@@ -281,7 +318,7 @@ def test_slurm_may_allot_no_gpu(slurm, visible):
         pass
     assert str(raised.value) == (
         "runtime.gpus: requests 1 GPU, but no GPUs can be used here; "
-        "request fewer, or set it to all or none"
+        "request fewer, or set it to auto or none"
     )
 
 
@@ -299,14 +336,193 @@ def test_the_engine_gets_the_numbers_that_the_gpus_have_on_the_machine(slurm):
 
 
 def test_the_listing_is_the_drivers_within_what_is_visible(tmp_path, monkeypatch):
-    driver = tmp_path / "nvidia-smi"
-    driver.write_text("#!/bin/sh\nprintf '%s\\n' " + " ".join(FOUR) + "\n")
-    driver.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert gpus.available() == FOUR
+    nvidia_smi.install(monkeypatch, tmp_path, [nvidia_smi.StandIn(uuid) for uuid in FOUR])
+    assert [gpu.uuid for gpu in gpus.available()] == FOUR
     for visible, uuids in {"3,0": [FOUR[3], FOUR[0]], "GPU-bb": [FOUR[1]], "": []}.items():
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert gpus.available() == uuids
-    driver.write_text("#!/bin/sh\nexit 9\n")
-    assert gpus.available() == []
+        assert [gpu.uuid for gpu in gpus.available()] == uuids
+
+
+# --- what is said and done on hosts of all kinds ------------------------------------------
+
+LOCAL = LocalRuntime(name="local", gpus="auto")
+ONE = nvidia_smi.StandIn("GPU-1")
+OLD = nvidia_smi.StandIn("GPU-2", "Tesla K10.G1.8GB", "3.0")
+NEW = nvidia_smi.StandIn("GPU-3", "NVIDIA GeForce RTX 5090", "12.0")
+BUSY = nvidia_smi.StandIn("GPU-4", used_mib=30_000)
+DIVIDED = nvidia_smi.StandIn(
+    "GPU-5", parts={"3g.20gb": "MIG-1", "2g.10gb": "MIG-2"}, capability="8.0"
+)
+UNDIVIDED = nvidia_smi.StandIn("GPU-6", parts={})
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
+TOO_NEW = (
+    "NVIDIA GeForce RTX 5090 (GPU-3) {}: compute capability 12.0 is too new for TensorFlow 2.12 "
+    "with CUDA 11.8, which ends at 9.0"
+)
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine, and what a training of Spleeter with a request reserves and says there.
+
+    Attributes:
+        gpus: what the machine has.
+        reserved: the UUIDs, or the error.
+        said: what is on stderr.
+        request: the setting.
+        driver: the version of its driver.
+        failure: what `nvidia-smi` says if it does not work.
+    """
+
+    gpus: Sequence[nvidia_smi.StandIn]
+    reserved: list[str] | str
+    said: str = ""
+    request: gpus.Request = "auto"
+    driver: str = "580.65.06"
+    failure: str = ""
+
+
+HOSTS = {
+    "no GPU": Host([], []),
+    "no GPU, one requested": Host(
+        [],
+        "runtime.gpus: requests 1 GPU, but no GPUs can be used here; "
+        "request fewer, or set it to auto or none",
+        request=1,
+    ),
+    "a driver that does not work": Host(
+        [ONE],
+        [],
+        f"WARNING: runtime.gpus: nvidia-smi: {MISMATCH}; the processors are used instead\n",
+        failure=MISMATCH,
+    ),
+    "a driver that does not work, one requested": Host(
+        [ONE],
+        f"runtime.gpus: requests 1 GPU, but no GPUs can be used here (nvidia-smi: {MISMATCH}); "
+        "request fewer, or set it to auto or none",
+        request=1,
+        failure=MISMATCH,
+    ),
+    "an old driver": Host(
+        [ONE],
+        [],
+        "WARNING: runtime.gpus: NVIDIA A100-SXM4-40GB (GPU-1) is not used: TensorFlow 2.12 with "
+        "CUDA 11.8 needs driver 450.80.02, found 440.118.02; the processors are used instead\n",
+        driver="440.118.02",
+    ),
+    "a driver that says no capabilities": Host([NEW], ["GPU-3"], driver="470.82.01"),
+    "one": Host([ONE], ["GPU-1"]),
+    "eight": Host([nvidia_smi.StandIn(f"GPU-{k}") for k in range(8)], ["GPU-0"]),
+    "eight, three requested": Host(
+        [nvidia_smi.StandIn(f"GPU-{k}") for k in range(8)],
+        ["GPU-0", "GPU-1", "GPU-2"],
+        request=3,
+    ),
+    "parts": Host([DIVIDED], ["MIG-1"]),
+    "parts, two requested": Host(
+        [DIVIDED],
+        "runtime.gpus: a training cannot use 2 GPUs if some are parts of one (MIG); "
+        "set it to 1 or to auto",
+        request=2,
+    ),
+    "parts and whole ones, two requested": Host(
+        [DIVIDED, ONE, BUSY],
+        ["GPU-1", "GPU-4"],
+        (
+            "WARNING: runtime.gpus: other programs use 29 GiB of the memory of "
+            "NVIDIA A100-SXM4-40GB (GPU-4)\n"
+        ),
+        request=2,
+    ),
+    "divided into no parts": Host([UNDIVIDED], []),
+    "too new": Host(
+        [NEW],
+        [],
+        f"WARNING: runtime.gpus: {TOO_NEW.format('is not used')}; "
+        "the processors are used instead\n",
+    ),
+    "too new, by its name": Host(
+        [NEW],
+        f"runtime.gpus: {TOO_NEW.format('cannot be used')}; name another GPU, or set it to none",
+        request=["GPU-3"],
+    ),
+    "too new, one requested": Host(
+        [NEW],
+        "runtime.gpus: requests 1 GPU, but no GPUs can be used here "
+        f"({TOO_NEW.format('').replace(' :', ':')}); request fewer, or set it to auto or none",
+        request=1,
+    ),
+    "too old": Host(
+        [OLD],
+        [],
+        "WARNING: runtime.gpus: Tesla K10.G1.8GB (GPU-2) is not used: compute capability 3.0 is "
+        "too old for TensorFlow 2.12 with CUDA 11.8, which begins at 3.5; the processors are used "
+        "instead\n",
+    ),
+    "too new beside one that can be used": Host(
+        [NEW, ONE], ["GPU-1"], f"WARNING: runtime.gpus: {TOO_NEW.format('is not used')}\n"
+    ),
+    "busy": Host(
+        [BUSY],
+        ["GPU-4"],
+        "WARNING: runtime.gpus: other programs use 29 GiB of the memory of "
+        "NVIDIA A100-SXM4-40GB (GPU-4)\n",
+    ),
+    "busy beside an idle one": Host([BUSY, ONE], ["GPU-1"]),
+}
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS)
+def test_what_is_reserved_and_said_on_a_host(tmp_path, monkeypatch, capsys, host):
+    nvidia_smi.install(monkeypatch, tmp_path, host.gpus, host.driver, host.failure)
+    listing = partial(gpus.visible_to, "spleeter", LOCAL)
+    try:
+        with gpus.reserved(host.request, listing) as own:
+            reserved = [gpu.uuid for gpu in own]
+    except InputError as error:
+        reserved = str(error)
+    assert reserved == host.reserved
+    assert capsys.readouterr().err == host.said
+
+
+def test_without_a_driver_there_are_no_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    assert gpus.visible() == Driver()
+
+
+def test_pytorch_in_an_image_needs_the_driver_of_its_cuda():
+    pytorch = partial(nvidia.refusal, model="svoice", runtime=ContainerRuntime(**DOCKER))
+    a100 = Gpu("GPU-1", "NVIDIA A100-SXM4-40GB", (8, 0))
+    assert pytorch(a100, (580, 65, 6)) == ""
+    problem = "PyTorch with CUDA 13.0 needs driver 580.65.06, found 575.57.08"
+    assert pytorch(a100, (575, 57, 8)) == problem
+    problem = "compute capability 7.0 is too old for PyTorch with CUDA 13.0, which begins at 7.5"
+    assert pytorch(replace(a100, capability=(7, 0)), (580, 65, 6)) == problem
+    assert pytorch(replace(a100, capability=(12, 0)), (580, 65, 6)) == ""
+
+
+def test_pytorch_for_processors_asks_nothing_of_a_driver(tmp_path, monkeypatch):
+    """The version of CUDA is that of the installed build."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "pipeline"))
+    pytorch = partial(nvidia.refusal, Gpu("GPU-1"), (525, 60, 13), "svoice", LOCAL)
+    assert pytorch() == ""
+    version = tmp_path / "svoice" / "lib" / "python3.11" / "site-packages" / "torch" / "version.py"
+    version.parent.mkdir(parents=True)
+    version.write_text("cuda: Optional[str] = None\n")
+    assert pytorch() == ""
+    version.write_text("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None\n")
+    assert pytorch() == ""
+    version.write_text("cuda: Optional[str] = '13.0'\n")
+    assert pytorch() == "PyTorch with CUDA 13.0 needs driver 580.65.06, found 525.60.13"
+
+
+def test_what_takes_long_at_the_first_start_is_said():
+    h100 = Gpu("GPU-1", "NVIDIA H100 PCIe", (9, 0))
+    assert nvidia.start_note(h100, "spleeter") == (
+        "NVIDIA H100 PCIe: TensorFlow 2.12 has no kernels for compute capability 9.0. "
+        "The driver compiles them at the first start, for minutes, and keeps them"
+    )
+    assert nvidia.start_note(h100, "svoice") == ""
+    assert nvidia.start_note(replace(h100, capability=(8, 9)), "spleeter") == ""

@@ -13,25 +13,19 @@ from tests.conftest import ROOT
 from tests.stages.patience import SECONDS, line
 
 
-def start_locally(
-    command: Sequence[str], gpus: str | int = "all", uuids: Sequence[str] = ()
-) -> subprocess.Popen:
+def start_locally(command: Sequence[str], uuids: Sequence[str] = ()) -> subprocess.Popen:
     """Starts a launcher of a command in a process of its own."""
     script = (
-        "import sys; from contract.params import LocalRuntime; "
-        "from stages.runtime.launcher import run_locally; "
-        f"runtime = LocalRuntime(name='local', gpus={gpus!r}); "
-        f"sys.exit(run_locally({list(command)}, 'trainer', runtime, {list(uuids)}))"
+        "import sys; from stages.runtime.launcher import run_locally; "
+        f"sys.exit(run_locally({list(command)}, 'trainer', {list(uuids)}))"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, text=True, **pipes)
 
 
-def run_locally(
-    command: Sequence[str], gpus: str | int = "all", uuids: Sequence[str] = ()
-) -> subprocess.CompletedProcess:
+def run_locally(command: Sequence[str], uuids: Sequence[str] = ()) -> subprocess.CompletedProcess:
     """Runs a command with a launcher to its end."""
-    with start_locally(command, gpus, uuids) as process:
+    with start_locally(command, uuids) as process:
         output, errors = process.communicate(timeout=SECONDS)
     return subprocess.CompletedProcess((), process.returncode, output, errors)
 
@@ -40,18 +34,11 @@ def test_the_exit_code_is_the_trainers():
     assert run_locally(["sh", "-c", "exit 7"]).returncode == 7
 
 
-def test_a_trainer_sees_the_gpus_that_were_reserved_for_it():
-    command = ["sh", "-c", "echo $CUDA_VISIBLE_DEVICES"]
-    assert run_locally(command, 2, ["GPU-a", "GPU-b"]).stdout == "GPU-a,GPU-b\n"
-    assert run_locally(command, "none").stdout == "\n"
-
-
-def test_a_trainer_sees_no_gpu_that_slurm_has_not_allotted(monkeypatch):
+def test_a_trainer_sees_the_gpus_that_were_reserved_for_it_and_no_others(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    command = ["sh", "-c", "echo ${CUDA_VISIBLE_DEVICES-all}"]
-    assert run_locally(command).stdout == "all\n"
-    monkeypatch.setenv("SLURM_JOB_ID", "7")
-    assert run_locally(command).stdout == "\n"
+    command = ["sh", "-c", 'echo "${CUDA_VISIBLE_DEVICES-all} $SEPARATION_GPUS"']
+    assert run_locally(command, ["GPU-a", "GPU-b"]).stdout == "GPU-a,GPU-b 2\n"
+    assert run_locally(command).stdout == " 0\n"
 
 
 def test_a_killed_trainer_is_reported():

@@ -31,21 +31,6 @@ def test_each_node_has_a_worker_of_its_own():
     assert JOB.workers == ["10.0.0.1:18456", "node-b:18456", "10.0.0.1:18457"]
 
 
-@pytest.mark.parametrize("model", ["spleeter", "svoice"])
-@pytest.mark.parametrize("gpus", [0, 1])
-def test_a_training_on_one_device_is_one_process(model, gpus):
-    assert slurm.on_one_node(model, "python", TRAIN, gpus) == ["python", *TRAIN]
-
-
-def test_svoice_has_a_process_on_each_gpu_of_a_node():
-    assert slurm.on_one_node("svoice", "python", TRAIN, 4) == [
-        *("python", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=4"),
-        *TRAIN,
-    ]
-    # TensorFlow uses all GPUs of a node in one process.
-    assert slurm.on_one_node("spleeter", "python", TRAIN, 4) == ["python", *TRAIN]
-
-
 SRUN = [
     *("srun", "--nodes=3", "--ntasks=3", "--ntasks-per-node=1"),
     *("--input=none", "--kill-on-bad-exit=0", "--wait=300"),
@@ -164,7 +149,7 @@ def test_outside_of_a_job_there_is_one_node(monkeypatch):
         (
             LocalRuntime(name="local", gpus=[0]),
             "runtime.gpus: names GPUs, but a training on 2 nodes takes as many on each; "
-            "set it to all, none or a count",
+            "set it to auto, all, none or a count",
         ),
     ],
 )
