@@ -31,6 +31,7 @@ from contract.layout import CONF
 from contract.models import MODELS
 from contract.params import check
 from stages.durations import TIMELESS, Forecast, before, forecast, in_words
+from stages.runtime import gpus
 from studies import choices, queue_workers
 from studies.definition import Experiment, Study
 from studies.queue_messages import QueuedExperiment, QueueReader
@@ -206,6 +207,26 @@ def forecast_of(
         unknown += one.unknown
         ready = ready and data.measured and not data.unknown
     return Forecast(seconds, ready, tuple(dict.fromkeys(unknown)))
+
+
+def jobs_for_gpus(experiments: Sequence[Experiment], study: Study) -> int:
+    """Returns how many of a study's experiments have all GPUs that they request at the same time.
+
+    Args:
+        experiments: the experiments.
+        study: their study.
+
+    Returns:
+        The number; 1 where there are no GPUs, or where an experiment cannot be composed, which
+        queueing says in one line.
+    """
+    alike = {_without_timeless((*study.overrides, *e.overrides)) for e in experiments}
+    try:
+        composed = (choices.composed(CONF.absolute(), overrides) for overrides in alike)
+        requests = {str(c["runtime"]["gpus"]): c["runtime"]["gpus"] for c in composed}
+        return min(map(gpus.runs_at_once, requests.values()), default=1)
+    except (HydraException, OmegaConfBaseException):
+        return 1
 
 
 def _without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:

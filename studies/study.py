@@ -39,7 +39,7 @@ from studies.engines import LOCAL, Slurm, read_engine
 from studies.overrides import check_setting, split_settings
 from studies.repository import check_repository
 from studies.revisions import Elsewhere, Settings
-from studies.runner import run_experiments, stages_of
+from studies.runner import jobs_for_gpus, run_experiments, stages_of
 from studies.slurm.engine import SlurmEngine
 from studies.states import DONE, FAILED, UNDER_WAY
 
@@ -48,6 +48,7 @@ NEXT = (
     "and writes the report; with WAIT=1 (--wait) it stays until the end."
 )
 REPORTS = Path("reports")
+AUTO = "auto"  # JOBS: as many as there are GPUs
 
 
 def main() -> None:
@@ -59,7 +60,8 @@ def main() -> None:
         "how many experiments run at the same time",
     )
     parser.add_argument("--seeds", type=_count, help=f"{seeds}: 1, or as its tuning says")
-    parser.add_argument("--jobs", type=_count, help=f"{jobs}: 1, or as the engine says")
+    as_default = "1, or as the engine says; auto: as many as there are GPUs"
+    parser.add_argument("--jobs", type=_jobs, help=f"{jobs}: {as_default}")
     setting, settings = "KEY=VALUE, for all experiments", "several of them, separated by spaces"
     parser.add_argument(*("-S", "--set"), action="append", default=[], metavar="S", help=setting)
     parser.add_argument("--settings", default="", metavar="TEXT", help=settings)
@@ -79,7 +81,9 @@ def main() -> None:
     settings = [*options.set, *settings_of_text]
     engine = read_engine(options.engine)
     if isinstance(engine, Slurm):
-        runner: Runner = SlurmEngine(engine, options.jobs, options.wait, options.dry_run)
+        # The cluster knows its GPUs.
+        at_once = None if options.jobs == AUTO else options.jobs
+        runner: Runner = SlurmEngine(engine, at_once, options.wait, options.dry_run)
     elif options.wait or options.dry_run:
         raise InputError("ENGINE", "is local, which always waits", "name that of a cluster")
     else:
@@ -127,17 +131,21 @@ class LocalQueue:
     """DVC's queue on this machine.
 
     Args:
-        jobs: how many experiments run at the same time.
+        jobs: how many experiments run at the same time, or `auto`: as many as have all GPUs that
+            they request.
     """
 
-    def __init__(self, jobs: int) -> None:
+    def __init__(self, jobs: int | str) -> None:
         self._jobs = jobs
 
     def run(
         self, title: str, experiments: Sequence[Experiment], study: Study, settings: Settings
     ) -> dict[str, str]:
         """Runs experiments to their ends, as `Runner` says."""
-        return run_experiments(title, experiments, study, self._jobs, settings)
+        jobs = self._jobs
+        if isinstance(jobs, str):
+            jobs = jobs_for_gpus(experiments, study)
+        return run_experiments(title, experiments, study, jobs, settings)
 
     def elsewhere(self) -> dict[str, Elsewhere]:
         """Returns none: DVC's queue knows all that it runs."""
@@ -230,6 +238,10 @@ def _has_results(states: Mapping[str, str]) -> bool:
 
 def _report(name: str) -> Path:
     return REPORTS / f"{name}.html"
+
+
+def _jobs(text: str) -> int | str:
+    return text if text == AUTO else _count(text)
 
 
 def _count(text: str) -> int:

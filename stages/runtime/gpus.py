@@ -163,6 +163,21 @@ def _candidates(request: Request, driver: Driver) -> tuple[list[Gpu], int]:
     return usable, len(usable) if everything else min(1, len(usable))
 
 
+def runs_at_once(request: Request) -> int:
+    """Returns how many runs have all GPUs that they request at the same time; at least 1.
+
+    Args:
+        request: of each run, as for `reserved`.
+    """
+    usable = len(available())
+    if request == "none" or not usable:
+        return 1
+    needed = {"auto": 1, "all": usable}.get(request) if isinstance(request, str) else None
+    if needed is None:
+        needed = request if isinstance(request, int) else usable  # a list: the same for all runs
+    return max(1, usable // needed)
+
+
 def _named(names: Sequence[int | str], driver: Driver) -> list[Gpu]:
     """Returns the GPUs of numbers or UUIDs.
 

@@ -5,6 +5,7 @@ import pytest
 from stages.durations import Forecast
 from studies import runner
 from studies.definition import Experiment, Study
+from tests import nvidia_smi
 from tests.conftest import ROOT
 from tests.yaml_files import read_yaml
 
@@ -57,3 +58,13 @@ def test_nothing_is_said_of_no_experiments(words):
 @pytest.mark.parametrize("override", ["svoice.epoch=8", "svoice.epochs=abc", "music=folders"])
 def test_wrong_settings_are_left_to_the_queue(words, override):
     assert words([override]) == ""
+
+
+def test_as_many_experiments_at_once_as_there_are_gpus(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    nvidia_smi.install(monkeypatch, tmp_path, [nvidia_smi.StandIn(f"GPU-{k}") for k in range(4)])
+    one, two = Experiment("a", ["seed=1"]), Experiment("b", ["seed=1", "runtime.gpus=2"])
+    assert runner.jobs_for_gpus([one], STUDY) == 4
+    assert runner.jobs_for_gpus([one, two], STUDY) == 2
+    nvidia_smi.install(monkeypatch, tmp_path)
+    assert runner.jobs_for_gpus([one, two], STUDY) == 1

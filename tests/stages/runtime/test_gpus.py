@@ -526,3 +526,16 @@ def test_what_takes_long_at_the_first_start_is_said():
     )
     assert nvidia.start_note(h100, "svoice") == ""
     assert nvidia.start_note(replace(h100, capability=(8, 9)), "spleeter") == ""
+
+
+def test_as_many_runs_at_once_as_have_the_gpus_that_they_request(tmp_path, monkeypatch):
+    counts = {"auto": 8, "all": 1, "none": 1, 1: 8, 2: 4, 3: 2, 8: 1, 9: 1, (0, 1): 1}
+    eight = [nvidia_smi.StandIn(f"GPU-{k}") for k in range(8)]
+    nvidia_smi.install(monkeypatch, tmp_path, eight)
+    for request, count in counts.items():
+        request = list(request) if isinstance(request, tuple) else request
+        assert gpus.runs_at_once(request) == count
+    nvidia_smi.install(monkeypatch, tmp_path, [DIVIDED, ONE])
+    assert gpus.runs_at_once("auto") == 3, "two parts and a whole one"
+    nvidia_smi.install(monkeypatch, tmp_path)
+    assert {gpus.runs_at_once(request) for request in ("auto", "all", 2)} == {1}
