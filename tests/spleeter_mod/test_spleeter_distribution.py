@@ -47,7 +47,7 @@ import tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 from spleeter_mod import session, train
-session.gpu_names = lambda: ["CPU:0", "CPU:1", "CPU:2"]
+session.gpu_names = lambda: ["CPU:0", "CPU:1"]
 session.hardware = lambda count: f"{count} devices"
 train.main(sys.argv[1:])
 """
