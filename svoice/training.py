@@ -174,6 +174,8 @@ class Training:
         state = self._resume() if self.places.checkpoint.exists() else None
         distributed.check_agreement(self.step, self.places.checkpoint)
         is_first = distributed.is_first()
+        if is_first and (processes := distributed.world_size()) > 1:
+            print_line(f"{processes} processes share each batch")
         with (
             termination.postponed(),
             Records(self.places.scratch, state) if is_first else nullcontext() as records,

@@ -78,7 +78,25 @@ def install(
 
     Args:
         monkeypatch: the fixture.
-        folder: where the program is written to.
+        folder: as for `write`.
+        gpus: as for `write`.
+        driver: as for `write`.
+        failure: as for `write`.
+    """
+    write(folder, gpus, driver, failure)
+    if str(folder) not in os.environ["PATH"].split(os.pathsep):
+        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def write(
+    folder: Path, gpus: Sequence[StandIn], driver: str = "580.65.06", failure: str = ""
+) -> None:
+    """Writes the stand-in.
+
+    Args:
+        folder: where.
         gpus: what the machine has.
         driver: the driver's version. Those before 495 do not say compute capabilities.
         failure: what the program says instead; empty if it works.
@@ -92,7 +110,3 @@ def install(
     program = folder / "nvidia-smi"
     program.write_text(f"#!{sys.executable}\n" + _PROGRAM.format(machine=json.dumps(machine)))
     program.chmod(0o755)
-    if str(folder) not in os.environ["PATH"].split(os.pathsep):
-        monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    for name in ("CUDA_VISIBLE_DEVICES", "SLURM_JOB_ID"):
-        monkeypatch.delenv(name, raising=False)
