@@ -16,9 +16,13 @@ import pandas as pd
 import pytest
 from docker.errors import NotFound
 
+from contract.params import ContainerRuntime
+from stages.runtime import containers, distribution, images
 from stages.runtime.engine import LAUNCHER
 from tests import engines
+from tests.conftest import ROOT
 from tests.pipeline.conftest import OVERRIDES, Repository
+from tests.yaml_files import read_yaml
 
 MODELS = ["spleeter", "svoice"]
 CONTAINERS = [*OVERRIDES, "runtime=docker"]
@@ -55,6 +59,32 @@ def test_trainings_in_containers_learn_the_same(repository, client):
         assert json.loads((results / "details.json").read_text())
     assert not engines.containers(client, repository.root)
     assert "Running stage" not in repository("dvc", "repro").stdout
+
+
+# The processes of a training meet and add up how many they are.
+MEET = """
+import torch
+import torch.distributed as dist
+dist.init_process_group("gloo")
+count = torch.ones(1)
+dist.all_reduce(count)
+if dist.get_rank() == 0:
+    print(f"{count.item():.0f} processes", flush=True)
+dist.destroy_process_group()
+"""
+
+
+def test_processes_of_a_training_meet_in_a_container_without_a_network(
+    client, tmp_path, monkeypatch, capfd
+):
+    runtime = ContainerRuntime(**read_yaml(ROOT / "conf/runtime/docker.yaml"))
+    monkeypatch.chdir(ROOT)
+    image = images.find_or_build(client, "svoice", runtime)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "meet.py").write_text(MEET)
+    command = distribution.on_one_node("svoice", "python", ["-m", "meet"], gpus=2)
+    code = containers.run(client, image, command, "the test", runtime, gpus=[])
+    assert (code, capfd.readouterr().out) == (0, "2 processes\n")
 
 
 def test_queued_experiments_run_in_containers_side_by_side(repository, client):
