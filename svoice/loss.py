@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 EPSILON = 1e-8  # keeps silence from dividing by zero; in units of signal energy
-MOST_ENUMERATED = 3  # speakers up to which all permutations are tried
+MOST_ENUMERATED = 5  # speakers up to which all permutations are tried, without leaving the device
 
 
 def pairwise_si_snr(estimates: Tensor, references: Tensor, lengths: Tensor) -> Tensor:
@@ -50,13 +51,24 @@ def best_permutation(scores: Tensor) -> Tensor:
     """
     C = scores.shape[-1]
     if C <= MOST_ENUMERATED:
-        permutations = torch.tensor(list(itertools.permutations(range(C))), device=scores.device)
+        permutations = _permutations(C, scores.device)
         sums = scores[:, torch.arange(C, device=scores.device), permutations].sum(-1)
         return permutations[sums.argmax(-1)]
     # The solver refuses NaN; whatever it assigns in its place, the loss stays NaN.
     costs = torch.nan_to_num(-scores.detach()).cpu().numpy()
     columns = np.stack([linear_sum_assignment(cost)[1] for cost in costs])
     return torch.from_numpy(columns).to(scores.device)
+
+
+@cache
+def _permutations(C: int, device: torch.device) -> Tensor:
+    """Returns all permutations of C numbers, (C!, C).
+
+    They are kept, because a GPU would have to be waited for when they are copied to it.
+    """
+    # Outside of inference mode, in which no tensor could be kept for training.
+    with torch.inference_mode(False):
+        return torch.tensor(list(itertools.permutations(range(C))), device=device)
 
 
 def si_snr(estimates: Tensor, references: Tensor, lengths: Tensor) -> Tensor:
