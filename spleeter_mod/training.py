@@ -119,8 +119,11 @@ def train(settings: Settings, places: Places, verbose: bool = False) -> None:
     hardware = session.hardware(session.devices(config.train_distribute))
     optimizer_bytes = int((places.scratch / hooks.OPTIMIZER_BYTES).read_text())
     report = summary(steps, epochs, parameters, hardware, optimizer_bytes)
-    _write_outputs(settings, places, best_checkpoint, report)
-    empty(places.scratch)
+    with termination.postponed():  # the training is complete: SIGTERM ends nothing early any more
+        _write_outputs(settings, places, best_checkpoint, report)
+        # The checkpoints go first and at once, so that no new start resumes without its records.
+        checkpoints.rename(places.scratch / "finished")
+        empty(places.scratch)
 
 
 @contextlib.contextmanager

@@ -176,22 +176,20 @@ class Training:
         is_first = distributed.is_first()
         if is_first and (processes := distributed.world_size()) > 1:
             print_line(f"{processes} processes share each batch")
-        with (
-            termination.postponed(),
-            Records(self.places.scratch, state) if is_first else nullcontext() as records,
-        ):
-            try:
-                self._run(records)
-            except Terminated:
+        with termination.postponed():
+            with Records(self.places.scratch, state) if is_first else nullcontext() as records:
+                try:
+                    self._run(records)
+                except Terminated:
+                    if records:
+                        self._save(records)
+                        print_line(termination.notice(self.step))
+                    distributed.wait_for_all()  # torchrun would stop the first one while it saves
+                    raise
                 if records:
-                    self._save(records)
-                    print_line(termination.notice(self.step))
-                distributed.wait_for_all()  # torchrun would stop the first one while it saves
-                raise
-            if records:
-                self._write_outputs(records)
-        if is_first:
-            self._empty_scratch()
+                    self._write_outputs(records)
+            if is_first:
+                self._empty_scratch()
 
     # In what follows, `records` is None in all processes but the first.
 

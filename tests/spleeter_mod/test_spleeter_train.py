@@ -4,7 +4,8 @@ TensorFlow takes longer to start than all the rest, so that the tests share a fe
 
 - `reference`: a complete run, which could not write its outputs to a full disk at first;
 - `resumed`: the same run, killed twice and resumed;
-- `terminated`: the same run, ended by SIGTERM in a step and in a validation, and resumed;
+- `terminated`: the same run, ended by SIGTERM in a step and in a validation, and resumed; SIGTERM
+  also comes when all is done;
 - `validated`: the first steps of the same run, with a validation after each of them;
 - `diverged`: a run with another seed, and a learning rate so high that it diverges.
 """
@@ -74,7 +75,7 @@ hooks.StepLog.after_run = record_and_hold
 WAIT = """
 import time
 from contract import termination
-from spleeter_mod import hooks
+from spleeter_mod import hooks, training
 from spleeter_mod.validation import Validator
 called = {method}
 def wait_and_call(self, *arguments):
@@ -198,7 +199,9 @@ def terminated(run_once):
 
         in_a_step = terminate("hooks.StepLog.after_run", f"self.step == {EPOCH + 2}")
         in_a_validation = terminate("Validator.loss")
-        return [in_a_step, in_a_validation, command("train", root).run()]
+        # A new start could not resume from a checkpoint without its records.
+        at_the_end = terminate("training.empty", "not (self / 'checkpoints').exists()")
+        return [in_a_step, in_a_validation, at_the_end]
 
     return run_once("terminated", STATEFUL, make)
 
