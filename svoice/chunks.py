@@ -25,6 +25,16 @@ def chunk_length(sample_rate: int, segment_seconds: float, L: int) -> int:
     return math.floor(math.sqrt(2 * sample_rate * segment_seconds / (L / 2)))
 
 
+def tiles(length: int, K: int) -> int:
+    """Returns how many chunks each of the two tilings of `chunk` has.
+
+    Args:
+        length: the frames of the sequence.
+        K: the frames of a chunk.
+    """
+    return -(-(length + K // 2) // K)
+
+
 def chunk(frames: Tensor, K: int) -> Tensor:
     """Cuts a sequence into half-overlapping chunks.
 
@@ -39,12 +49,11 @@ def chunk(frames: Tensor, K: int) -> Tensor:
         The chunks, (batch, N, K, chunks).
     """
     batch, N, length = frames.shape
-    shift = K // 2
-    tiles = -(-(length + shift) // K)
-    ahead = F.pad(frames, (shift, tiles * K - length - shift))
-    behind = F.pad(frames, (0, tiles * K - length))
-    tilings = [tiling.view(batch, N, tiles, K) for tiling in (ahead, behind)]
-    return torch.stack(tilings, 3).view(batch, N, 2 * tiles, K).transpose(2, 3)
+    shift, count = K // 2, tiles(length, K)
+    ahead = F.pad(frames, (shift, count * K - length - shift))
+    behind = F.pad(frames, (0, count * K - length))
+    tilings = [tiling.view(batch, N, count, K) for tiling in (ahead, behind)]
+    return torch.stack(tilings, 3).view(batch, N, 2 * count, K).transpose(2, 3)
 
 
 def merge(chunks: Tensor, length: int) -> Tensor:

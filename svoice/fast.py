@@ -30,12 +30,15 @@ if TYPE_CHECKING:
     from svoice.network import DoubleBlock, MulCat, SVoice
 
 
-def forward(network: SVoice, mixture: Tensor) -> Tensor:
+def forward(network: SVoice, mixture: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Computes `SVoice.forward`.
 
     Args:
         network: the network.
         mixture: (batch, samples).
+        lengths: the number of each mixture's samples without its padding, (batch,). Then each
+            output is that of the mixture alone, provided that all mixtures have the same number of
+            `tiles`. None counts the padding as part of the mixtures.
 
     Returns:
         The outputs, (outputs, batch, C, samples).
@@ -43,6 +46,12 @@ def forward(network: SVoice, mixture: Tensor) -> Tensor:
     samples = mixture.shape[-1]
     padding = max(0, network.L - samples)
     frames = F.relu(network.encoder(F.pad(mixture, (0, padding)).unsqueeze(1)))
+    mask = None
+    if lengths is not None:
+        # A mixture alone has no frames that begin later; `chunk` fills up with zeros.
+        own = network.frames(lengths)
+        mask = torch.arange(frames.shape[-1], device=frames.device) < own[:, None, None]
+        frames = frames * mask
     # (batch, N, K, chunks) → (K, chunks, batch, N)
     x = chunk(frames, network.K).permute(2, 3, 0, 1).contiguous()
     outputs = []
@@ -53,7 +62,7 @@ def forward(network: SVoice, mixture: Tensor) -> Tensor:
         else:
             x = double_block(block, x)
         if network.training or number == len(network.blocks):
-            outputs.append(decode(network, x, frames.shape[-1], samples))
+            outputs.append(decode(network, x, frames.shape[-1], samples, mask))
     return torch.stack(outputs)
 
 
@@ -93,7 +102,9 @@ def mulcat(block: MulCat, x: Tensor) -> Tensor:
     return y + F.linear(first * second, gated)
 
 
-def decode(network: SVoice, x: Tensor, length: int, samples: int) -> Tensor:
+def decode(
+    network: SVoice, x: Tensor, length: int, samples: int, mask: Tensor | None = None
+) -> Tensor:
     """Computes `SVoice.decode` with time as the first axis.
 
     The convolution, the merging of chunks and the averaging of L features are linear. The result is
@@ -105,6 +116,7 @@ def decode(network: SVoice, x: Tensor, length: int, samples: int) -> Tensor:
         x: (K, chunks, batch, N).
         length: the frames of the sequence.
         samples: the samples of the mixture.
+        mask: which frames belong to each mixture, (batch, 1, frames); None stands for all.
 
     Returns:
         The output, (batch, C, samples).
@@ -112,5 +124,8 @@ def decode(network: SVoice, x: Tensor, length: int, samples: int) -> Tensor:
     frames = merge(network.activation(x).permute(2, 3, 0, 1), length)
     weight = network.separation.weight.view(-1, network.L, network.N, 1).mean(1)
     bias = network.separation.bias.view(-1, network.L).mean(1)
-    pieces = F.conv1d(frames, weight, bias).unflatten(1, (network.C, -1)).flatten(0, 1)
+    pieces = F.conv1d(frames, weight, bias)
+    if mask is not None:
+        pieces = pieces * mask
+    pieces = pieces.unflatten(1, (network.C, -1)).flatten(0, 1)
     return network.overlap_add(pieces, samples)

@@ -160,6 +160,17 @@ class SVoice(nn.Module):
             if parameter.dim() > 1:
                 nn.init.xavier_normal_(parameter)
 
+    def frames(self, samples: Tensor) -> Tensor:
+        """Returns how many frames the encoder makes of mixtures.
+
+        Args:
+            samples: their lengths, (batch,).
+
+        Returns:
+            (batch,).
+        """
+        return (samples - self.L).clamp(min=0) // (self.L // 2) + 1
+
     def forward(self, mixture: Tensor) -> Tensor:
         """Separates mixtures.
 
