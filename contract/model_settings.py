@@ -80,7 +80,7 @@ class SpleeterSettings(Checked):
 
     KEY = "spleeter"
 
-    name: str = setting(one_of("mini", "published"))
+    name: str = setting(one_of("mini", "published", "musdb"))
     T: int = setting(UNET_SIZE)  # frames of a segment
     F: int = setting(UNET_SIZE)  # frequency bins
     frame_length: int = setting(COUNT)  # samples
@@ -172,7 +172,7 @@ class SVoiceSettings(Checked):
 
     KEY = "svoice"
 
-    name: str = setting(one_of("mini", "published"))
+    name: str = setting(one_of("mini", "published", "paper"))
     N: int = setting(COUNT)  # features of the encoder
     L: int = setting(multiple_of(2))  # samples of the encoder's kernel
     H: int = setting(COUNT)  # units of an LSTM in one direction

@@ -44,12 +44,17 @@ def choice(group, name):
     return read_yaml(CONF / group / f"{name}.yaml")
 
 
-def published_optimizer(name):
-    """Returns the settings of `optimizer=<name> spleeter=published`.
+def optimizer_of(name, preset):
+    """Returns the settings of `optimizer=<name> spleeter=<preset>`.
 
     They are composed as conf/config.yaml says, because this environment has no Hydra.
     """
-    parts = [choice("optimizer", name), choice("spleeter", "published")["optimizer"]]
-    if (CONF / "study_settings" / f"published_{name}.yaml").exists():
-        parts.append(choice("study_settings", f"published_{name}")["optimizer"])
-    return {key: value for part in parts for key, value in part["spleeter"].items()}
+    parts = [choice("optimizer", name), choice("spleeter", preset).get("optimizer", {})]
+    if (CONF / "study_settings" / f"{preset}_{name}.yaml").exists():
+        parts.append(choice("study_settings", f"{preset}_{name}")["optimizer"])
+    return {key: value for part in parts for key, value in part.get("spleeter", {}).items()}
+
+
+def published_optimizer(name):
+    """Returns the settings of `optimizer=<name> spleeter=published`."""
+    return optimizer_of(name, "published")
