@@ -26,7 +26,7 @@ PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro study report open screenshots test test-data setup installed system git base-image lint format lock clean
+.PHONY: help repro plan study report open screenshots test test-data setup installed system git base-image lint format lock clean
 
 # Lets one process at a time run what follows on the line. The kernel releases the lock when the shell
 # and what it started have ended, however they end.
@@ -49,6 +49,9 @@ endef
 
 # Quotes a text for the shell.
 quoted = '$(subst ','\'',$(1))'
+
+plan: setup ## print what the configuration or a study takes: steps, hours, memory, disk (NAME=tuned_mini SEEDS=3 SET='spleeter=musdb music=musdb18hq')
+	@python -m studies.plan $(if $(filter file,$(origin NAME)),,$(call quoted,$(value NAME))) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(value SET),--settings $(call quoted,$(value SET)))
 
 study: setup ## run a study of conf/study, write its report (NAME=mini SEEDS=3 JOBS=2 ENGINE=slurm SET='svoice.epochs=8 svoice.N=64')
 	python -m studies.study $(call quoted,$(value NAME)) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) --engine $(call quoted,$(value ENGINE)) $(if $(WAIT),--wait) $(if $(DRY_RUN),--dry-run) $(if $(value SET),--settings $(call quoted,$(value SET)))

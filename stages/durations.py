@@ -153,6 +153,28 @@ def forecast(
     return Forecast(seconds, measured, tuple(dict.fromkeys(unknown)))
 
 
+def at_reference(stages: list[str], configuration: dict[str, Any]) -> tuple[str, float] | None:
+    """Returns how long some stages have taken on the hardware of conf/durations.yaml.
+
+    Args:
+        stages: their names in dvc.yaml.
+        configuration: all groups.
+
+    Returns:
+        The hardware, and the time in seconds; None if one of them has not run there with these
+        settings.
+    """
+    reference = read_yaml(REFERENCE)
+    seconds = 0.0
+    for stage in stages:
+        for module in _modules(stage):
+            known = reference["durations"].get(_name(stage, module, configuration))
+            if known is None:
+                return None
+            seconds += Duration(reference["hardware"], *known, 0).of(_amount(stage, configuration))
+    return reference["hardware"], seconds
+
+
 def remaining(stage: str, began: float, configuration: dict[str, Any]) -> Forecast:
     """Returns how long the pipeline will take from the beginning of a stage on.
 

@@ -194,7 +194,7 @@ def forecast_of(
         HydraException: an experiment cannot be composed.
         OmegaConfBaseException: the same.
     """
-    alike = Counter(_without_timeless((*study.overrides, *e.overrides)) for e in experiments)
+    alike = Counter(without_timeless((*study.overrides, *e.overrides)) for e in experiments)
     training = {f"train_{model}" for model in MODELS}
     repeated = {stage for stage in stages if not training.isdisjoint({stage, *before(stage)})}
     seconds, ready, unknown = 0.0, True, []
@@ -220,7 +220,7 @@ def jobs_for_gpus(experiments: Sequence[Experiment], study: Study) -> int:
         The number; 1 where there are no GPUs, or where an experiment cannot be composed, which
         queueing says in one line.
     """
-    alike = {_without_timeless((*study.overrides, *e.overrides)) for e in experiments}
+    alike = {without_timeless((*study.overrides, *e.overrides)) for e in experiments}
     try:
         composed = (choices.composed(CONF.absolute(), overrides) for overrides in alike)
         requests = {str(c["runtime"]["gpus"]): c["runtime"]["gpus"] for c in composed}
@@ -229,7 +229,7 @@ def jobs_for_gpus(experiments: Sequence[Experiment], study: Study) -> int:
         return 1
 
 
-def _without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:
+def without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:
     """Returns those overrides that may change how long an experiment takes."""
     return tuple(o for o in overrides if o.split("=")[0].split(".")[0] not in TIMELESS)
 

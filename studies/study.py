@@ -59,7 +59,7 @@ def main() -> None:
         "with how many seeds each cell is run",
         "how many experiments run at the same time",
     )
-    parser.add_argument("--seeds", type=_count, help=f"{seeds}: 1, or as its tuning says")
+    parser.add_argument("--seeds", type=count, help=f"{seeds}: 1, or as its tuning says")
     as_default = "1, or as the engine says; auto: as many as there are GPUs"
     parser.add_argument("--jobs", type=_jobs, help=f"{jobs}: {as_default}")
     setting, settings = "KEY=VALUE, for all experiments", "several of them, separated by spaces"
@@ -241,10 +241,15 @@ def _report(name: str) -> Path:
 
 
 def _jobs(text: str) -> int | str:
-    return text if text == AUTO else _count(text)
+    return text if text == AUTO else count(text)
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Returns a number of the command line that is at least 1.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number of at least 1")
     return int(text)

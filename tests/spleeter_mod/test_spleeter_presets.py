@@ -6,7 +6,6 @@ memory that it has taken by then is what `contract.costs` expects.
 
 import csv
 import signal
-from pathlib import Path
 
 import numpy as np
 import pytest

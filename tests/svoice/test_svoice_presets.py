@@ -14,18 +14,20 @@ from contract.model_settings import SVoiceSettings
 from tests.conftest import ROOT, in_ci
 from tests.yaml_files import read_yaml
 
-# Asks the training to end when it has recorded its first step.
+# Asks the training to end in its first step, and prints the memory after it.
 END = """
 import os, signal
+from svoice import stepper, train
 from svoice.records import Records
-record = Records.step
-def record_and_end(self, **values):
+batch_loss, record = stepper.batch_loss, Records.step
+def end_and_call(*arguments, **values):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return batch_loss(*arguments, **values)
+def record_and_print(self, **values):
     record(self, **values)
     print(open("/proc/self/status").read())
-    os.kill(os.getpid(), signal.SIGTERM)
-Records.step = record_and_end
-import svoice.train
-svoice.train.main()
+stepper.batch_loss, Records.step = end_and_call, record_and_print
+train.main()
 """
 ENDED = "ended by SIGTERM: the same command goes on after step 1"
 
