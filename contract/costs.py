@@ -6,8 +6,8 @@ take two products of the same size, so that a step costs three times its forward
 al., arXiv 2001.08361, section 2.1).
 
 Memory is that of a training process on a CPU: the framework, the weights with their gradients and
-Adam's two moments, and the activations of a step, in 32-bit numbers. Measured peaks are within 30 %
-of it (tests/spleeter_mod/test_spleeter_presets.py, tests/svoice/test_svoice_presets.py). Another
+Adam's two moments, and the activations of a step, in 32-bit numbers. The peaks of measured
+trainings are within 30 % of it (docs/benchmarks.md has those of the published sizes). Another
 optimizer may keep less, or more by some copies of the weights.
 """
 
@@ -26,7 +26,7 @@ KERNEL = 5 * 5  # of the U-Net's convolutions on all levels
 LAST_KERNEL = 4 * 4  # of the one that makes the mask
 NUMBER = 4  # bytes
 PER_WEIGHT = 4  # the weight, its gradient and Adam's two moments
-TENSORFLOW = 0.6e9  # bytes of a process before it trains
+TENSORFLOW = 0.8e9  # bytes of a process beside the weights and the activations
 PYTORCH = 0.4e9
 
 

@@ -300,7 +300,7 @@ def _of_model(model: str, plan: Plan, hardware: Hardware) -> list[str]:
         "=" * len(title),
         *(f"{label:22}{amount:>18}  {origin}".rstrip() for label, amount, origin in rows),
         "",
-        f"{'time':34}{'each':>16}{'all':>16}",
+        f"{'time':34}{'each':>18}{'all':>18}",
         *_times(model, all_steps, max(on_gpu), hardware),
     ]
 
@@ -386,7 +386,7 @@ def _line(
     """
     each = _range([seconds for _, seconds in (*best, *worst)], _time)
     every = [sum(count * seconds for count, seconds in times) for times in (best, worst)]
-    return f"{name:34}{each:>16}{_range(every, _time):>16}  {how}"
+    return f"{name:34}{each:>18}{_range(every, _time):>18}  {how}"
 
 
 def _disk(model: str, plan: Plan) -> list[Row]:

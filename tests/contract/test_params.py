@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -88,8 +89,26 @@ def test_the_published_presets_have_the_learning_rates_of_the_study():
     assert set(rates.values()) == {0.1}
 
 
-def test_only_the_published_preset_of_svoice_counts_the_padding():
+@pytest.mark.parametrize("optimizer", GROUPS["optimizer"])
+def test_the_presets_of_full_size_compose_with_every_optimizer(optimizer):
+    params = check(composed(f"optimizer={optimizer}", "spleeter=musdb", "svoice=paper"))
+    default = check(composed(f"optimizer={optimizer}"))
+    assert (params.spleeter.name, params.svoice.name) == ("musdb", "paper")
+    assert params.optimizer["svoice"]["lr"] == 5e-4
+    # Spleeter's own rate is that of Adam.
+    expected = 1e-4 if optimizer == "adam" else default.optimizer["spleeter"]["learning_rate"]
+    assert params.optimizer["spleeter"]["learning_rate"] == expected
+
+
+def test_the_papers_network_is_that_of_the_student_study_with_other_batches():
+    paper, study = (check(composed(f"svoice={name}")).svoice for name in ("paper", "published"))
+    assert replace(paper, name="published", batch_size=4) == study
+    assert (paper.batch_size, paper.epochs) == (2, 100)
+
+
+def test_only_the_presets_of_the_original_count_the_padding():
     assert check(composed("svoice=published")).svoice.count_padding is True
+    assert check(composed("svoice=paper")).svoice.count_padding is True
     assert check(composed()).svoice.count_padding is False
 
 

@@ -1,7 +1,8 @@
 """The presets of conf/spleeter/ start at the size that they state, and end by SIGTERM.
 
 A full training takes days. Here it ends after the first step, saved, as one on a cluster would. The
-memory that it has taken by then is what `contract.costs` expects.
+memory that it has taken by then is a large part of what `contract.costs` expects of a whole one, in
+which validations take some more.
 """
 
 import csv
@@ -63,4 +64,4 @@ def test_a_preset_starts_at_its_size(workspace, songs, command, preset):
     assert lines[-1] == ENDED
     (peak,) = (int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
     expected = costs.spleeter_memory(SpleeterSettings.read(values))
-    assert peak == pytest.approx(expected, rel=0.3)
+    assert 0.5 * expected < peak < 1.2 * expected
