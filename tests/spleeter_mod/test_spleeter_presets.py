@@ -29,6 +29,7 @@ def record_and_end(self, *arguments):
 hooks.StepLog.after_run = record_and_end
 """
 ENDED = "ended by SIGTERM: the same command goes on after step 1"
+MOST_SECONDS = 1200  # of the start, in which all batches of 200,000 steps are drawn
 SECONDS = 13  # longer than T = 512 frames
 
 
@@ -57,8 +58,8 @@ def test_a_preset_starts_at_its_size(workspace, songs, command, preset):
     workspace.params["spleeter"] = values
     workspace.params["optimizer"] = {"name": "adam", "spleeter": optimizer_of("adam", preset)}
     workspace.write_params()
-    process = command("train", workspace.root).start(END)
-    output, errors = process.communicate()
+    with command("train", workspace.root).start(END) as process:
+        output, errors = process.communicate(MOST_SECONDS)
     assert process.returncode == 128 + signal.SIGTERM, errors
     lines = output.splitlines()
     assert lines[-1] == ENDED
