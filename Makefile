@@ -10,6 +10,7 @@ BIN := $(CURDIR)/.venv/pipeline/bin
 export PATH := $(BIN):$(PATH)
 TEST_DATA := scratch/test-data
 RUNTIME ?= local
+CUDA ?=
 NAME ?= mini
 SEEDS ?=
 JOBS ?=
@@ -21,12 +22,15 @@ PAGE ?= results/report.html
 ifeq ($(filter local docker podman,$(RUNTIME)),)
 $(error RUNTIME: found $(RUNTIME), expected local, docker or podman)
 endif
+ifneq ($(filter-out 0 1,$(CUDA)),)
+$(error CUDA: found $(CUDA), expected 1, 0 or nothing)
+endif
 
 PYTHON ?= $(shell for p in python3.11 python3.10 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 
-.PHONY: help repro plan study report open screenshots test test-data setup installed system git base-image lint format lock clean
+.PHONY: help repro plan study report open screenshots test test-data setup installed cuda check-gpu system git base-image lint format lock clean
 
 # Lets one process at a time run what follows on the line. The kernel releases the lock when the shell
 # and what it started have ended, however they end.
@@ -100,11 +104,11 @@ $(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/dat
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 
-setup: ## install what is missing
+setup: ## install what is missing (CUDA=1: Spleeter's CUDA libraries also without a GPU; CUDA=0: never)
 	@$(LOCKED); $(MAKE) --no-print-directory installed
 
 PLOTS_PAGE := .venv/pipeline/share/plots.html
-installed: system $(VENVS:%=.venv/%/requirements.sha256) $(PLOTS_PAGE) git
+installed: system $(VENVS:%=.venv/%/requirements.sha256) cuda $(PLOTS_PAGE) git
 
 # The page that `dvc plots` fills, see .dvc/config.
 $(PLOTS_PAGE): .venv/pipeline/requirements.sha256 report/plots_page.py report/plots_page.html
@@ -127,6 +131,25 @@ git:
 	test -x .venv/$*/bin/python || $(PYTHON) -m venv .venv/$*; \
 	.venv/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<; \
 	sha256sum < $< | cut -d' ' -f1 > $@
+
+# The CUDA libraries of TensorFlow, where there is a GPU to use them. torch's CUDA build brings its own.
+CUDA_LIBRARIES := docker/requirements/spleeter-cuda.txt
+cuda: .venv/spleeter/requirements.sha256
+	@case '$(CUDA)' in \
+	0) exit ;; \
+	'') nvidia-smi --list-gpus 2>/dev/null | grep -q '^GPU ' && [ "$$(uname -m)" = x86_64 ] || exit 0 ;; \
+	esac; \
+	if [ "$$(uname -sm)" != "Linux x86_64" ]; then \
+		echo "ERROR: CUDA: found 1, expected 0 or nothing: TensorFlow 2.12 uses GPUs on Linux on x86_64 only" >&2; exit 1; fi; \
+	if sha256sum < $(CUDA_LIBRARIES) | cut -d' ' -f1 | cmp -s - .venv/spleeter/cuda.sha256; then exit; fi; \
+	echo "Installing Spleeter's CUDA libraries (1.7 GB to download, 3 GB on the disk, once; CUDA=0 leaves them out)"; \
+	rm -f .venv/spleeter/cuda.sha256; \
+	.venv/spleeter/bin/python -m pip install --quiet --disable-pip-version-check -r $(CUDA_LIBRARIES); \
+	sh docker/link_cuda.sh .venv/spleeter; \
+	sha256sum < $(CUDA_LIBRARIES) | cut -d' ' -f1 > .venv/spleeter/cuda.sha256
+
+check-gpu: setup ## open every library that the trainers need on a GPU, where configuration.yaml says that they run
+	python -m stages.runtime.libraries
 
 # Installs the system packages that $$missing names.
 INSTALL = [ -n "$$missing" ] || exit 0; \
@@ -162,17 +185,17 @@ format: setup ## correct style
 
 # torch's wheel pins its CUDA libraries itself (see svoice.in). Images with its CUDA build install
 # them from svoice-cuda.txt.
-CUDA := ^(nvidia-|cuda-|triton)
+OF_TORCH := ^(nvidia-|cuda-|triton)
 lock: system ## resolve docker/requirements/*.in into *.txt, for Python 3.10 and 3.11
 	test -x .venv/lock/bin/uv || { $(PYTHON) -m venv .venv/lock && .venv/lock/bin/pip install -q uv==0.13.9; }
-	for name in $(VENVS) pipeline-speech; do \
+	for name in $(VENVS) pipeline-speech spleeter-cuda; do \
 		.venv/lock/bin/uv pip compile -q --universal --python-version 3.10 --annotation-style line \
 			--custom-compile-command "make lock" docker/requirements/$$name.in \
 			> docker/requirements/$$name.new; \
-		grep -E '$(CUDA)' docker/requirements/$$name.new > docker/requirements/$$name-cuda.txt || rm docker/requirements/$$name-cuda.txt; \
-		grep -Ev '$(CUDA)' docker/requirements/$$name.new > docker/requirements/$$name.txt; \
-		rm docker/requirements/$$name.new; \
+		mv docker/requirements/$$name.new docker/requirements/$$name.txt; \
 	done
+	grep -E '$(OF_TORCH)' docker/requirements/svoice.txt > docker/requirements/svoice-cuda.txt
+	sed -i -E '/$(OF_TORCH)/d' docker/requirements/svoice.txt
 
 clean: ## remove scratch/ (unfinished trainings, partial downloads, a fetched LibriSpeech, spectrograms, the tests' data and output) and the tools' caches
 	rm -rf scratch .pytest_cache .ruff_cache .hypothesis

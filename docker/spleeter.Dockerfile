@@ -2,8 +2,9 @@
 #
 # stages/runtime/images.py builds it in the repository's root, after it has gathered the wheels of
 # docker/requirements/spleeter.txt in scratch/wheels/spleeter, with a wheels.txt that pins each by its hash.
-# TensorFlow 2.12 finds CUDA 11.8 and cuDNN 8 in the base.
-ARG BASE=nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04
+# On a machine with GPUs the wheels of docker/requirements/spleeter-cuda.txt are among them: the base need
+# not contain CUDA.
+ARG BASE=nvidia/cuda:11.8.0-base-ubuntu22.04
 FROM ${BASE} AS python
 # If the base holds Python 3.10 or 3.11, this step needs no network.
 RUN python3 -c 'import ensurepip' 2>/dev/null || { \
@@ -20,10 +21,17 @@ RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/trainer \
     && /pip/bin/pip --python /opt/trainer install --no-index --no-deps --no-cache-dir \
         --find-links /wheels --require-hashes -r /wheels/wheels.txt \
     && /pip/bin/pip --python /opt/trainer check
+COPY docker/link_cuda.sh /
+RUN sh /link_cuda.sh /opt/trainer
 
 FROM python
 COPY --from=installed /opt/trainer /opt/trainer
 ENV PATH=/opt/trainer/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What NVIDIA's bases say of themselves: which parts of the driver a container gets.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# TensorFlow opens libraries that the loader finds, runs ptxas and reads libdevice.
+ENV LD_LIBRARY_PATH=/opt/trainer/cuda/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH} PATH=/opt/trainer/cuda/bin:$PATH \
+    XLA_FLAGS=--xla_gpu_cuda_data_dir=/opt/trainer/cuda
 # The launcher replaces this by its caller's user. By default nobody is root.
 USER 65534:65534
 ENTRYPOINT []

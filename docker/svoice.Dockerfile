@@ -24,6 +24,8 @@ RUN python3 -m venv /pip && python3 -m venv --without-pip /opt/trainer \
 FROM python
 COPY --from=installed /opt/trainer /opt/trainer
 ENV PATH=/opt/trainer/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# What NVIDIA's bases say of themselves: which parts of the driver a container gets.
+ENV NVIDIA_DRIVER_CAPABILITIES=compute,utility
 # The launcher replaces this by its caller's user. By default nobody is root.
 USER 65534:65534
 ENTRYPOINT []
