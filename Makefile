@@ -148,7 +148,7 @@ cuda: .venv/spleeter/requirements.sha256
 	sh docker/link_cuda.sh .venv/spleeter; \
 	sha256sum < $(CUDA_LIBRARIES) | cut -d' ' -f1 > .venv/spleeter/cuda.sha256
 
-check-gpu: setup ## open every library that the trainers need on a GPU, where configuration.yaml says that they run
+check-gpu: setup ## open every library that the trainers need on a GPU; needs none
 	python -m stages.runtime.libraries
 
 # Installs the system packages that $$missing names.

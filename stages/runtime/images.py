@@ -17,6 +17,7 @@ import tempfile
 import textwrap
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import IO, Any
@@ -36,13 +37,18 @@ from contract.menu import SPLEETER, SVOICE
 from contract.params import ContainerRuntime
 from metrics.progress import progress
 from stages.runtime import engine, gpus, podman
-from stages.runtime.virtual_environments import requirements_file, requirements_hash
+from stages.runtime.virtual_environments import (
+    cuda_requirements_file,
+    requirements_file,
+    requirements_hash,
+)
 
 CPU_BASE = "separation-base"  # made by `make base-image`
 NVIDIA_BASES = {
-    SPLEETER: "nvidia/cuda:11.8.0-cudnn8-runtime-ubuntu22.04",
+    SPLEETER: "nvidia/cuda:11.8.0-base-ubuntu22.04",
     SVOICE: "nvidia/cuda:12.6.3-base-ubuntu22.04",
 }
+LINK_CUDA = Path("docker/link_cuda.sh")  # part of Spleeter's image
 WHEELS = Path(SCRATCH, "wheels")
 LOCK = "separation-images"  # the lock of the process of this machine that builds images
 WAITS_FOR = "another process to finish building images"
@@ -104,15 +110,20 @@ def description(image: Image) -> dict[str, Any]:
 
 
 def _find_base(client: DockerClient, model: str, runtime: ContainerRuntime) -> Image:
-    """Returns the base of a trainer's image, which is pulled if this machine does not have it."""
-    name = getattr(runtime.base, model)
-    if name == "auto":
-        name = NVIDIA_BASES[model] if gpus.available() else CPU_BASE
+    """Returns the base of a trainer's image, which is pulled if this machine does not have it.
+
+    With `auto` on a machine with GPUs, an image that is here goes before one that has to be pulled:
+    so it does not depend on whether a registry can be reached at the moment.
+    """
+    configured = getattr(runtime.base, model)
+    names = [configured]
+    if configured == "auto":
+        names = [NVIDIA_BASES[model], CPU_BASE] if gpus.available() else [CPU_BASE]
+    for name in names:
+        with suppress(NotFound):
+            return client.images.get(name)
+    name = names[0]
     key = f"runtime.base.{model}"
-    try:
-        return client.images.get(name)
-    except NotFound:
-        pass
     if name == CPU_BASE:
         problem = f"this machine has no image {CPU_BASE}, the base for machines without GPUs"
         raise InputError(key, problem, f"run `{_base_command(runtime)}`")
@@ -123,6 +134,8 @@ def _find_base(client: DockerClient, model: str, runtime: ContainerRuntime) -> I
         problem = f"the image {name} is not here and cannot be pulled ({_first_line(error)})"
         command = _base_command(runtime)
         remedy = f"name another image, or set it to {CPU_BASE} and run `{command}`"
+        if configured == "auto":
+            remedy = f"run `{command}`, whose image takes its place, or name another image"
         raise InputError(key, problem, remedy) from None
 
 
@@ -133,7 +146,7 @@ def _base_command(runtime: ContainerRuntime) -> str:
 
 def _name(model: str, base: Image) -> str:
     """Returns the name of a trainer's image: a hash of all that goes into it."""
-    content = [path.read_bytes() for path in (_dockerfile(model), *_requirements(model))]
+    content = [path.read_bytes() for path in (*_build_files(model), *_requirements(model))]
     digest = hashlib.sha256(b"\0".join([*content, base.id.encode()]))
     return f"separation-{model}:{digest.hexdigest()[:16]}"
 
@@ -142,10 +155,20 @@ def _dockerfile(model: str) -> Path:
     return Path(f"docker/{model}.Dockerfile")
 
 
+def _build_files(model: str) -> list[Path]:
+    """Returns the files of the repository that a build reads."""
+    return [_dockerfile(model), *([LINK_CUDA] if model == SPLEETER else [])]
+
+
 def _requirements(model: str) -> list[Path]:
-    """Returns the pinned requirements: of every machine, and those of torch's CUDA build alone."""
-    general = requirements_file(model)
-    for_cuda = general.with_stem(f"{model}-cuda")
+    """Returns the pinned requirements: of every machine, and of CUDA's libraries.
+
+    Those of torch are for its CUDA build alone, which the wheel tells (`_gather_wheels`).
+    TensorFlow has one build, which goes without them where there is no GPU: they take 3 GB.
+    """
+    general, for_cuda = requirements_file(model), cuda_requirements_file(model)
+    if model == SPLEETER and not gpus.available():
+        return [general]
     return [general, for_cuda] if for_cuda.is_file() else [general]
 
 
@@ -273,7 +296,7 @@ def _write_context(model: str, archive: IO[bytes]) -> None:
         return member
 
     with tarfile.open(fileobj=archive, mode="w") as tar:
-        for path in (_dockerfile(model), WHEELS / model):
+        for path in (*_build_files(model), WHEELS / model):
             if path.exists():  # there are no wheels before the image's Python is known
                 tar.add(path, filter=owned_by_root)
     archive.seek(0)
@@ -298,7 +321,8 @@ def _gather_wheels(model: str, python: Mapping[str, str]) -> dict[str, str]:
     folder.mkdir(parents=True)
     pinned, *pinned_for_cuda = (_pinned(path, python) for path in _requirements(model))
     _download(pinned, folder, python)
-    if pinned_for_cuda and any(_needs_cuda(wheel) for wheel in folder.glob("torch-*.whl")):
+    needs_cuda = model == SPLEETER or any(map(_needs_cuda, folder.glob("torch-*.whl")))
+    if pinned_for_cuda and needs_cuda:
         _download(pinned_for_cuda[0], folder, python)
     versions = {}
     lines = []

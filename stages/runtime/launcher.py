@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from contract.errors import InputError
 from contract.hardware import RESERVED_GPUS
 from contract.params import ContainerRuntime, LocalRuntime
 from stages.runtime import child, containers, distribution, engine, gpus, images, nvidia, slurm
-from stages.runtime.virtual_environments import interpreter
+from stages.runtime.virtual_environments import interpreter, variables
 
 
 def run_python(
@@ -47,14 +47,14 @@ def run_python(
     if nodes > 1:
         _check_several_nodes(nodes, runtime)
     if runtime.name == "local":
-        python = str(interpreter(model))
+        python, environment = str(interpreter(model)), variables(model)
         with _reserved(model, runtime, writable) as uuids:
             if nodes > 1:
                 job = slurm.this_job()
                 command = slurm.on_all_nodes(model, python, arguments, len(uuids), job)
-                return run_locally(command, name, uuids, child.THROUGH_SRUN)
+                return run_locally(command, name, uuids, environment, child.THROUGH_SRUN)
             command = distribution.on_one_node(model, python, arguments, len(uuids))
-            return run_locally(command, name, uuids)
+            return run_locally(command, name, uuids, environment)
     with engine.connected(runtime.name) as client:
         images.find_or_build(client, model, runtime)  # before a GPU is reserved: it takes minutes
         with _reserved(model, runtime, writable) as uuids:
@@ -94,7 +94,11 @@ def _reserved(
 
 
 def run_locally(
-    command: Sequence[str], name: str, uuids: Sequence[str], request: int = signal.SIGTERM
+    command: Sequence[str],
+    name: str,
+    uuids: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    request: int = signal.SIGTERM,
 ) -> int:
     """Runs a command to its end as a child of this process and asks it to end when SIGTERM comes.
 
@@ -102,6 +106,7 @@ def run_locally(
         command: the program and its arguments.
         name: what error messages call it.
         uuids: the UUIDs of the GPUs that it sees.
+        environment: environment variables that it gets besides this process's.
         request: the signal that asks it to end.
 
     Returns:
@@ -110,8 +115,9 @@ def run_locally(
     """
     # Without the first variable a program would see all GPUs, also those of other runs.
     gpu_variables = {"CUDA_VISIBLE_DEVICES": ",".join(uuids), RESERVED_GPUS: str(len(uuids))}
-    environment = {**os.environ, **gpu_variables}
-    code = child.run(command, environment, sent=request)
+    code = child.run(
+        command, {**os.environ, **(environment or {}), **gpu_variables}, sent=request
+    )
     if code >= 0:
         return code
     killer = containers.signal_name(-code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,15 @@ from typing import Any
 
 from contract.errors import InputError
 from contract.files import sha256
+from contract.layout import scratch_root
+from contract.menu import SPLEETER
+
+# The driver compiles the kernels of a framework that was not built for the GPU. TensorFlow 2.12 was
+# built for compute capabilities up to 8: for a later one this takes minutes at its first start, and
+# as long at each further one if the kernels are not kept, or do not fit. Older drivers keep 256 MiB
+# by default, newer ones 1 GiB, and none more than 4 GiB.
+KERNELS = "cuda-kernels"  # the folder, beside the unfinished trainings of a model
+KERNELS_BYTES = 4 << 30
 
 # Runs in a trainer's environment, which has none of our packages.
 _DESCRIBE = """
@@ -63,7 +73,57 @@ def interpreter(model: str) -> Path:
         requirements = requirements_file(model)
         problem = f"its packages are not those that {requirements} pins"
         raise InputError(environment, problem, "run `make setup`")
+    _check_cuda(environment, model)
     return environment / "bin" / "python"
+
+
+def _check_cuda(environment: Path, model: str) -> None:
+    """Checks that CUDA's libraries, if `make setup` has installed any, are those that are pinned.
+
+    Raises:
+        InputError: they were installed from other requirements.
+    """
+    installed = environment / "cuda.sha256"  # written by `make setup`
+    requirements = cuda_requirements_file(model)
+    if installed.is_file() and installed.read_text().strip() != sha256(requirements):
+        problem = f"its CUDA libraries are not those that {requirements} pins"
+        raise InputError(environment, problem, "run `make setup CUDA=1`")
+
+
+def variables(model: str) -> dict[str, str]:
+    """Returns the environment variables by which a trainer finds CUDA on this machine.
+
+    These are TensorFlow's: PyTorch's wheel knows where its libraries are, and has the kernels of
+    the GPUs that it supports. The toolkit in the environment comes before one of the machine. What
+    the user has set about the kernels that the driver keeps holds.
+
+    Args:
+        model: a key of `contract.models.MODELS`.
+
+    Raises:
+        InputError: the scratch folder is named by a relative path.
+    """
+    if model != SPLEETER:
+        return {}
+    cache = {
+        "CUDA_CACHE_PATH": str(scratch_root() / model / KERNELS),
+        "CUDA_CACHE_MAXSIZE": str(KERNELS_BYTES),
+    }
+    result = {name: os.environ.get(name, value) for name, value in cache.items()}
+    toolkit = Path(sys.prefix).parent / model / "cuda"  # made by docker/link_cuda.sh
+    if toolkit.is_dir():
+        result["LD_LIBRARY_PATH"] = _before(toolkit / "lib", "LD_LIBRARY_PATH")
+        result["PATH"] = _before(toolkit / "bin", "PATH")
+        # Of flags that are given twice, XLA takes the last.
+        flags = (os.environ.get("XLA_FLAGS"), f"--xla_gpu_cuda_data_dir={toolkit}")
+        result["XLA_FLAGS"] = " ".join(filter(None, flags))
+    return result
+
+
+def _before(folder: Path, name: str) -> str:
+    """Returns a folder and then those that an environment variable lists, joined by colons."""
+    # An empty name would stand for the working directory.
+    return ":".join(filter(None, (str(folder), os.environ.get(name))))
 
 
 def requirements_hash(model: str) -> str:
@@ -82,3 +142,12 @@ def requirements_file(model: str) -> Path:
         model: a key of `contract.models.MODELS`.
     """
     return Path(f"docker/requirements/{model}.txt")
+
+
+def cuda_requirements_file(model: str) -> Path:
+    """Returns the path of the pinned CUDA libraries of a trainer, relative to the repository.
+
+    Args:
+        model: a key of `contract.models.MODELS`.
+    """
+    return Path(f"docker/requirements/{model}-cuda.txt")

@@ -1,0 +1,44 @@
+"""Whether the loader of this machine opens the shared libraries that a trainer needs on a GPU.
+
+A framework opens most of them only after it has found a GPU. If one is missing, TensorFlow then
+goes on without the GPU, and cuDNN ends the program. Opening them all takes no GPU.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+from contract.errors import InputError
+
+DRIVER = "libcuda.so.1"  # belongs to NVIDIA's driver, and is in no wheel
+
+
+def errors(libraries: Iterable[str | Path], remedy: str) -> list[InputError]:
+    """Opens libraries with all that they depend on, and returns an error for each that fails.
+
+    Args:
+        libraries: names, which the loader looks up as it does for a framework, or paths.
+        remedy: what to do about a library that cannot be opened.
+    """
+    failures = []
+    for library in libraries:
+        if reason := _failure(library):
+            failures.append(InputError(library, f"cannot be opened ({reason})", remedy))
+    return failures
+
+
+def driver() -> str:
+    """Returns a sentence that says whether NVIDIA's driver is here."""
+    reason = _failure(DRIVER)
+    return f"NVIDIA's driver is not here: {reason}" if reason else "NVIDIA's driver is here"
+
+
+def _failure(library: str | Path) -> str:
+    """Opens a library and returns why the loader could not; empty if it could."""
+    try:
+        ctypes.CDLL(str(library))
+    except OSError as error:
+        return str(error).removeprefix(f"{library}: ")
+    return ""
