@@ -28,8 +28,8 @@ TENSORFLOW = (
     "libcudnn.so.8",
     "libcupti.so.11.8",
 )
-# What those open in turn: cuDNN its parts; cuDNN and cuBLAS the compiler of kernels, which opens its
-# built-in functions; and CUPTI, with which TensorFlow's profiler measures, the GPU's counters.
+# What those open in turn: cuDNN its parts; cuDNN and cuBLAS the compiler of kernels, which opens
+# its built-in functions; and CUPTI, with which TensorFlow's profiler measures, the GPU's counters.
 FURTHER = (
     "libcudnn_ops_infer.so.8",
     "libcudnn_ops_train.so.8",
