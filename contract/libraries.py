@@ -18,13 +18,15 @@ DRIVER = "libcuda.so.1"  # belongs to NVIDIA's driver, and is in no wheel
 def errors(libraries: Iterable[str | Path], remedy: str) -> list[InputError]:
     """Opens libraries with all that they depend on, and returns an error for each that fails.
 
+    Those that depend on NVIDIA's driver are passed over where it is missing: `driver` says so.
+
     Args:
         libraries: names, which the loader looks up as it does for a framework, or paths.
         remedy: what to do about a library that cannot be opened.
     """
     failures = []
     for library in libraries:
-        if reason := _failure(library):
+        if (reason := _failure(library)) and DRIVER not in reason:
             failures.append(InputError(library, f"cannot be opened ({reason})", remedy))
     return failures
 
@@ -32,7 +34,9 @@ def errors(libraries: Iterable[str | Path], remedy: str) -> list[InputError]:
 def driver() -> str:
     """Returns a sentence that says whether NVIDIA's driver is here."""
     reason = _failure(DRIVER)
-    return f"NVIDIA's driver is not here: {reason}" if reason else "NVIDIA's driver is here"
+    if reason:
+        return f"NVIDIA's driver is not here ({DRIVER}: {reason})"
+    return "NVIDIA's driver is here"
 
 
 def _failure(library: str | Path) -> str:

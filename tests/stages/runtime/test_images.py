@@ -25,10 +25,10 @@ from contract import locks
 from contract.errors import InputError
 from contract.files import sha256
 from contract.params import ContainerRuntime
-from stages.runtime import base_image, engine, images, launcher
+from stages.runtime import base_image, containers, engine, images, launcher
 from stages.runtime.images import CPU_BASE
 from tests import engines
-from tests.conftest import ROOT
+from tests.conftest import ROOT, in_ci
 from tests.stages.contained import DEFAULT
 from tests.stages.patience import SECONDS, line
 from tests.stages.workspaces import environment
@@ -66,7 +66,8 @@ def fill(root: Path, model: str) -> None:
     shutil.copytree(ROOT / "docker", root / "docker")
     requirements = root / "docker" / "requirements"
     (requirements / f"{model}.txt").write_text(f"{SMALL}# {secrets.token_hex(8)}\n")
-    (requirements / "svoice-cuda.txt").unlink()
+    for path in requirements.glob("*-cuda.txt"):
+        path.unlink()
 
 
 def remove(client: docker.DockerClient, tag: str) -> None:
@@ -220,6 +221,128 @@ def test_without_gpus_the_base_is_that_of_make_base_image(client, repository, mo
     )
 
 
+def test_with_gpus_the_base_that_is_here_is_taken_before_one_is_pulled(
+    client, repository, monkeypatch
+):
+    nvidia = "localhost:1/nobody/none:1"
+    monkeypatch.setattr(images.gpus, "available", lambda: ["GPU-a"])
+    monkeypatch.setitem(images.NVIDIA_BASES, "svoice", nvidia)
+    runtime = settings(client, svoice="auto")
+    assert CPU_BASE in images._find_base(client, "svoice", runtime).tags[0]
+    with another_base(client) as base:
+        monkeypatch.setitem(images.NVIDIA_BASES, "svoice", base)
+        assert images._find_base(client, "svoice", runtime).tags == [base]
+    monkeypatch.setitem(images.NVIDIA_BASES, "svoice", nvidia)
+    monkeypatch.setattr(images, "CPU_BASE", "separation-none-such")
+    with pytest.raises(InputError) as raised:
+        images._find_base(client, "svoice", runtime)
+    command = {"docker": "make base-image", "podman": "make base-image RUNTIME=podman"}
+    message = str(raised.value)
+    assert message.startswith(
+        f"runtime.base.svoice: the image {nvidia} is not here and cannot be pulled ("
+    )
+    remedy = f"run `{command[engines.name(client)]}`, whose image takes its place, or name another"
+    assert message.endswith(f"); {remedy} image")
+
+
+# --- CUDA's libraries ---------------------------------------------------------------------
+
+# Two of the wheels, which are small.
+FEW = "nvidia-cuda-runtime-cu11==11.8.89\nnvidia-cuda-nvcc-cu11==11.8.89\n"
+
+
+def test_spleeters_image_has_cuda_where_there_are_gpus(client, repository, monkeypatch):
+    fill_requirements("spleeter", f"{SMALL}# {secrets.token_hex(8)}\n", FEW)
+    runtime = settings(client)
+    monkeypatch.setattr(images.gpus, "available", list)
+    without_gpus = images.find_or_build(client, "spleeter", runtime)
+    assert images.description(without_gpus)["packages"] == {"six": "1.17.0"}
+    assert output_of(client, without_gpus, "ls", "/opt/trainer").split().count("cuda") == 0
+    monkeypatch.setattr(images.gpus, "available", lambda: ["GPU-a"])
+    image = images.find_or_build(client, "spleeter", runtime)
+    assert image.tags != without_gpus.tags
+    assert images.description(image)["packages"] == {
+        "six": "1.17.0",
+        "nvidia-cuda-nvcc-cu11": "11.8.89",
+        "nvidia-cuda-runtime-cu11": "11.8.89",
+    }
+    program = "import ctypes; ctypes.CDLL('libcudart.so.11.0'); print('opened')"
+    assert output_of(client, image, "python", "-c", program) == "opened"
+    assert "release 11.8" in output_of(client, image, "ptxas", "--version")
+    variables = dict(line.split("=", 1) for line in image.attrs["Config"]["Env"])
+    # A colon at its end would stand for the working directory.
+    assert variables["LD_LIBRARY_PATH"] == "/opt/trainer/cuda/lib"
+    toolkit = variables["XLA_FLAGS"].removeprefix("--xla_gpu_cuda_data_dir=")
+    assert output_of(client, image, "ls", f"{toolkit}/nvvm/libdevice") == "libdevice.10.bc"
+
+
+def fill_requirements(model: str, general: str, for_cuda: str) -> None:
+    """Writes the pinned requirements of a model in the working directory."""
+    folder = Path("docker/requirements")
+    (folder / f"{model}.txt").write_text(general)
+    (folder / f"{model}-cuda.txt").write_text(for_cuda)
+
+
+# What TensorFlow itself does when it finds a GPU. The function that opens its libraries returns a
+# status, whose first word is 0 if it has opened them all.
+OPEN_ALL = """
+import ctypes, tensorflow
+framework = ctypes.CDLL(tensorflow.sysconfig.get_lib() + "/libtensorflow_framework.so.2")
+status = ctypes.c_void_p()
+framework._ZN3tsl8internal9DsoLoader22TryDlopenCUDALibrariesEv(ctypes.byref(status))
+print("some cannot be opened" if status.value else "all are open")
+"""
+LARGEST = 6e9  # bytes of an image with TensorFlow and CUDA
+# Spleeter's requirements as they are.
+ALL = [
+    (ROOT / "docker" / "requirements" / name).read_text()
+    for name in ("spleeter.txt", "spleeter-cuda.txt")
+]
+
+
+@pytest.mark.parametrize(
+    ("client", "general", "for_cuda"),
+    [("docker", SMALL, FEW), *in_ci(("docker", *ALL))],
+    indirect=["client"],
+)
+def test_what_spleeter_opens_on_a_gpu_is_in_its_image(
+    client, repository, monkeypatch, capfd, general, for_cuda
+):
+    """On a base without CUDA, and without a GPU."""
+    fill_requirements("spleeter", f"{general}# {secrets.token_hex(8)}\n", for_cuda)
+    monkeypatch.setattr(images.gpus, "available", lambda: ["GPU-a"])
+    runtime = settings(client)
+    image = images.find_or_build(client, "spleeter", runtime)
+    monkeypatch.chdir(ROOT)
+    capfd.readouterr()
+
+    def python(*arguments: str) -> tuple[int, str, str]:
+        code = containers.run(client, image, ["python", *arguments], "the test", runtime, gpus=[])
+        return code, *capfd.readouterr()
+
+    code, output, errors = python("-m", "spleeter_mod.libraries")
+    if for_cuda == FEW:
+        assert code == 1
+        assert errors.startswith("ERROR: libcublas.so.11: cannot be opened (cannot open shared ")
+        assert not any(name in errors for name in ("libcudart", "ptxas", "libdevice"))
+        return
+    assert (code, errors) == (0, "")
+    lines = output.splitlines()
+    assert lines[0] == (
+        "Spleeter: all 18 libraries of CUDA open, and ptxas and libdevice are there"
+    )
+    assert lines[1].startswith("Spleeter: NVIDIA's driver is not here (libcuda.so.1: ")
+    script = f"import os; os.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'\n{OPEN_ALL}"
+    code, output, errors = python("-c", script)
+    assert (code, output) == (0, "all are open\n")
+    assert "This TensorFlow binary is optimized" in errors  # its log
+    for complaint in ("Could not find cuda drivers", "Could not load dynamic library", "dlopen"):
+        assert complaint not in errors
+    size = image.attrs["Size"]
+    print(f"Spleeter's image with CUDA on {CPU_BASE}: {size / 1e9:.1f} GB")
+    assert size < LARGEST
+
+
 def test_the_context_is_small(tmp_path, monkeypatch):
     """An engine is sent the Dockerfile and the wheels alone, whatever else the repository holds."""
     fill(tmp_path, "svoice")
@@ -248,12 +371,12 @@ def files_of_context(model: str) -> list[str]:
 
 
 @pytest.mark.parametrize("model", ["spleeter", "svoice"])
-def test_the_dockerfiles_differ_in_the_base_alone(model):
+def test_the_dockerfiles_differ_in_the_base_and_in_cuda_alone(model):
     other = {"spleeter": "svoice", "svoice": "spleeter"}[model]
 
     def steps(name: str) -> list[str]:
         lines = (ROOT / f"docker/{name}.Dockerfile").read_text().splitlines()
-        return [line for line in lines if not line.startswith(("#", "ARG"))]
+        return [line for line in lines if not line.startswith(("#", "ARG")) and "cuda" not in line]
 
     assert [line.replace(model, other) for line in steps(model)] == steps(other)
 
