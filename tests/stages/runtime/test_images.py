@@ -302,7 +302,10 @@ ALL = [
 
 @pytest.mark.parametrize(
     ("client", "general", "for_cuda"),
-    [("docker", SMALL, FEW), *in_ci(("docker", *ALL))],
+    [
+        pytest.param("docker", SMALL, FEW, id="few"),
+        *in_ci(pytest.param("docker", *ALL, id="all")),
+    ],
     indirect=["client"],
 )
 def test_what_spleeter_opens_on_a_gpu_is_in_its_image(
