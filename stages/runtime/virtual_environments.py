@@ -94,8 +94,7 @@ def variables(model: str) -> dict[str, str]:
     """Returns the environment variables by which a trainer finds CUDA on this machine.
 
     These are TensorFlow's: PyTorch's wheel knows where its libraries are, and has the kernels of
-    the GPUs that it supports. The toolkit in the environment comes before one of the machine. What
-    the user has set about the kernels that the driver keeps holds.
+    the GPUs that it supports. The toolkit in the environment comes before one of the machine.
 
     Args:
         model: a key of `contract.models.MODELS`.
@@ -105,11 +104,7 @@ def variables(model: str) -> dict[str, str]:
     """
     if model != SPLEETER:
         return {}
-    cache = {
-        "CUDA_CACHE_PATH": str(scratch_root() / model / KERNELS),
-        "CUDA_CACHE_MAXSIZE": str(KERNELS_BYTES),
-    }
-    result = {name: os.environ.get(name, value) for name, value in cache.items()}
+    result = kept_kernels(scratch_root() / model)
     toolkit = Path(sys.prefix).parent / model / "cuda"  # made by docker/link_cuda.sh
     if toolkit.is_dir():
         result["LD_LIBRARY_PATH"] = _before(toolkit / "lib", "LD_LIBRARY_PATH")
@@ -118,6 +113,18 @@ def variables(model: str) -> dict[str, str]:
         flags = (os.environ.get("XLA_FLAGS"), f"--xla_gpu_cuda_data_dir={toolkit}")
         result["XLA_FLAGS"] = " ".join(filter(None, flags))
     return result
+
+
+def kept_kernels(folder: Path) -> dict[str, str]:
+    """Returns the environment variables by which the driver keeps the kernels that it compiles.
+
+    Those that the user has set are as they are.
+
+    Args:
+        folder: what the trainings of a model share.
+    """
+    cache = {"CUDA_CACHE_PATH": str(folder / KERNELS), "CUDA_CACHE_MAXSIZE": str(KERNELS_BYTES)}
+    return {name: os.environ.get(name, value) for name, value in cache.items()}
 
 
 def _before(folder: Path, name: str) -> str:

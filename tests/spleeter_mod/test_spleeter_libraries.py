@@ -36,6 +36,31 @@ def test_what_is_opened_is_what_tensorflow_opens():
     assert asked - {"libcupti.so", libraries.libraries.DRIVER} == set(libraries.TENSORFLOW)
 
 
+NO_CUDA = "Could not find cuda drivers"  # so TensorFlow calls a missing libcudart.so.11.0
+
+
+def test_tensorflow_finds_cuda_in_the_wheels(tmp_path):
+    """With the smallest of them, which is the first that it opens."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    (pin,) = re.findall(
+        r"^nvidia-cuda-runtime-cu11==\S+",
+        (ROOT / "docker" / "requirements" / "spleeter-cuda.txt").read_text(),
+        re.MULTILINE,
+    )
+    subprocess.run([*pip, f"--target={tmp_path}", "--no-deps", pin], check=True)
+
+    def log(**variables: str) -> str:
+        environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", **variables}
+        command = [sys.executable, "-c", "import tensorflow"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True).stderr
+
+    if libraries.libraries.errors(["libcudart.so.11.0"], ""):  # it is not on this machine
+        assert NO_CUDA in log(LD_LIBRARY_PATH="")
+    with_wheel = log(LD_LIBRARY_PATH=str(tmp_path / "nvidia" / "cuda_runtime" / "lib"))
+    assert "This TensorFlow binary is optimized" in with_wheel
+    assert NO_CUDA not in with_wheel
+
+
 @pytest.fixture
 def toolkit(tmp_path):
     """A folder like that of docker/link_cuda.sh, whose libraries are all the C library."""
