@@ -12,9 +12,9 @@ for nvidia in lib/python3*/site-packages/nvidia; do
     [ -d "$nvidia/cuda_nvcc" ] || continue
     mkdir -p cuda/lib cuda/bin
     for library in "$nvidia"/*/lib/*.so*; do
-        ln -s "../../$library" cuda/lib/
+        ln -sr "$library" cuda/lib/
     done
     ln -s libnvrtc.so.11.2 cuda/lib/libnvrtc.so
-    ln -s "../../$nvidia/cuda_nvcc/bin/ptxas" cuda/bin/
-    ln -s "../$nvidia/cuda_nvcc/nvvm" cuda/nvvm
+    ln -sr "$nvidia/cuda_nvcc/bin/ptxas" cuda/bin/
+    ln -sr "$nvidia/cuda_nvcc/nvvm" cuda/
 done

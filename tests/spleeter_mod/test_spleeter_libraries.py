@@ -85,7 +85,7 @@ def check(toolkit: Path) -> subprocess.CompletedProcess:
     environment = {
         **os.environ,
         "LD_LIBRARY_PATH": str(toolkit / "lib"),
-        "PATH": f"{toolkit / 'bin'}:/usr/bin:/bin",
+        "PATH": f"{toolkit / 'bin'}:{os.defpath}",
         "XLA_FLAGS": f"--xla_dump_to=x --xla_gpu_cuda_data_dir={toolkit}",
     }
     command = [sys.executable, "-m", "spleeter_mod.libraries"]

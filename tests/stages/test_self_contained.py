@@ -18,12 +18,12 @@ PLACES = (
 ABSOLUTE = re.compile(
     r"(?<![\w.~<>})\]$*/-])/(?:%s)(?:/[\w.*-]*)*(?![\w-])|[A-Z]:\\\\?Users" % PLACES  # noqa: UP031
 )
-# What every Linux has, what the images are made with, what podman reads, and a Debian package's own
-# folder.
+# What every Linux has, what the images are made with, what podman reads, where TensorFlow looks for
+# CUDA, and a Debian package's own folder.
 KNOWN = re.compile(
     r"/dev(/(null|full|zero)?)?|/proc(/.*)?|/sys(/class/net)?|/tmp(/x/?)?|/bin/(ba)?sh"
-    r"|/usr(/bin/env|/sbin)?|/sbin"
-    r"|/etc(/(resolv\.conf|hostname|hosts|passwd|subuid|cdi/nvidia\.yaml))?|/opt(/trainer(/bin)?)?"
+    r"|/usr(/bin/env|/sbin|/local/cuda(-11\.8)?)?|/sbin"
+    r"|/etc(/(resolv\.conf|hostname|hosts|passwd|subuid|cdi/nvidia\.yaml))?|/opt(/trainer(/bin|/cuda(/lib|/bin)?)?)?"
     r"|/run/(cdi|\.containerenv)|/var/lib/apt/lists/\*"
     r"|/var/run/docker\.sock|/usr/share/asterisk/sounds(/en_US_f_Allison/)?"
 )

@@ -145,7 +145,7 @@ def test_without_the_wheels_there_is_no_toolkit(project):
 def environments(project, monkeypatch):
     """The folder of environments, whose trainers note their arguments and variables and fail."""
     folder = project / ".venv"
-    note = f"#!/bin/sh\necho $0 $@ >> {project}/calls\nenv > $(dirname $0)/../variables\nexit 7\n"
+    note = f"#!/bin/sh\necho $0 $@ >> {project}/calls\nenv > $0.variables\nexit 7\n"
     for model in ("spleeter", "svoice"):
         (folder / model / "bin").mkdir(parents=True, exist_ok=True)
         program(folder / model / "bin" / "python", note)
@@ -180,10 +180,10 @@ def test_the_toolkit_comes_before_that_of_the_machine(environments, monkeypatch)
     assert variables["LD_LIBRARY_PATH"] == f"{toolkit}/lib"
     assert variables["PATH"] == f"{toolkit}/bin:{os.environ['PATH']}"
     assert variables["XLA_FLAGS"] == f"--xla_gpu_cuda_data_dir={toolkit}"
-    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda-12/lib64")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/elsewhere/lib64")
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
     variables = virtual_environments.variables("spleeter")
-    assert variables["LD_LIBRARY_PATH"] == f"{toolkit}/lib:/usr/local/cuda-12/lib64"
+    assert variables["LD_LIBRARY_PATH"] == f"{toolkit}/lib:/elsewhere/lib64"
     assert variables["XLA_FLAGS"] == f"--xla_dump_to=x --xla_gpu_cuda_data_dir={toolkit}"
 
 
@@ -211,7 +211,7 @@ def test_both_trainers_are_checked_with_the_variables_of_a_training(
         f"{environments}/spleeter/bin/python -m spleeter_mod.libraries",
         f"{environments}/svoice/bin/python -m svoice.libraries",
     ]
-    variables = (environments / "spleeter" / "variables").read_text().splitlines()
+    variables = (environments / "spleeter" / "bin" / "python.variables").read_text().splitlines()
     expected = virtual_environments.variables("spleeter")
     assert {f"{name}={value}" for name, value in expected.items()} <= set(variables)
     assert "CUDA_VISIBLE_DEVICES=" in variables  # it does not wait for a GPU
