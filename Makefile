@@ -22,6 +22,10 @@ PAGE ?= results/report.html
 ifeq ($(filter local docker podman,$(RUNTIME)),)
 $(error RUNTIME: found $(RUNTIME), expected local, docker or podman)
 endif
+# Some clusters export a variable of this name, which means another thing.
+ifeq ($(origin CUDA)$(filter 0 1,$(CUDA)),environment)
+CUDA :=
+endif
 ifneq ($(filter-out 0 1,$(CUDA)),)
 $(error CUDA: found $(CUDA), expected 1, 0 or nothing)
 endif

@@ -31,6 +31,11 @@ def errors(libraries: Iterable[str | Path], remedy: str) -> list[InputError]:
     return failures
 
 
+def has_driver() -> bool:
+    """Returns whether NVIDIA's driver is here."""
+    return not _failure(DRIVER)
+
+
 def driver() -> str:
     """Returns a sentence that says whether NVIDIA's driver is here."""
     reason = _failure(DRIVER)

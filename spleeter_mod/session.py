@@ -3,7 +3,6 @@ of a GPU."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -15,10 +14,11 @@ from pathlib import Path
 import tensorflow as tf
 from spleeter.utils.logging import configure_logger
 
+from contract import libraries
 from contract.errors import InputError
 from contract.hardware import no_gpus_warning, processors, reserved_gpus, unusable_gpus
+from spleeter_mod.libraries import REMEDY, TENSORFLOW
 
-DRIVER = "libcuda.so.1"  # the library of NVIDIA's driver
 # What CUDA's libraries say when a GPU has no memory left for them.
 OUT_OF_MEMORY = ("CUDA_ERROR_OUT_OF_MEMORY", "_STATUS_ALLOC_FAILED")
 
@@ -48,14 +48,15 @@ def _check_gpus() -> None:
     seen = len(tf.config.list_physical_devices("GPU"))
     if seen >= reserved:
         return
-    try:
-        ctypes.CDLL(DRIVER)
-    except OSError as error:
+    if not libraries.has_driver():
         if is_chief():
-            print(no_gpus_warning(str(error)), file=sys.stderr, flush=True)
+            print(no_gpus_warning(libraries.driver()), file=sys.stderr, flush=True)
         return
     reason = f"TensorFlow {tf.__version__} finds {seen} of {reserved}"
-    raise unusable_gpus(reason, "run `make setup CUDA=1`, which installs its CUDA libraries")
+    if missing := libraries.errors(TENSORFLOW, REMEDY):
+        where, problem, remedy = missing[0].args
+        raise unusable_gpus(f"{reason}, and {where} {problem}", remedy)
+    raise unusable_gpus(reason)
 
 
 def be_deterministic() -> None:

@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def run(
     runtime: ContainerRuntime,
     gpus: Sequence[str],
     writable: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
     """Runs a command in the working directory, as the calling user, and passes its output on live.
 
@@ -60,6 +61,7 @@ def run(
         gpus: UUIDs of the GPUs that it gets.
         writable: a folder outside the workspace that it may write to. Where there is one, the
             command has `SAVE_SECONDS` after SIGTERM to save its unfinished work there.
+        environment: environment variables that it gets besides the usual ones.
 
     Returns:
         The command's exit code. If SIGTERM has ended it, that is `termination.EXIT_CODE`.
@@ -72,6 +74,7 @@ def run(
     # The process's number is not enough: a launcher in another namespace may have the same one.
     container_name = f"separation-{os.getpid()}-{secrets.token_hex(8)}"
     options = _options(Path.cwd(), terminal, runtime, gpus, writable)
+    options["environment"] |= environment or {}
     try:
         if isinstance(client, podman.PodmanClient):
             container = podman.create(client, image, command, container_name, options)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from contract.errors import InputError
 from contract.hardware import RESERVED_GPUS
+from contract.layout import scratch_root
 from contract.params import ContainerRuntime, LocalRuntime
 from stages.runtime import child, containers, distribution, engine, gpus, images, nvidia, slurm
-from stages.runtime.virtual_environments import interpreter, variables
+from stages.runtime.virtual_environments import interpreter, kept_kernels, variables
 
 
 def run_python(
@@ -62,7 +63,10 @@ def run_python(
             image = images.find_or_build(client, model, runtime)
             command = distribution.on_one_node(model, "python", arguments, len(uuids))
             names = gpus.names_for_the_engine(uuids)
-            return containers.run(client, image, command, name, runtime, names, writable)
+            folder = writable or scratch_root() / model
+            folder.mkdir(parents=True, exist_ok=True)
+            kept = kept_kernels(folder)
+            return containers.run(client, image, command, name, runtime, names, folder, kept)
 
 
 def _check_several_nodes(nodes: int, runtime: LocalRuntime | ContainerRuntime) -> None:
@@ -115,9 +119,7 @@ def run_locally(
     """
     # Without the first variable a program would see all GPUs, also those of other runs.
     gpu_variables = {"CUDA_VISIBLE_DEVICES": ",".join(uuids), RESERVED_GPUS: str(len(uuids))}
-    code = child.run(
-        command, {**os.environ, **(environment or {}), **gpu_variables}, sent=request
-    )
+    code = child.run(command, {**os.environ, **(environment or {}), **gpu_variables}, sent=request)
     if code >= 0:
         return code
     killer = containers.signal_name(-code)

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from contract.errors import InputError
 from spleeter_mod import session
+from spleeter_mod.libraries import REMEDY
 
 
 @pytest.fixture
@@ -14,10 +15,9 @@ def host(monkeypatch):
     """A function that makes a machine on which TensorFlow finds some of two reserved GPUs."""
     monkeypatch.setenv("SEPARATION_GPUS", "2")
 
-    def make(seen, driver=True):
+    def make(seen, *missing):
         def open_library(name):
-            assert name == "libcuda.so.1"
-            if not driver:
+            if name in missing:
                 raise OSError(f"{name}: cannot open shared object file")
 
         monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["GPU"] * seen)
@@ -27,35 +27,38 @@ def host(monkeypatch):
 
 
 def test_reserved_gpus_that_tensorflow_finds_are_used(host, capsys):
-    host(seen=2)
+    host(2)
     session.configure()
     assert capsys.readouterr().err == ""
 
 
 def test_without_reserved_gpus_nothing_is_checked(host, monkeypatch, capsys):
-    host(seen=0)
+    host(0)
     monkeypatch.setenv("SEPARATION_GPUS", "0")
     session.configure()
     assert capsys.readouterr().err == ""
 
 
 def test_a_machine_without_the_drivers_library_is_a_warning(host, capsys):
-    host(seen=0, driver=False)
+    host(0, "libcuda.so.1")
     session.configure()
     assert capsys.readouterr().err == (
         "WARNING: runtime.gpus: the processors are used instead of the GPU: "
-        "libcuda.so.1: cannot open shared object file\n"
+        "NVIDIA's driver is not here (libcuda.so.1: cannot open shared object file)\n"
     )
 
 
 def test_gpus_that_tensorflow_does_not_find_are_one_line(host):
-    host(seen=1)
+    host(1)
     with pytest.raises(InputError) as refused:
         session.configure()
-    assert str(refused.value) == (
-        "runtime.gpus: the GPU of this run cannot be used: TensorFlow 2.12.1 finds 1 of 2; "
-        "run `make setup CUDA=1`, which installs its CUDA libraries, or set it to none"
-    )
+    problem = "runtime.gpus: the GPU of this run cannot be used: TensorFlow 2.12.1 finds 1 of 2"
+    assert str(refused.value) == f"{problem}; set it to none"
+    host(1, "libcudnn.so.8")
+    with pytest.raises(InputError) as refused:
+        session.configure()
+    missing = "libcudnn.so.8 cannot be opened (cannot open shared object file)"
+    assert str(refused.value) == f"{problem}, and {missing}; {REMEDY}, or set it to none"
 
 
 @pytest.mark.parametrize(("batch_size", "gpus"), [(3, 2), (4, 8), (1, 2)])

@@ -42,6 +42,8 @@ LEFT_OUT = {
     "contract/composed.py": "reads settings, which are parameters of the stages",
     "contract/model_settings.py": "checks settings, which are parameters of the stages",
     "contract/ranges.py": "checks settings; the settings themselves are parameters of the stages",
+    "contract/libraries.py": "says which libraries are missing",
+    "spleeter_mod/libraries.py": "says which libraries are missing",
     "svoice/standalone.py": "the command line without DVC",
 }
 # Where such a module can change an output after all, and what it then determines.

@@ -65,9 +65,11 @@ def engine(tmp_path_factory) -> Iterator[Engine]:
     places = [f"--{name}={folder / name}" for name in ("data-root", "exec-root", "pidfile")]
     options = [f"--host=unix://{socket}", "--bridge=none", "--iptables=false", "--ip6tables=false"]
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    # An engine without a bridge removes that of the usual engine, unless it cannot see it.
+    unshared = ["unshare", "--net"]
     with engines.client("docker") as usual, (folder / "log").open("w") as log:
         daemon = subprocess.Popen(
-            ["dockerd", *places, *options],
+            [*unshared, "dockerd", *places, *options],
             env={**os.environ, "PATH": path},
             stdin=subprocess.DEVNULL,
             stdout=log,
