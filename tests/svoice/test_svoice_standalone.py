@@ -212,7 +212,7 @@ def test_a_training_runs_in_any_directory(bare, command, monkeypatch, tmp_path):
 def test_several_processes(bare, command):
     train(command, "svoice.epochs=1", "out=outputs/one")
     command.trainer = command.torchrun(2)
-    assert len(train(command, "svoice.epochs=1", "out=outputs/two")) == 2
+    assert len(train(command, "svoice.epochs=1", "out=outputs/two")) == 3
     one, two = (
         [float(line.split(",")[2]) for line in outcome(out)[0][1:]]
         for out in ("outputs/one", "outputs/two")
