@@ -6,7 +6,8 @@ Both train Spleeter's network on four stems of generated songs with Adam, withou
 constant rate, with the sizes of Spleeter's musdb.json unless options change them. They take turns,
 each time in a process of its own. The time of a step is from the end of the previous step to its
 own end, measured with the same clock for both, and without the first steps. The table has the
-median. `peak GB` is the largest memory of a process, including validation.
+median. `peak GB` is the largest memory of a process, including validation. The last line is for
+whoever collects such measurements.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks import sending
 from benchmarks.spleeter_input import (
     CHUNK_SECONDS,
     generate,
@@ -110,7 +112,16 @@ def measure(variant: str, root: Path, changes: dict[str, int]) -> dict[str, Any]
         seconds = VARIANTS[variant](params, root, Path(out))[WARMUP_STEPS - 1 :]
     with open("/proc/self/status") as status:
         (peak,) = (int(line.split()[1]) << 10 for line in status if line.startswith("VmHWM"))
-    return {"seconds": seconds, "peak": peak / 1e9}
+    return {"seconds": seconds, "peak": peak / 1e9, **environment()}
+
+
+def environment() -> dict[str, str]:
+    """Returns the `framework` with its version, and the name of the `gpu`; empty without one."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {"device_name": ""}
+    return {"framework": f"TensorFlow {tf.__version__}", "gpu": details.get("device_name", "GPU")}
 
 
 def main() -> None:
@@ -152,6 +163,8 @@ def main() -> None:
     medians = {variant: statistics.median(seconds[variant]) for variant in VARIANTS}
     for variant in VARIANTS:
         print_row("all", variant, medians, max(peaks[variant]))
+    sizes = f"T={options.T}, batch of {options.batch}"
+    print(sending.line("spleeter_step", sizes, result["gpu"], result["framework"], medians))
 
 
 def print_row(label: int | str, variant: str, medians: dict[str, float], peak: float) -> None:

@@ -5,7 +5,8 @@
 Each line is measured in a process of its own. It is the time of a complete optimizer step of the
 trainer (forward, loss, backward, clipping, Adam) on a batch of noise, after a warm-up. `ratio` is
 the speed relative to `plain` on the same device: the same network without optimizations, in fp32,
-with TF32 off and with PyTorch's own settings of memory and threads.
+with TF32 off and with PyTorch's own settings of memory and threads. The last line of a device is
+for whoever collects such measurements.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks import sending
 from contract.arguments import Parser
 from contract.layout import CONF
 from contract.yaml_files import read_yaml
@@ -160,15 +162,19 @@ def measure_in_new_process(case: dict[str, Any], device: str, size: str) -> dict
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-def devices() -> list[str]:
-    """Prints the version of PyTorch and the hardware, and returns the devices."""
+def devices() -> tuple[str, dict[str, str]]:
+    """Prints the version of PyTorch and the hardware.
+
+    Returns:
+        The version, and the name of the GPU by device, which is empty for the processors.
+    """
     command = "import torch; print(torch.__version__, torch.get_num_threads(), *(["
     command += "torch.cuda.get_device_name()] if torch.cuda.is_available() else []))"
     version, threads, *gpu = subprocess.check_output(
         [sys.executable, "-c", command], text=True
     ).split(maxsplit=2)
     print(f"PyTorch {version}, {threads} threads{', ' + gpu[0].strip() if gpu else ''}")
-    return ["cpu", "cuda"] if gpu else ["cpu"]
+    return version, {"cpu": "", **({"cuda": gpu[0].strip()} if gpu else {})}
 
 
 def main() -> None:
@@ -185,12 +191,12 @@ def main() -> None:
         return
     sizes = ", ".join(f"{name}={value}" for name, value in SIZES[options.size].items())
     print(f"{sizes}, C={SPEAKERS}, batch of {BATCH_SIZE}, {SAMPLE_RATE} Hz")
-    available = devices()
+    version, available = devices()
     compilations = (False,) if options.no_compile else (False, True)
     print(f"{'device':7}{'variant':28}{'precision':11}{'compiled':10}", end="")
     print(f"{'s/step':>8}{'ratio':>7}{'peak GB':>9}{'loss':>9}")
     for device in options.devices or available:
-        plain_seconds = None
+        plain_seconds, measured = None, {}
         for case in cases(options.precisions, compilations):
             settings = case["settings"]
             print(f"{device:7}{case['variant']:28}{settings['precision']:11}", end="")
@@ -203,6 +209,11 @@ def main() -> None:
             ratio = plain_seconds / result["seconds"]
             print(f"{result['seconds']:8.3f}{ratio:7.2f}", end="")
             print(f"{result['peak']:9.2f}{result['loss']:9.3f}", flush=True)
+            compiled = " compiled" if settings["compile"] else ""
+            variant = f"{case['variant']} {settings['precision']}{compiled}"
+            measured[variant] = result["seconds"]
+        gpu, framework = available.get(device, "?"), f"PyTorch {version}"
+        print(sending.line("svoice_step", f"{options.size}: {sizes}", gpu, framework, measured))
 
 
 if __name__ == "__main__":
