@@ -79,11 +79,9 @@ LAUNCH = """
 import sys
 from pathlib import Path
 from contract.locks import lock
-from contract.params import LocalRuntime
 from stages.runtime.launcher import run_locally
 with lock(Path(sys.argv[1]), "the test"):
-    runtime = LocalRuntime(name="local", gpus="all")
-    run_locally(["sh", "-c", "echo $$; exec sleep 600"], "trainer", runtime, [])
+    run_locally(["sh", "-c", "echo $$; exec sleep 600"], "trainer", [])
 """
 
 
