@@ -86,7 +86,10 @@ def run(
         container.start()
         with _sigterm_passed_on(container) if writable else nullcontext() as asked_to_end:
             _follow(container, output, terminal)
-            code = container.wait()["StatusCode"]
+            if isinstance(client, podman.PodmanClient):
+                code = podman.exit_code(container)
+            else:
+                code = container.wait()["StatusCode"]
         if asked_to_end and code:
             return termination.EXIT_CODE
         # Asked only after a failure: a container that has ended well may be gone, because somebody

@@ -29,6 +29,7 @@ START_SECONDS = 120  # until podman answers; the first start on a busy machine t
 IDLE_SECONDS = 60  # without a request, after which podman's service ends
 API = "/v4.0.0/libpod"  # podman's own requests, of version 4 and later
 CPU_PERIOD = 100_000  # microseconds in which a container has its share of the processors
+POLL_SECONDS = 0.1  # while a container is being removed
 
 
 class PodmanClient(DockerClient):
@@ -160,6 +161,28 @@ def create(
     for warning in created["Warnings"]:
         print(f"WARNING: podman: {warning}", file=sys.stderr)
     return client.containers.get(created["Id"])
+
+
+def exit_code(container: Container) -> int:
+    """Waits for the end of a container and returns the exit code of its command.
+
+    Podman's answer is 0, too, if somebody removes the container meanwhile. So a container that has
+    ended well has to be there still: one that is pruned at that very moment counts as removed.
+
+    Args:
+        container: the container, whose output has ended.
+
+    Raises:
+        NotFound: somebody has removed it.
+    """
+    code = container.wait()["StatusCode"]
+    while code == 0:
+        container.reload()
+        state = container.attrs["State"]
+        if state["Status"] == "exited":
+            return state["ExitCode"]
+        time.sleep(POLL_SECONDS)  # it is being removed
+    return code
 
 
 def _specification(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -461,6 +461,7 @@ def test_launchers_of_the_same_number_leave_each_other_alone(root, launch, clien
     engine.remove(container)
 
 
+@pytest.mark.parametrize("client", ["docker"], indirect=True)
 def test_a_container_that_has_ended_well_may_be_pruned(root, client, monkeypatch):
     """As `docker container prune` does."""
 

@@ -440,7 +440,7 @@ def test_an_image_removed_during_the_wait_for_a_gpu_is_built_again(client, repos
     Path("configuration.yaml").write_text("")
 
     @contextmanager
-    def waiting(_):
+    def waiting(*_):
         client.images.remove(build(client).id, force=True)
         yield []
 
