@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 
 from contract.model_settings import SpleeterSettings, SVoiceSettings
+from contract.sizes import chunk_length, tiles
 from contract.sources import STEMS
 
 STEREO = 2
@@ -191,5 +192,5 @@ def _svoice_sizes(settings: SVoiceSettings, sample_rate: int) -> tuple[int, int,
     L = settings.L
     samples = round(settings.segment_seconds * sample_rate)
     frames = (samples - L) // (L // 2) + 1
-    K = math.floor(math.sqrt(2 * sample_rate * settings.segment_seconds / (L / 2)))
-    return frames, K, 2 * math.ceil((frames + K // 2) / K)
+    K = chunk_length(sample_rate, settings.segment_seconds, L)
+    return frames, K, 2 * tiles(frames, K)

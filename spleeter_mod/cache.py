@@ -25,10 +25,11 @@ from tqdm import tqdm
 from contract.errors import InputError, naming
 from contract.files import remove, sha256, write_all
 from contract.locks import lock
+from contract.sizes import frame_count
 from contract.sources import CHANNELS
 from spleeter_mod.adapter import SoundfileAudioAdapter, part
 from spleeter_mod.settings import MARGIN_SECONDS, Settings
-from spleeter_mod.spectrogram import decode, encode, frame_count, magnitudes
+from spleeter_mod.spectrogram import decode, encode, magnitudes
 from spleeter_mod.tracks import SongList, Track
 
 FORMAT = 3  # the version of stored segments, which is raised when what is stored changes

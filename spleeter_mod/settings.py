@@ -10,6 +10,7 @@ from typing import Any
 from contract import menu
 from contract.composed import Composed
 from contract.model_settings import SpleeterSettings, least_chunk_seconds
+from contract.sizes import valid_chunk_seconds
 from contract.sources import CHANNELS, STEMS
 
 # The files in the folder of a trained model, besides the records.
@@ -21,9 +22,6 @@ MODEL_FILES = (
 # When Spleeter takes several chunks of a song, it leaves out this much at both ends
 # (`spleeter.dataset.DatasetBuilder.MARGIN`, repeated here to check lists without TensorFlow).
 MARGIN_SECONDS = 0.5
-# The length of the chunk in the middle of a song on whose middle Spleeter validates
-# (`spleeter.dataset.get_validation_dataset`).
-VALID_SECONDS = 12.0
 
 
 @dataclass(frozen=True)
@@ -125,12 +123,8 @@ class Settings:
 
     @property
     def valid_chunk_seconds(self) -> float:
-        """The length of the chunk on whose middle T frames a run validates.
-
-        It is 12 s as in Spleeter or, where these do not hold T frames and Spleeter would fail, the
-        length of the chunks in training.
-        """
-        return VALID_SECONDS if self.least_seconds <= VALID_SECONDS else self.chunk_seconds
+        """The length of the chunk on whose middle T frames a run validates."""
+        return valid_chunk_seconds(self.chunk_seconds, self.least_seconds)
 
     @property
     def train_seconds(self) -> float:

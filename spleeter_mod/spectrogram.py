@@ -19,18 +19,6 @@ LAST_CODE = np.float32(255.9999)
 PER_NEPER = np.float32(20 / np.log(10))  # dB
 
 
-def frame_count(samples: int, frame_length: int, frame_step: int, at_least: int) -> int:
-    """Returns the number of frames that `magnitudes` makes.
-
-    Args:
-        samples: the length of the waveform.
-        frame_length: in samples.
-        frame_step: in samples.
-        at_least: the smallest number of frames.
-    """
-    return max((samples - frame_length) // frame_step + 1, at_least)
-
-
 def magnitudes(
     waveform: np.ndarray, frame_length: int, frame_step: int, bins: int, at_least: int
 ) -> np.ndarray:

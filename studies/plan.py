@@ -28,6 +28,7 @@ from contract.menu import SPLEETER
 from contract.model_settings import least_chunk_seconds
 from contract.models import MODELS
 from contract.params import Params, check
+from contract.sizes import frame_count, valid_chunk_seconds
 from contract.sources import CHANNELS, STEMS
 from contract.yaml_files import read_yaml
 from report.markup import plural
@@ -58,7 +59,6 @@ HOUR = 3600.0
 PCM = 2  # bytes of a sample of the data sets' audio, which is mostly stored so
 FLOAT = 4  # bytes of a sample of the estimates, and of a weight
 SPECTROGRAM = 1  # bytes of a magnitude in the cache of spectrograms
-VALIDATION_SECONDS = 12  # of a song, in the cache of spectrograms
 ANY_CORPUS = "(any)"  # WSJ0's folder, which nothing here reads
 
 
@@ -446,15 +446,12 @@ def _spectrograms(params: Params, size: Size) -> float:
     validation = len(size.lengths["valid"])
     mean = size.seconds("train") / songs
 
-    sizes = settings.T, settings.frame_length, settings.frame_step, params.music.sample_rate
-    # As `valid_chunk_seconds` in spleeter_mod/settings.py.
-    in_validation = VALIDATION_SECONDS
-    if least_chunk_seconds(*sizes) > VALIDATION_SECONDS:
-        in_validation = settings.chunk_seconds
+    stft, rate = (settings.frame_length, settings.frame_step), params.music.sample_rate
+    least = least_chunk_seconds(settings.T, *stft, rate)
+    in_validation = valid_chunk_seconds(settings.chunk_seconds, least)
 
     def frames(seconds: float) -> int:
-        samples = int(min(seconds, mean) * params.music.sample_rate)
-        return max((samples - settings.frame_length) // settings.frame_step + 1, settings.T)
+        return frame_count(int(min(seconds, mean) * rate), *stft, at_least=settings.T)
 
     total = chunks * frames(settings.chunk_seconds) + validation * frames(in_validation)
     return total * (1 + len(STEMS)) * settings.F * CHANNELS * SPECTROGRAM

@@ -5,34 +5,11 @@ Axes: N features, K frames of a chunk.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-def chunk_length(sample_rate: int, segment_seconds: float, L: int) -> int:
-    """Returns K, the frames in a chunk: near the square root of twice a segment's frames.
-
-    The sequences within and across chunks are then about equally long.
-
-    Args:
-        sample_rate: in Hz.
-        segment_seconds: the length of the segments on which the network is trained.
-        L: the encoder's kernel in samples; its hop is L/2.
-    """
-    return math.floor(math.sqrt(2 * sample_rate * segment_seconds / (L / 2)))
-
-
-def tiles(length: int, K: int) -> int:
-    """Returns how many chunks each of the two tilings of `chunk` has.
-
-    Args:
-        length: the frames of the sequence.
-        K: the frames of a chunk.
-    """
-    return -(-(length + K // 2) // K)
+from contract.sizes import tiles
 
 
 def chunk(frames: Tensor, K: int) -> Tensor:

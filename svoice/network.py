@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from contract.sizes import chunk_length
 from svoice import fast
-from svoice.chunks import chunk, chunk_length, merge
+from svoice.chunks import chunk, merge
 
 
 class MulCat(nn.Module):

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 
 from contract import termination
+from contract.sizes import tiles
 from contract.termination import Terminated
 from svoice import distributed, fast
-from svoice.chunks import tiles
 from svoice.data import Item, Segment, load
 from svoice.devices import WHOLE_MIXTURE, batch_loss, memory_errors_explained
 from svoice.network import SVoice
