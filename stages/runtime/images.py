@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from email.parser import HeaderParser
@@ -88,13 +88,14 @@ def find_or_build(client: DockerClient, model: str, runtime: ContainerRuntime) -
         InputError: there is no base, a requirement has no wheel, or a step of the build failed.
     """
     base = _find_base(client, model, runtime)
-    name = _name(model, base)
+    requirements = _requirements(model)
+    name = _name(model, base, requirements)
     try:
         return client.images.get(name)
     except NotFound:
         # For all trainers and repositories: the end of a build prunes the parts of all others.
         with machine_lock(LOCK, WAITS_FOR):
-            return _build_image(client, model, base, name)
+            return _build_image(client, model, base, name, requirements)
 
 
 def description(image: Image) -> dict[str, Any]:
@@ -144,9 +145,9 @@ def _base_command(runtime: ContainerRuntime) -> str:
     return "make base-image" + (" RUNTIME=podman" if runtime.name == engine.PODMAN else "")
 
 
-def _name(model: str, base: Image) -> str:
+def _name(model: str, base: Image, requirements: Sequence[Path]) -> str:
     """Returns the name of a trainer's image: a hash of all that goes into it."""
-    content = [path.read_bytes() for path in (*_build_files(model), *_requirements(model))]
+    content = [path.read_bytes() for path in (*_build_files(model), *requirements)]
     digest = hashlib.sha256(b"\0".join([*content, base.id.encode()]))
     return f"separation-{model}:{digest.hexdigest()[:16]}"
 
@@ -172,7 +173,9 @@ def _requirements(model: str) -> list[Path]:
     return [general, for_cuda] if for_cuda.is_file() else [general]
 
 
-def _build_image(client: DockerClient, model: str, base: Image, name: str) -> Image:
+def _build_image(
+    client: DockerClient, model: str, base: Image, name: str, requirements: Sequence[Path]
+) -> Image:
     """Builds a trainer's image, unless the process that held the lock before has built it."""
     try:
         return client.images.get(name)
@@ -186,7 +189,7 @@ def _build_image(client: DockerClient, model: str, base: Image, name: str) -> Im
     content = {
         "python": python["python_full_version"],
         "platform": f"{python['sys_platform']}-{python['platform_machine']}",
-        "packages": _gather_wheels(model, python),
+        "packages": _gather_wheels(model, python, requirements),
     }
     labels = {
         DESCRIPTION: json.dumps(content),
@@ -310,7 +313,9 @@ def _build_network(client: DockerClient) -> str | None:
     return "host" if isinstance(client, podman.PodmanClient) else None
 
 
-def _gather_wheels(model: str, python: Mapping[str, str]) -> dict[str, str]:
+def _gather_wheels(
+    model: str, python: Mapping[str, str], requirements: Sequence[Path]
+) -> dict[str, str]:
     """Fills a trainer's folder of wheels for the Python of its image.
 
     Returns:
@@ -319,7 +324,7 @@ def _gather_wheels(model: str, python: Mapping[str, str]) -> dict[str, str]:
     folder = WHEELS / model
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    pinned, *pinned_for_cuda = (_pinned(path, python) for path in _requirements(model))
+    pinned, *pinned_for_cuda = (_pinned(path, python) for path in requirements)
     _download(pinned, folder, python)
     needs_cuda = model == SPLEETER or any(map(_needs_cuda, folder.glob("torch-*.whl")))
     if pinned_for_cuda and needs_cuda:

@@ -49,9 +49,9 @@ def repository(tmp_path, client, monkeypatch):
     original = images._name
     made = set()
 
-    def noting(model, base):
-        made.add(original(model, base))
-        return original(model, base)
+    def noting(*arguments):
+        made.add(original(*arguments))
+        return original(*arguments)
 
     monkeypatch.setattr(images, "_name", noting)
     fill(tmp_path, "svoice")

@@ -71,7 +71,7 @@ def test_an_ordinary_user_builds_an_image_and_runs_it(
     images._fetch_wheel("six==1.17.0", tmp_path, python)
     (wheel,) = tmp_path.glob("*.whl")
 
-    def gather(model: str, _: object) -> dict[str, str]:
+    def gather(model: str, *_: object) -> dict[str, str]:
         folder = images.WHEELS / model
         folder.mkdir(parents=True)
         shutil.copy(wheel, folder)
