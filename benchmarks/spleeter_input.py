@@ -33,6 +33,7 @@ import soundfile
 
 from contract.arguments import Parser
 from contract.layout import list_file
+from contract.libraries import toolkit_variables
 from contract.sources import MIXTURE, MIXTURE_PATH, STEMS, music_list_columns
 
 if TYPE_CHECKING:
@@ -101,28 +102,13 @@ def run_in_new_process(module: str, *options: str) -> Any:
     """
     finished = subprocess.run(
         [sys.executable, "-m", module, *options],
-        env=with_cuda(),
+        env={**os.environ, **toolkit_variables(Path(sys.prefix, "cuda"))},
         capture_output=True,
         text=True,
     )
     if finished.returncode:
         sys.exit(finished.stderr)
     return json.loads(finished.stdout.splitlines()[-1])
-
-
-def with_cuda() -> dict[str, str]:
-    """Returns the environment variables of this process, by which TensorFlow also finds CUDA.
-
-    They are those that the pipeline's launcher sets where `make setup` has installed CUDA.
-    """
-    toolkit = Path(sys.prefix, "cuda")
-    variables = dict(os.environ)
-    if toolkit.is_dir():
-        for name, folder in {"LD_LIBRARY_PATH": "lib", "PATH": "bin"}.items():
-            places = (str(toolkit / folder), variables.get(name))
-            variables[name] = os.pathsep.join(filter(None, places))
-        variables["XLA_FLAGS"] = f"--xla_gpu_cuda_data_dir={toolkit}"
-    return variables
 
 
 def our_run(folder: Path) -> tuple[Settings, SongList]:

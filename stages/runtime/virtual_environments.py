@@ -12,6 +12,7 @@ from typing import Any
 from contract.errors import InputError
 from contract.files import sha256
 from contract.layout import scratch_root
+from contract.libraries import toolkit_variables
 from contract.menu import SPLEETER
 
 # The driver compiles the kernels of a framework that was not built for the GPU. TensorFlow 2.12 was
@@ -104,15 +105,8 @@ def variables(model: str) -> dict[str, str]:
     """
     if model != SPLEETER:
         return {}
-    result = kept_kernels(scratch_root() / model)
     toolkit = Path(sys.prefix).parent / model / "cuda"  # made by docker/link_cuda.sh
-    if toolkit.is_dir():
-        result["LD_LIBRARY_PATH"] = _before(toolkit / "lib", "LD_LIBRARY_PATH")
-        result["PATH"] = _before(toolkit / "bin", "PATH")
-        # Of flags that are given twice, XLA takes the last.
-        flags = (os.environ.get("XLA_FLAGS"), f"--xla_gpu_cuda_data_dir={toolkit}")
-        result["XLA_FLAGS"] = " ".join(filter(None, flags))
-    return result
+    return kept_kernels(scratch_root() / model) | toolkit_variables(toolkit)
 
 
 def kept_kernels(folder: Path) -> dict[str, str]:
@@ -125,12 +119,6 @@ def kept_kernels(folder: Path) -> dict[str, str]:
     """
     cache = {"CUDA_CACHE_PATH": str(folder / KERNELS), "CUDA_CACHE_MAXSIZE": str(KERNELS_BYTES)}
     return {name: os.environ.get(name, value) for name, value in cache.items()}
-
-
-def _before(folder: Path, name: str) -> str:
-    """Returns a folder and then those that an environment variable lists, joined by colons."""
-    # An empty name would stand for the working directory.
-    return ":".join(filter(None, (str(folder), os.environ.get(name))))
 
 
 def requirements_hash(model: str) -> str:

@@ -42,7 +42,7 @@ LEFT_OUT = {
     "contract/composed.py": "reads settings, which are parameters of the stages",
     "contract/model_settings.py": "checks settings, which are parameters of the stages",
     "contract/ranges.py": "checks settings; the settings themselves are parameters of the stages",
-    "contract/libraries.py": "says which libraries are missing",
+    "contract/libraries.py": "finds libraries, and says which are missing",
     "spleeter_mod/libraries.py": "says which libraries are missing",
     "svoice/standalone.py": "the command line without DVC",
 }
