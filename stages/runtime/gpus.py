@@ -169,13 +169,9 @@ def runs_at_once(request: Request) -> int:
     Args:
         request: of each run, as for `reserved`.
     """
-    usable = len(available())
-    if request == "none" or not usable:
-        return 1
-    needed = {"auto": 1, "all": usable}.get(request) if isinstance(request, str) else None
-    if needed is None:
-        needed = request if isinstance(request, int) else usable  # a list: the same for all runs
-    return max(1, usable // needed)
+    if isinstance(request, list) or request in ("all", "none"):
+        return 1  # all runs request the same GPUs, or share the processors
+    return max(1, len(available()) // (1 if request == "auto" else request))
 
 
 def _named(names: Sequence[int | str], driver: Driver) -> list[Gpu]:
