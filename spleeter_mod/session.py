@@ -148,12 +148,12 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         text = str(error)
-        if isinstance(error, tf.errors.ResourceExhaustedError):
-            if "No space left on device" in text:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
-        elif not any(words in text for words in OUT_OF_MEMORY):
+        of_cuda = any(words in text for words in OUT_OF_MEMORY)
+        if not (of_cuda or isinstance(error, tf.errors.ResourceExhaustedError)):
             raise
-        device = "GPU" if "GPU" in text or "CUDA" in text or "CUDNN" in text else "machine"
+        if "No space left on device" in text:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(folder)) from error
+        device = "GPU" if of_cuda or "GPU" in text else "machine"
         problem = f"the network and its batch do not fit into the memory of this {device}"
         raise InputError("spleeter", problem, "reduce spleeter.batch_size or spleeter.T") from error
 

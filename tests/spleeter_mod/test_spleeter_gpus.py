@@ -79,6 +79,7 @@ OUT_OF_MEMORY = {
         ),
         tf.errors.UnknownError(None, None, "CUDNN_STATUS_ALLOC_FAILED in conv"),
         tf.errors.InternalError(None, None, "cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY"),
+        tf.errors.InternalError(None, None, "failed to create: CUBLAS_STATUS_ALLOC_FAILED"),
     ],
     "machine": [
         tf.errors.ResourceExhaustedError(
