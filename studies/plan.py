@@ -10,7 +10,6 @@ they are computed from the operations of a step and the rate of the hardware.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +47,7 @@ from studies.hardware import (
     seconds_on_processors,
 )
 from studies.overrides import check_choices, check_setting, split_settings
-from studies.runner import without_timeless
+from studies.runner import alike
 from studies.study import count
 
 Row = tuple[str, str, str]  # a label, an amount, and where it is from
@@ -155,26 +154,19 @@ def plan_study(name: str, settings: Sequence[str] = (), seeds: int | None = None
     stages = _stages(study.targets)
     models = [model for model in MODELS if f"train_{model}" in stages]
     rules = study.tuning
-    trainings: Counter[tuple[str, ...]] = Counter()
-    results: Counter[tuple[str, ...]] = Counter()
     if rules is None:
         planned = experiments(name, study, seeds or 1, settings)
-        for experiment in planned:
-            overrides = without_timeless((*study.overrides, *experiment.overrides))
-            trainings[overrides] += 1
-        results = trainings
+        trainings = results = alike(planned, study)
         parts = plural(len(planned), "experiment")
     else:
         trials = tuning.plan(name, study, rules, models, settings)
-        for experiment in trials.runs.experiments:
-            trainings[without_timeless((*study.overrides, *experiment.overrides))] += 1
-        results.update(trainings)
+        trainings = alike(trials.runs.experiments, study)
+        results = trainings.copy()
         seeds = seeds or rules.seeds
-        for cell in trials.cells:
-            overrides = without_timeless((*study.overrides, *cell.overrides))
+        for overrides, cells in alike(trials.cells, study).items():
             # A trial has trained the first seed already, and DVC's run cache restores it.
-            trainings[overrides] += rules.repetitions * (seeds - 1)
-            results[overrides] += rules.repetitions * seeds
+            trainings[overrides] += cells * rules.repetitions * (seeds - 1)
+            results[overrides] += cells * rules.repetitions * seeds
         of_trials = len(trials.runs.experiments)
         chosen = len(trials.cells) * rules.repetitions * seeds
         total = plural(of_trials + chosen, "experiment")

@@ -37,6 +37,7 @@ from studies.definition import Experiment, Study
 from studies.queue_messages import QueuedExperiment, QueueReader
 from studies.queueing import Queueing
 from studies.revisions import Settings, incomplete_at, outdated, states_at, unfinished
+from studies.tuning import Cell
 
 POLL_SECONDS = 2
 MOST_ATTEMPTS = 3  # attempts at an experiment whose workers die
@@ -194,11 +195,10 @@ def forecast_of(
         HydraException: an experiment cannot be composed.
         OmegaConfBaseException: the same.
     """
-    alike = Counter(without_timeless((*study.overrides, *e.overrides)) for e in experiments)
     training = {f"train_{model}" for model in MODELS}
     repeated = {stage for stage in stages if not training.isdisjoint({stage, *before(stage)})}
     seconds, ready, unknown = 0.0, True, []
-    for overrides, count in alike.items():
+    for overrides, count in alike(experiments, study).items():
         configuration = choices.composed(CONF.absolute(), overrides)
         check(configuration)
         one = forecast(sorted(repeated), configuration, elsewhere)
@@ -220,18 +220,33 @@ def jobs_for_gpus(experiments: Sequence[Experiment], study: Study) -> int:
         The number; 1 where there are no GPUs, or where an experiment cannot be composed, which
         queueing says in one line.
     """
-    alike = {without_timeless((*study.overrides, *e.overrides)) for e in experiments}
+    kinds = alike(experiments, study)
     try:
-        composed = (choices.composed(CONF.absolute(), overrides) for overrides in alike)
+        composed = (choices.composed(CONF.absolute(), overrides) for overrides in kinds)
         requests = {str(c["runtime"]["gpus"]): c["runtime"]["gpus"] for c in composed}
         return min(map(gpus.runs_at_once, requests.values()), default=1)
     except (HydraException, OmegaConfBaseException):
         return 1
 
 
-def without_timeless(overrides: Iterable[str]) -> tuple[str, ...]:
-    """Returns those overrides that may change how long an experiment takes."""
-    return tuple(o for o in overrides if o.split("=")[0].split(".")[0] not in TIMELESS)
+def alike(experiments: Iterable[Experiment | Cell], study: Study) -> Counter[tuple[str, ...]]:
+    """Counts the experiments that take equally long.
+
+    Args:
+        experiments: the experiments of a study, or the cells of a tuned one.
+        study: its definition.
+
+    Returns:
+        Their number by those of their overrides that may change how long they take.
+    """
+    return Counter(
+        tuple(
+            override
+            for override in (*study.overrides, *experiment.overrides)
+            if override.split("=")[0].split(".")[0] not in TIMELESS
+        )
+        for experiment in experiments
+    )
 
 
 def _enqueue(
