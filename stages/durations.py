@@ -144,8 +144,7 @@ def forecast(
                 measured = False
                 if ratio is None:
                     ratio = _recent_probe() / reference["probe"]
-                known = reference["durations"][name]
-                duration = Duration("", known[0] * ratio, known[1] * ratio, known[2], 0)
+                duration = _at_reference(reference, name, ratio)
             if duration is None:
                 unknown.append(stage)
             else:
@@ -168,11 +167,23 @@ def at_reference(stages: list[str], configuration: dict[str, Any]) -> tuple[str,
     seconds = 0.0
     for stage in stages:
         for module in _modules(stage):
-            known = reference["durations"].get(_name(stage, module, configuration))
-            if known is None:
+            name = _name(stage, module, configuration)
+            if name not in reference["durations"]:
                 return None
-            seconds += Duration(reference["hardware"], *known, 0).of(_amount(stage, configuration))
+            seconds += _at_reference(reference, name).of(_amount(stage, configuration))
     return reference["hardware"], seconds
+
+
+def _at_reference(reference: dict[str, Any], name: str, ratio: float = 1.0) -> Duration:
+    """Returns a time of conf/durations.yaml.
+
+    Args:
+        reference: the content of the file.
+        name: what the time is kept under.
+        ratio: how much longer other hardware takes.
+    """
+    seconds, per_amount, amount = reference["durations"][name]
+    return Duration(reference["hardware"], seconds * ratio, per_amount * ratio, amount, 0)
 
 
 def remaining(stage: str, began: float, configuration: dict[str, Any]) -> Forecast:
