@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import soundfile
-
 from contract.layout import MUSIC_LISTS, SETTINGS, SPEECH_LISTS, configured_path, list_file
 from contract.lists import read_rows
 from contract.params import Music, Params, Speech
@@ -20,6 +18,7 @@ from contract.sources import (
     speech_list_columns,
 )
 from contract.yaml_files import yaml_text
+from stages.datasets.audio import inspect
 from stages.datasets.musdb_folder import MIXTURE_FILE
 from stages.datasets.song_splits import split_songs
 from stages.datasets.wsj0mix import SPLITS
@@ -186,6 +185,10 @@ def _mixtures_of_folder(speech: Speech) -> Size | None:
 
 
 def _seconds(path: Path) -> float:
-    """Returns the length of an audio file, in seconds."""
-    info = soundfile.info(path)
-    return info.frames / info.samplerate
+    """Returns the length of an audio file, in seconds.
+
+    Raises:
+        InputError: the file cannot be read as audio.
+    """
+    info = inspect(path)
+    return info.samples / info.sample_rate
