@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from spleeter_mod import libraries
+from tests import shared_libraries
 from tests.conftest import ROOT
 
 # Has TensorFlow open its libraries for GPUs and for its profiler.
@@ -64,11 +65,7 @@ def test_tensorflow_finds_cuda_in_the_wheels(tmp_path):
 @pytest.fixture
 def toolkit(tmp_path):
     """A folder like that of docker/link_cuda.sh, whose libraries are all the C library."""
-    (c_library,) = {
-        line.split()[-1]
-        for line in Path("/proc/self/maps").read_text().splitlines()
-        if re.search(r"/libc[.-][^/]*so", line)
-    }
+    c_library = shared_libraries.loaded("c")
     folder = tmp_path / "cuda"
     for name in ("lib", "bin", libraries.LIBDEVICE.parent):
         (folder / name).mkdir(parents=True)

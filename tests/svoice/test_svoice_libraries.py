@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from svoice import libraries
+from tests import shared_libraries
 from tests.conftest import ROOT
 
 # Loads cuDNN, as the CUDA build does.
@@ -45,11 +46,7 @@ def test_the_installed_torch_is_whole():
 @pytest.fixture
 def site(tmp_path):
     """A folder of packages with the stand-in for PyTorch's CUDA build."""
-    (math_library,) = {
-        line.split()[-1]
-        for line in Path("/proc/self/maps").read_text().splitlines()
-        if re.search(r"/libm[.-][^/]*so", line)
-    }
+    math_library = shared_libraries.loaded("m")
     names = [f"nvidia/cudnn/lib/{name}" for name in (libraries.CUDNN, *libraries.CUDNN_PARTS)]
     for name in ("torch/lib/libtorch_cuda.so", *names):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
