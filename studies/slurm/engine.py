@@ -175,6 +175,8 @@ class SlurmEngine:
             if _counts(states) != _counts(earlier):
                 print(f"{title}: {_counts(states)}", flush=True)
         states = {name: state if state.name else _lost(state) for name, state in states.items()}
+        if self._wait:
+            _print_failures(states)
         for name, overrides in experiments:
             state, log = states[name], folder.cell(name).log
             if state.name != DONE:

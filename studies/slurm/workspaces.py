@@ -29,6 +29,9 @@ SETTINGS = """\
 def clone(repository: Path, commit: str, workspace: Path, folder: CommitFolder) -> None:
     """Makes a workspace of a commit, or puts the files of an earlier one back.
 
+    No other start may work in it: what DVC and Git have locked there counts as left by one that was
+    killed.
+
     Args:
         repository: where the commit is.
         commit: its hash.
@@ -43,12 +46,24 @@ def clone(repository: Path, commit: str, workspace: Path, folder: CommitFolder) 
         remove(workspace)
         workspace.parent.mkdir(parents=True, exist_ok=True)
         git(workspace.parent, "clone", "--quiet", "--no-checkout", str(repository), str(workspace))
+    _unlock(workspace)
     git(workspace, "checkout", "--quiet", "--force", "-B", "study", commit)
     environments = workspace / ".venv"
     if not environments.is_symlink():
         environments.symlink_to(os.path.realpath(folder.code / ".venv"))
     write(workspace / ".dvc" / "config.local", SETTINGS.format(cache=folder.cache))
     complete.touch()
+
+
+def _unlock(workspace: Path) -> None:
+    """Removes the locks of DVC and Git from a workspace, in which nothing runs.
+
+    They are files, which stay where a process is killed. DVC would also take a process of this
+    node for one that had the same number on another node.
+    """
+    remove(workspace / ".dvc" / "tmp")
+    for path in list((workspace / ".git").rglob("*.lock")):
+        remove(path)
 
 
 def git(workspace: Path, *arguments: str) -> str:
@@ -59,14 +74,15 @@ def git(workspace: Path, *arguments: str) -> str:
         arguments: its command line.
 
     Raises:
-        InputError: it fails; the message is the last line of what it says.
+        InputError: it fails; the message is the line of its error, or the last one it prints.
     """
     command = ["git", *arguments]
     process = subprocess.run(command, cwd=workspace, capture_output=True, text=True)
     if process.returncode != 0:
         lines = [line for line in process.stderr.splitlines() if line.strip()]
-        said = lines[-1].removeprefix("fatal: ") if lines else f"exit code {process.returncode}"
-        problem = f"git {arguments[0]}: {said}"
+        fatal = [line.removeprefix("fatal: ") for line in lines if line.startswith("fatal: ")]
+        reasons = [*fatal, *lines[-1:], f"exit code {process.returncode}"]
+        problem = f"git {arguments[0]}: {reasons[0]}"
         raise InputError(workspace, problem, "repeat the command of the study")
     return process.stdout
 

@@ -251,6 +251,8 @@ def test_a_cell_that_fails_is_named_and_the_others_go_on(tmp_path, cluster_at_re
     assert "2 done, 1 failed" in done.stdout
     name, log = re.search(r"failed: (quick-\S*nonexistent\S*) \(see: (.*)\)", done.stdout).groups()
     assert log == str(project.folder.cell(name).log)
+    assert f"failed   {name}: DVC has ended with exit code" in done.stdout
+    assert re.search(r"\n +\| .*music.path: there is nothing at /nonexistent", done.stdout)
     page = (project.root / "reports" / "quick.html").read_text()
     assert name in page and "music.path: there is nothing at /nonexistent" in page
     # The same command tries it again, and nothing else.
