@@ -24,7 +24,7 @@ from contract.scores import (
 )
 from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
 from metrics import audio
-from metrics.bsseval import bss_eval
+from metrics.core.bsseval import bss_eval
 from metrics.oracle import MUSIC_EXPONENT, ideal_ratio_masks
 from metrics.score_all import Item, KeptScores, score_all
 from metrics.tables import read_music_list, unscored
@@ -48,7 +48,7 @@ def score_music(
 
     Returns:
         One row per track × target × frame: `track, target, time` (s, where the frame starts), `SDR,
-        SIR, SAR, ISR` (dB). `metrics.bsseval` says when they are NaN or infinite.
+        SIR, SAR, ISR` (dB). `metrics.core.bsseval` says when they are NaN or infinite.
 
     Raises:
         BadFilesError: some tracks have a file that is missing, unreadable or unlike the mixture.

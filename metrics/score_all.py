@@ -24,8 +24,9 @@ import contract.scores
 from contract.errors import BadFilesError, InputError
 from contract.files import sha256, write_shared
 from metrics.audio import require_file
-from metrics.progress import progress
-from metrics.workers import cores, on_all_cores
+from metrics.core.cores import cores
+from metrics.core.progress import progress
+from metrics.workers import on_all_cores
 
 
 class Item(NamedTuple):

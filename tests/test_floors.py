@@ -81,6 +81,41 @@ def test_the_contract_needs_no_framework():
     }
 
 
+def test_the_scores_stand_by_themselves():
+    """They are installed as the package separation_scores, too. What they share is imported by a
+    relative name, which is right under either name."""
+    libraries = {"numpy", "pandas", "scipy", "soundfile", "threadpoolctl", "tqdm"}
+    paths = sorted((ROOT / "metrics" / "core").rglob("*.py"))
+    assert paths
+    imported, absolute = set(), {}
+    for path in paths:
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        names = {name for node in nodes if isinstance(node, ast.Import) for name in node.names}
+        tops = {alias.name.partition(".")[0] for alias in names}
+        tops |= {
+            node.module.partition(".")[0]
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and not node.level
+        }
+        imported |= tops & libraries
+        if others := tops - libraries - sys.stdlib_module_names:
+            absolute[str(path.relative_to(ROOT))] = others
+        assert all(name.startswith("metrics.core") for name in imports(path) if "metrics" in name)
+    assert absolute == {}
+
+
+def test_only_the_scores_have_relative_imports():
+    relative = {
+        path.parent
+        for package in FLOORS
+        for path in (ROOT / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.level
+    }
+    core = ROOT / "metrics" / "core"
+    assert {folder for folder in relative if not folder.is_relative_to(core)} == set()
+
+
 def test_what_stages_share_imports_no_stage():
     stages = {f"stages.{path.stem}" for path in (ROOT / "stages").glob("[!_]*.py")}
     assert len(stages) > 10

@@ -10,8 +10,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metrics import bsseval
-from metrics.bsseval import bss_eval, bss_eval_samples
+from metrics.core import bsseval
+from metrics.core.bsseval import bss_eval, bss_eval_samples
 from tests.conftest import IN_CI
 
 RATE = 44100

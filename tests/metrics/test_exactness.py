@@ -13,8 +13,8 @@ import pytest
 import soundfile
 from scipy.signal import fftconvolve, firwin
 
-from metrics import bsseval, toeplitz
-from metrics.bsseval import bss_eval_samples
+from metrics.core import bsseval, toeplitz
+from metrics.core.bsseval import bss_eval_samples
 from tests.conftest import ROOT, in_ci
 from tests.metrics.test_bsseval import assert_same, museval_scores
 
@@ -60,7 +60,7 @@ def test_scores_are_the_same_on_all_kernels_and_threads_of_the_blas_library(
 ):
     np.save(tmp_path / "stems.npy", band_limited_stems)
     script = (
-        "import sys, numpy; from metrics.bsseval import bss_eval_samples;"
+        "import sys, numpy; from metrics.core.bsseval import bss_eval_samples;"
         "stems = numpy.load('stems.npy'); scores = bss_eval_samples(*stems, 20000, 10000);"
         "numpy.save(sys.argv[1], scores)"
     )

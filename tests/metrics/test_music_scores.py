@@ -11,7 +11,7 @@ from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
 from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, MusicAggregate
 from contract.sources import MIXTURE_PATH, path_column
-from metrics.bsseval import BssEval
+from metrics.core.bsseval import BssEval
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.tables import unscored
 from tests.results import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write_audio

@@ -9,7 +9,7 @@ import scipy.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics import toeplitz
+from metrics.core import toeplitz
 
 
 def correlations(rng, systems, n, m, samples=400):

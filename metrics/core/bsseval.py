@@ -19,7 +19,6 @@ Source: Stöter, Liutkus, Ito, "The 2018 Signal Separation Evaluation Campaign",
 from __future__ import annotations
 
 import math
-import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -29,7 +28,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.fft
 
-from metrics import toeplitz
+from . import toeplitz
+from .cores import cores
 
 TAPS = 512  # taps of a distortion filter
 TRANSFORM = 4096  # samples of a Fourier transform, about
@@ -129,7 +129,7 @@ def bss_eval_samples(
     sources, samples, channels = references.shape
     window = min(window, samples)
     starts = range(0, samples - window + 1, hop)
-    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(threads or cores()) as pool:
         among_references, with_estimates = _correlations(references, estimates, pool)
         if not np.isfinite(among_references).all():
             return BssEval(*np.full((4, sources, len(starts)), np.nan))

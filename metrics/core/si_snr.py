@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from metrics.sdr import sdr
+from .sdr import sdr
 
 
 class SpeakerScores(NamedTuple):
