@@ -22,7 +22,6 @@ import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,9 +29,11 @@ import scipy.fft
 
 from . import toeplitz
 from .cores import cores
+from .numpy_versions import irfft, rfft, squares
 
-TAPS = 512  # taps of a distortion filter
-TRANSFORM = 4096  # samples of a Fourier transform, about
+TAPS = 512  # taps of a distortion filter, as everyone has them
+MOST_TAPS = 4096  # for which the exact solution is exact; the equations need gigabytes before that
+TRANSFORM = 4096  # samples of a Fourier transform, about: more for filters of more taps than 512
 PIECE = 1 << 15  # samples that a thread handles at a time, about: what a core's cache holds
 PARTS = 16  # parts of the signal, each of which one thread sums
 # The largest error of a difference of projections that is accepted, relative to the difference, if
@@ -86,13 +87,43 @@ def bss_eval_samples(
     hop: int,
     threads: int | None = None,
 ) -> BssEval:
+    """Returns `bss_eval_windows` for windows of one length in even steps.
+
+    Args:
+        references: `(sources, samples, channels)`, real numbers of any type.
+        estimates: `(sources, samples, channels)`, real numbers of any type.
+        window: the length of a window in samples. A window longer than the signal is the whole
+            signal.
+        hop: from the start of one window to the start of the next, in samples. Only whole windows
+            are scored, and not what is left at the end.
+        threads: as for `bss_eval_windows`.
+
+    Raises:
+        ValueError: an argument has the wrong shape or is out of range.
+    """
+    if window < 1 or hop < 1:
+        raise ValueError(f"window {window}, hop {hop}")
+    samples = _checked(references, estimates)[0].shape[1]
+    window = min(window, samples)
+    windows = [slice(start, start + window) for start in range(0, samples - window + 1, hop)]
+    return bss_eval_windows(references, estimates, windows, threads)
+
+
+def bss_eval_windows(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    windows: Sequence[slice],
+    threads: int | None = None,
+    taps: int = TAPS,
+    filtered: bool = False,
+) -> BssEval:
     """Returns BSS Eval v4 of one track, as `museval.metrics.bss_eval` computes it by default.
 
-    That is: filters of 512 taps, fitted over the whole signal; reference images; estimate i is
-    scored against reference i.
+    That is: filters that are fitted over the whole signal; reference images; estimate i is scored
+    against reference i.
 
     The memory that it needs beside its arguments does not depend on the lengths of the signal and
-    the windows. With P = sources × channels, it is the larger of 1.1 MB P² for the equations, and
+    the windows. For filters of 512 taps, with P = sources × channels, it is the larger of 1.1 MB P² for the equations, and
     1.1 MB P² plus 4 MB P for each thread. For four stereo stems that is 70 to 140 MB.
 
     Where rounding errors would show in the ratios, as for band-limited references, the filters are
@@ -104,12 +135,12 @@ def bss_eval_samples(
     Args:
         references: `(sources, samples, channels)`, real numbers of any type.
         estimates: `(sources, samples, channels)`, real numbers of any type.
-        window: the length of a window in samples. A window longer than the signal is the whole
-            signal.
-        hop: from the start of one window to the start of the next, in samples. Only whole windows
-            are scored, and not what is left at the end.
+        windows: of the signal, each with its first sample and the one after its last.
         threads: how many to use; None for one per core. Their number changes no digit of the
             result. The BLAS library, which solves for the filters, may change the last ones.
+        taps: of the filters, up to `MOST_TAPS`.
+        filtered: whether a filtered reference counts as signal, as in `bss_eval_sources` of the
+            versions 2 and 3. Then SDR = |own|² / |e - own|², and ISR is NaN.
 
     Returns:
         The ratios in dB, `(sources, windows)`. They are NaN for all sources in a window in which
@@ -121,58 +152,73 @@ def bss_eval_samples(
     Raises:
         ValueError: an argument has the wrong shape or is out of range.
     """
-    references, estimates = np.asarray(references), np.asarray(estimates)
-    if references.ndim != 3 or references.shape != estimates.shape or references.size == 0:
-        raise ValueError(f"references {references.shape}, estimates {estimates.shape}")
-    if window < 1 or hop < 1:
-        raise ValueError(f"window {window}, hop {hop}")
+    references, estimates = _checked(references, estimates)
+    if not 1 <= taps <= MOST_TAPS:
+        raise ValueError(f"filters of {taps} taps: they can have 1 to {MOST_TAPS}")
     sources, samples, channels = references.shape
-    window = min(window, samples)
-    starts = range(0, samples - window + 1, hop)
+    starts = np.array([window.start for window in windows])
+    lengths = np.array([window.stop - window.start for window in windows])
     with ThreadPoolExecutor(threads or cores()) as pool:
-        among_references, with_estimates = _correlations(references, estimates, pool)
+
+        def measured(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            """Returns `_energies` of all windows: of those of one length at a time."""
+            energies = np.empty((7, sources, len(windows)))
+            audible = np.empty((2, sources, len(windows)), dtype=bool)
+            for length in sorted(set(lengths.tolist())):
+                (chosen,) = np.nonzero(lengths == length)
+                energies[:, :, chosen], audible[:, :, chosen] = _energies(
+                    references, estimates, filters, starts[chosen].tolist(), length, filtered, pool
+                )
+            return energies, audible
+
+        among_references, with_estimates = _correlations(references, estimates, taps, pool)
         if not np.isfinite(among_references).all():
-            return BssEval(*np.full((4, sources, len(starts)), np.nan))
+            return BssEval(*np.full((4, sources, len(windows)), np.nan))
         finite = np.isfinite(with_estimates).all(axis=(0, 1))
         finite_sources = finite.reshape(sources, channels).all(axis=1)
-        measured = partial(
-            _energies, references, estimates, starts=starts, window=window, pool=pool
-        )
         try:
             filters, corrections = _filters(among_references, with_estimates, channels)
             energies, audible = measured(filters)
             errors = _errors(corrections, among_references, channels)
-            errors *= len(starts) * window / samples  # as the windows have them all together
+            errors *= lengths.sum() / samples  # as the windows have them all together
             accurate = _negligible(errors[:, finite_sources], energies[:, finite_sources])
         except np.linalg.LinAlgError:
             accurate = False
         if not accurate:
-            equations = _exact_correlations(references, estimates, finite, pool)
+            equations = _exact_correlations(references, estimates, finite, taps, pool)
             energies, audible = measured(_exact_filters(*equations, channels))
     valid = finite_sources[:, None] & audible.all(axis=(0, 1))
     # |s|², |s - e|², |own - s|², |own|², |all - own|², |all|², |e - all|².
     reference, distortion, spatial, own, interference, everything, artifacts = energies
     ratios = (
-        (reference, distortion),
-        (reference, spatial),
-        (own, interference),
-        (everything, artifacts),
+        _decibels(own if filtered else reference, distortion),
+        np.full_like(own, np.nan) if filtered else _decibels(reference, spatial),
+        _decibels(own, interference),
+        _decibels(everything, artifacts),
     )
-    return BssEval(*(np.where(valid, _decibels(*ratio), np.nan) for ratio in ratios))
+    return BssEval(*(np.where(valid, ratio, np.nan) for ratio in ratios))
+
+
+def _checked(references: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns both as arrays, or raises `ValueError` if their shapes are wrong."""
+    references, estimates = np.asarray(references), np.asarray(estimates)
+    if references.ndim != 3 or references.shape != estimates.shape or references.size == 0:
+        raise ValueError(f"references {references.shape}, estimates {estimates.shape}")
+    return references, estimates
 
 
 def _correlations(
-    references: np.ndarray, estimates: np.ndarray, pool: Executor
+    references: np.ndarray, estimates: np.ndarray, taps: int, pool: Executor
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the correlations of the references with each other, and with the estimates.
 
-    Both are `(lags, p, q)`: the sum over n of p[n - lag] q[n], for lags 0 to 511. p is a channel of
-    any reference, q one of any reference in the first array and of any estimate in the second. The
-    axes p and q run over sources × channels.
+    Both are `(lags, p, q)`: the sum over n of p[n - lag] q[n], for lags 0 to `taps` - 1. p is a
+    channel of any reference, q one of any reference in the first array and of any estimate in the
+    second. The axes p and q run over sources × channels.
     """
     sources, samples, channels = references.shape
     signals = sources * channels
-    step, size, count = _blocks(samples)
+    step, size, count = _blocks(samples, taps)
     blocks = max(1, PIECE // step)
     share = max(blocks, -(-count // PARTS))
     shape = (size // 2 + 1, signals, 2 * signals)
@@ -185,12 +231,12 @@ def _correlations(
         last = min(first + share, count)
         for block in range(first, last, blocks):
             begin, end = block * step, min(block + blocks, last) * step
-            # `past` begins 511 samples before `now`, as far back as the filters reach.
-            past = empty("past", signals, 1, TAPS - 1 + end - begin)
+            # `past` begins taps - 1 samples before `now`, as far back as the filters reach.
+            past = empty("past", signals, 1, taps - 1 + end - begin)
             now = empty("now", 2, signals, 1, end - begin)
-            _cut(references, [0], samples, begin - TAPS + 1, out=past)
+            _cut(references, [0], samples, begin - taps + 1, out=past)
             _cut(estimates, [0], samples, begin, out=now[1])
-            now[0] = past[..., TAPS - 1 :]
+            now[0] = past[..., taps - 1 :]
             now = now.reshape(2 * signals, 1, -1, step)
             past = _spectra(_overlapping(past, step, size), size, "spectra of past", empty)
             now = _spectra(now, size, "spectra of now", empty)
@@ -203,13 +249,13 @@ def _correlations(
     total = np.zeros(shape, complex)
     for part in pool.map(cross_spectra, range(0, count, share)):
         total += part
-    lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[TAPS - 1 :: -1]
+    lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[taps - 1 :: -1]
     among_references, with_estimates = np.split(lags, 2, axis=2)
     return among_references, with_estimates
 
 
 def _exact_correlations(
-    references: np.ndarray, estimates: np.ndarray, finite: np.ndarray, pool: Executor
+    references: np.ndarray, estimates: np.ndarray, finite: np.ndarray, taps: int, pool: Executor
 ) -> tuple[toeplitz.Exact, toeplitz.Exact]:
     """Returns what `_correlations` does, without a rounding error.
 
@@ -221,6 +267,7 @@ def _exact_correlations(
         estimates: `(sources, samples, channels)`.
         finite: whether all samples are, for each channel of the estimates, `(sources × channels,)`.
             A channel with others is taken for silent.
+        taps: of the filters, up to `MOST_TAPS`.
         pool: the threads.
 
     Returns:
@@ -228,7 +275,7 @@ def _exact_correlations(
     """
     sources, samples, channels = references.shape
     signals = sources * channels
-    step, size, count = _blocks(samples)
+    step, size, count = _blocks(samples, taps)
     blocks = max(1, EXACT_PIECE // step)
     share = EXACT_PIECES * blocks
     empty = _ReusedMemory().empty
@@ -259,8 +306,8 @@ def _exact_correlations(
             number = min(blocks, last - first)
             now = cut(first * step, (first + number) * step)
             now *= scales
-            past = empty("past", signals, 1, TAPS - 1 + number * step)
-            _cut(references, [0], samples, first * step - TAPS + 1, out=past)
+            past = empty("past", signals, 1, taps - 1 + number * step)
+            _cut(references, [0], samples, first * step - taps + 1, out=past)
             past = toeplitz.in_digits(past[:, 0] * scales[0, 0], of_references)
             past = _spectra(
                 _overlapping(past.swapaxes(0, 1), step, size), size, "spectra of past", empty
@@ -279,9 +326,9 @@ def _exact_correlations(
                 chosen = past[:, low * number : high * number]
                 total += np.matmul(chosen.swapaxes(1, 2), now[:, partners], out=products)
         np.conjugate(spectra, out=spectra)
-        lags = np.empty((len(spectra), TAPS, *shape[1:]), np.int64)
+        lags = np.empty((len(spectra), taps, *shape[1:]), np.int64)
         for digit, total in zip(lags, spectra, strict=True):
-            digit[:] = np.rint(scipy.fft.irfft(total, n=size, axis=0)[TAPS - 1 :: -1])
+            digit[:] = np.rint(scipy.fft.irfft(total, n=size, axis=0)[taps - 1 :: -1])
         return lags
 
     total = sum(pool.map(sums, range(0, count, share)))
@@ -428,6 +475,7 @@ def _energies(
     filters: np.ndarray,
     starts: Sequence[int],
     window: int,
+    filtered: bool,
     pool: Executor,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the energies in the module's formulas, and where signals can be heard.
@@ -438,16 +486,18 @@ def _energies(
         filters: `(lags, p, 2 × q)`, as from `_filters`.
         starts: the first sample of each window.
         window: samples.
+        filtered: as for `bss_eval_windows`.
         pool: the threads.
 
     Returns:
         The energies `(7, sources, windows)`: |s|², |s - e|², |own - s|², |own|², |all - own|²,
-        |all|², |e - all|². And whether the reference and the estimate are not silent,
-        `(2, sources, windows)`.
+        |all|², |e - all|². If filtered, |e - own|² stands for |s - e|².
+        And whether the reference and the estimate are not silent, `(2, sources, windows)`.
     """
     sources, _, channels = references.shape
     signals = sources * channels
-    step, size, count = _blocks(window + TAPS - 1)
+    taps = len(filters)
+    step, size, count = _blocks(window + taps - 1, taps)
     filter_spectra = scipy.fft.rfft(filters, n=size, axis=0)
     blocks = min(count, max(1, PIECE // step))
     windows = max(1, PIECE // (count * step))
@@ -463,18 +513,18 @@ def _energies(
         """Measures some blocks of some windows."""
         chosen, block = piece
         begin, end = block * step, min(block + blocks, count) * step
-        past = empty("past", signals, len(starts[chosen]), TAPS - 1 + end - begin)
+        past = empty("past", signals, len(starts[chosen]), taps - 1 + end - begin)
         estimate = empty("estimate", *past.shape[:2], end - begin)
-        _cut(references, starts[chosen], window, begin - TAPS + 1, out=past)
+        _cut(references, starts[chosen], window, begin - taps + 1, out=past)
         _cut(estimates, starts[chosen], window, begin, out=estimate)
         past_spectra = _spectra(_overlapping(past, step, size), size, "spectra", empty)
-        projections = _projections(past_spectra, filter_spectra, size, empty)[..., TAPS - 1 :]
+        projections = _projections(past_spectra, filter_spectra, size, empty)[..., taps - 1 :]
         shape = (sources, channels, len(starts[chosen]), -1, step)
-        reference, estimate = past[..., TAPS - 1 :].reshape(shape), estimate.reshape(shape)
+        reference, estimate = past[..., taps - 1 :].reshape(shape), estimate.reshape(shape)
         own, everything = projections.reshape(2, *shape)
         differences = (
             (reference, None),
-            (reference, estimate),
+            (own if filtered else reference, estimate),
             (own, reference),
             (own, None),
             (everything, own),
@@ -500,18 +550,20 @@ def _energies(
 
 def _energy(signals: np.ndarray) -> np.ndarray:
     """Sums the squares: `(sources, channels, windows, blocks, step)` → `(sources, windows)`."""
-    return np.vecdot(signals, signals).sum(axis=(1, 3))
+    return squares(signals).sum(axis=(1, 3))
 
 
-def _blocks(length: int) -> tuple[int, int, int]:
-    """Returns how to take `length` samples in blocks, each preceded by 511 others in its transform.
+def _blocks(length: int, taps: int) -> tuple[int, int, int]:
+    """Returns how to take `length` samples in blocks.
+
+    Each is preceded by `taps` - 1 other samples in its transform.
 
     Returns:
         The samples of a block, the samples of its transform, and the number of blocks.
     """
-    count = -(-length // (TRANSFORM - TAPS + 1))
-    size = scipy.fft.next_fast_len(-(-length // count) + TAPS - 1, real=True)
-    step = size - TAPS + 1
+    count = -(-length // (max(TRANSFORM, 8 * taps) - taps + 1))
+    size = scipy.fft.next_fast_len(-(-length // count) + taps - 1, real=True)
+    step = size - taps + 1
     return step, size, -(-length // step)
 
 
@@ -559,7 +611,7 @@ def _cut(
 def _overlapping(signals: np.ndarray, step: int, size: int) -> np.ndarray:
     """Returns a view of overlapping blocks.
 
-    `(signals, windows, 511 + blocks × step)` → `(signals, windows, blocks, size)`.
+    `(signals, windows, taps - 1 + blocks × step)` → `(signals, windows, blocks, size)`.
     """
     return np.lib.stride_tricks.sliding_window_view(signals, size, axis=2)[:, :, ::step]
 
@@ -571,7 +623,7 @@ def _spectra(blocks: np.ndarray, size: int, name: str, empty: Allocate) -> np.nd
     """
     signals, windows, count, _ = blocks.shape
     spectra = empty("spectra of signals", signals, windows, count, size // 2 + 1, dtype=complex)
-    np.fft.rfft(blocks, n=size, out=spectra)
+    rfft(blocks, size, out=spectra)
     by_frequency = empty(name, size // 2 + 1, windows * count, signals, dtype=complex)
     by_frequency[:] = spectra.reshape(signals, windows * count, -1).T
     return by_frequency
@@ -590,7 +642,7 @@ def _projections(
     np.matmul(spectra, filter_spectra, out=products)
     by_signal = empty("products by signal", signals, blocks, frequencies, dtype=complex)
     by_signal[:] = products.T
-    return np.fft.irfft(by_signal, n=size, out=empty("projections", signals, blocks, size))
+    return irfft(by_signal, size, out=empty("projections", signals, blocks, size))
 
 
 def _decibels(energy: np.ndarray, error: np.ndarray) -> np.ndarray:
