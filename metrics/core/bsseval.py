@@ -123,8 +123,9 @@ def bss_eval_windows(
     against reference i.
 
     The memory that it needs beside its arguments does not depend on the lengths of the signal and
-    the windows. For filters of 512 taps, with P = sources × channels, it is the larger of 1.1 MB P² for the equations, and
-    1.1 MB P² plus 4 MB P for each thread. For four stereo stems that is 70 to 140 MB.
+    the windows. With P = sources × channels and filters of 512 taps, it is the larger of 1.1 MB P²
+    for the equations, and 1.1 MB P² plus 4 MB P for each thread. For four stereo stems that is 70
+    to 140 MB.
 
     Where rounding errors would show in the ratios, as for band-limited references, the filters are
     fitted again without any: to the correlations of the samples as whole numbers. The ratios are

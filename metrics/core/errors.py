@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """Something outside the code is wrong. The message is one line, `where: problem; remedy`.
 
     Args:
