@@ -33,7 +33,7 @@ from .numpy_versions import irfft, rfft, squares
 
 TAPS = 512  # taps of a distortion filter, as everyone has them
 MOST_TAPS = 4096  # for which the exact solution is exact; the equations need gigabytes before that
-TRANSFORM = 4096  # samples of a Fourier transform, about: more for filters of more taps than 512
+TRANSFORM = 4096  # samples of a Fourier transform, about, unless filters have half as many taps
 PIECE = 1 << 15  # samples that a thread handles at a time, about: what a core's cache holds
 PARTS = 16  # parts of the signal, each of which one thread sums
 # The largest error of a difference of projections that is accepted, relative to the difference, if
@@ -86,6 +86,7 @@ def bss_eval_samples(
     window: int,
     hop: int,
     threads: int | None = None,
+    taps: int = TAPS,
 ) -> BssEval:
     """Returns `bss_eval_windows` for windows of one length in even steps.
 
@@ -97,6 +98,7 @@ def bss_eval_samples(
         hop: from the start of one window to the start of the next, in samples. Only whole windows
             are scored, and not what is left at the end.
         threads: as for `bss_eval_windows`.
+        taps: as for `bss_eval_windows`.
 
     Raises:
         ValueError: an argument has the wrong shape or is out of range.
@@ -106,7 +108,7 @@ def bss_eval_samples(
     samples = _checked(references, estimates)[0].shape[1]
     window = min(window, samples)
     windows = [slice(start, start + window) for start in range(0, samples - window + 1, hop)]
-    return bss_eval_windows(references, estimates, windows, threads)
+    return bss_eval_windows(references, estimates, windows, threads, taps)
 
 
 def bss_eval_windows(
@@ -562,7 +564,7 @@ def _blocks(length: int, taps: int) -> tuple[int, int, int]:
     Returns:
         The samples of a block, the samples of its transform, and the number of blocks.
     """
-    count = -(-length // (max(TRANSFORM, 8 * taps) - taps + 1))
+    count = -(-length // (max(TRANSFORM, 2 * taps) - taps + 1))
     size = scipy.fft.next_fast_len(-(-length // count) + taps - 1, real=True)
     step = size - taps + 1
     return step, size, -(-length // step)

@@ -47,11 +47,7 @@ def band_limited_stems(stems):
     return references, references + 0.2 * references.sum(axis=0) + noise
 
 
-@pytest.fixture
-def few_taps():
-    """How many taps there are now, so that a test is quick."""
-    with mock.patch.object(bsseval, "TAPS", 64):
-        yield 64
+FEW_TAPS = 64  # so that a test is quick
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="these kernels are for x86-64")
@@ -134,10 +130,9 @@ def test_scores_are_those_of_an_orthogonalisation_with_60_digits(stems):
     noise = 1e-5 * np.random.default_rng(0).standard_normal(references.shape)
     estimates = references + 0.2 * references.sum(axis=0) + noise
     with (
-        mock.patch.object(bsseval, "TAPS", taps),
         mock.patch.object(toeplitz, "solve_exactly", wraps=toeplitz.solve_exactly) as exact,
     ):
-        scores = bss_eval_samples(references, estimates, window, window)
+        scores = bss_eval_samples(references, estimates, window, window, taps=taps)
     assert exact.called
     for source, (reference, estimate) in enumerate(zip(references, estimates, strict=True)):
         own = decimal_filters(reference.T, estimate[:, 0], taps)
@@ -158,7 +153,7 @@ def test_scores_are_those_of_an_orthogonalisation_with_60_digits(stems):
 
 
 @pytest.mark.parametrize("digits", [16, 24, 53])
-def test_where_museval_has_digits_enough_the_exact_scores_are_its_own(stems, few_taps, digits):
+def test_where_museval_has_digits_enough_the_exact_scores_are_its_own(stems, digits):
     rng = np.random.default_rng(digits)
     references = np.concatenate([stems, stems[:, ::-1]], axis=2)[:, 15000:]
     references += 1e-3 * rng.standard_normal(references.shape)
@@ -166,34 +161,37 @@ def test_where_museval_has_digits_enough_the_exact_scores_are_its_own(stems, few
     estimates = references[::-1] * 0.1 + references + 0.01 * rng.standard_normal(references.shape)
     arguments = (references, estimates, 12000, 7000)
     with mock.patch.object(bsseval, "LARGEST_ERROR", 0.0):  # no error is negligible
-        scores = bss_eval_samples(*arguments)
-    expected = museval_scores(*arguments, few_taps)
+        scores = bss_eval_samples(*arguments, taps=FEW_TAPS)
+    expected = museval_scores(*arguments, FEW_TAPS)
     np.testing.assert_allclose(scores.SDR, expected[0], rtol=0, atol=1e-9)
     assert_same(scores, expected)
 
 
-def test_the_number_of_our_threads_changes_no_digit(band_limited_stems, few_taps):
+def test_the_number_of_our_threads_changes_no_digit(band_limited_stems):
     with mock.patch.object(bsseval, "EXACT_PIECES", 1):  # so that there is work for several
-        scores = [bss_eval_samples(*band_limited_stems, 9000, 9000, count) for count in (1, 3)]
+        scores = [
+            bss_eval_samples(*band_limited_stems, 9000, 9000, threads, FEW_TAPS)
+            for threads in (1, 3)
+        ]
     np.testing.assert_array_equal(*scores)
 
 
-def test_a_nonfinite_estimate_loses_only_its_own_scores(band_limited_stems, few_taps):
+def test_a_nonfinite_estimate_loses_only_its_own_scores(band_limited_stems):
     references, estimates = band_limited_stems
-    expected = bss_eval_samples(references, estimates, RATE, RATE)
+    expected = bss_eval_samples(references, estimates, RATE, RATE, taps=FEW_TAPS)
     estimates[0, 100] = np.nan
-    scores = bss_eval_samples(references, estimates, RATE, RATE)
+    scores = bss_eval_samples(references, estimates, RATE, RATE, taps=FEW_TAPS)
     for values, expected_values in zip(scores, expected, strict=True):
         assert np.isnan(values[0]).all()
         np.testing.assert_array_equal(values[1], expected_values[1])
 
 
 @pytest.mark.parametrize("scale", [1, 2**15])
-def test_the_level_of_equal_stems_does_not_matter(stems, few_taps, scale):
+def test_the_level_of_equal_stems_does_not_matter(stems, scale):
     """At the level of whole numbers of 16 bits, museval's eps is nothing beside the energies."""
     references = np.rint(np.stack([stems[0, :9000]] * 2) * 2**15) / 2**15 * scale
     estimates = scale * stems[:, :9000]
-    scores = bss_eval_samples(references, estimates, 9000, 9000)
+    scores = bss_eval_samples(references, estimates, 9000, 9000, taps=FEW_TAPS)
     assert (scores.SIR > 200).all()
     assert scores.ISR[0] > 200
     assert np.isfinite(scores.SAR).all()
