@@ -1,0 +1,5 @@
+"""`python -m separation_scores` is the command `separation-scores`."""
+
+from .command import main
+
+main()
