@@ -173,10 +173,12 @@ NAMES = {
 
 @pytest.mark.parametrize("package", [*sorted(set(FLOORS) - {"contract"}), "conf"])
 def test_the_names_of_files_are_in_the_contract(package):
-    """Docstrings, help texts and messages, which have spaces, may name them as well."""
+    """Docstrings, help texts and messages, which have spaces, may name them as well. What is
+    installed by itself has no contract."""
     literals = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
         for path in sorted((ROOT / package).rglob("*.py"))
+        if not path.is_relative_to(ROOT / "metrics" / "core")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant)
         and isinstance(node.value, str)

@@ -1,4 +1,4 @@
-"""Reads the audio that the command scores, and brings estimates to the length of their reference."""
+"""Reads the audio that the command scores, and brings estimates to the length of references."""
 
 from __future__ import annotations
 

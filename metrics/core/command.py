@@ -89,7 +89,7 @@ def score_folders(
     if kind.json:
         _require_ours(out / MUSEVAL)
     folders = find(references, estimates, layout, pattern)
-    _note_missing(folders, references, kind.unit)
+    _note_missing(folders)
     results = _results(kind, folders.tracks, out, sample_rate, workers)
     forget_others(results)
     contents = [kept.result for kept in results]
@@ -114,21 +114,21 @@ def _results(
     Raises:
         InputError: some tracks are wrong. The results of the others are kept.
     """
-    items, errors = [], []
+    items, errors, results = [], [], []
     for track in tracks:
         try:
             items.append(kind.item(track, sample_rate))
         except InputError as error:
             errors.append(error)
     if items:
-        scored = score_all(kind.score, items, out / KEPT, "scoring", kind.unit, workers)
-        errors += [result for result in scored if isinstance(result, InputError)]
-        results = [result for result in scored if isinstance(result, Kept)]
-        old = sum(not result.new for result in results)
-        if old:
-            _note(f"{old} of {len(tracks)} {kind.unit}s were scored before")
+        for result in score_all(kind.score, items, out / KEPT, "scoring", kind.unit, workers):
+            (results if isinstance(result, Kept) else errors).append(result)
+    if old := sum(not result.new for result in results):
+        _note(f"{old} of {len(tracks)} {kind.unit}s were scored before")
     if errors:
-        raise _SeveralErrors(errors, len(tracks) - len(errors), kind.unit)
+        kept = len(tracks) - len(errors)
+        scored = f"; {kept} of {len(tracks)} {kind.unit}s are kept for the next run" if kept else ""
+        raise _BadTracksError(errors, scored)
     lines = [
         f"{track.name}: {note}"
         for track, result in zip(tracks, results, strict=True)
@@ -139,35 +139,32 @@ def _results(
     return results
 
 
-class _SeveralErrors(InputError):
+class _BadTracksError(InputError):
     """Some tracks are wrong: a line for each of the first ten.
 
     Args:
         errors: at least one.
-        scored: the number of the tracks whose scores are kept.
-        unit: the singular noun for what is scored.
+        kept: what is kept, in words; empty if nothing is.
     """
 
-    def __init__(self, errors: Sequence[InputError], scored: int, unit: str) -> None:
-        Exception.__init__(self, errors, scored, unit)
+    def __init__(self, errors: Sequence[InputError], kept: str) -> None:
+        Exception.__init__(self, errors, kept)
 
     def __str__(self) -> str:
-        errors, scored, unit = self.args
+        errors, kept = self.args
         lines = _first([str(error) for error in errors])
-        if scored:
-            lines.append(f"nothing is written; the scores of {scored} {unit}s are kept")
-        return "\nERROR: ".join(lines)
+        return "\nERROR: ".join([*lines, f"nothing is written{kept}"])
 
 
-def _note_missing(folders: Folders, references: Path, unit: str) -> None:
+def _note_missing(folders: Folders) -> None:
     """Says which tracks only one of the folders has."""
-    for names, problem in (
-        (folders.without_estimates, "no estimates, and not scored"),
-        (folders.without_references, f"no references in {references}, and not scored"),
+    for names, what in (
+        (folders.without_estimates, "estimates"),
+        (folders.without_references, "references"),
     ):
         if names:
-            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-            _note(f"{len(names)} {unit}s without scores, for they have {problem}: {shown}")
+            others = f" and {len(names) - 3} more" if len(names) > 3 else ""
+            _note(f"not scored, for lack of {what}: {', '.join(names[:3])}{others}")
 
 
 def _first(lines: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Scores many items on all cores, and keeps what is scored, so that the next run goes on from there.
+"""Scores many items on all cores, and keeps what is scored for the next run.
 
 The result of an item is kept as soon as it is there, in a file whose name is a hash of all that
 determines it: the bytes of its files, its settings, and the code with its libraries.
@@ -74,8 +74,7 @@ def score_all(
     work = partial(_load_or_score, score, threads, _code_digest(), folder)
     with closing(on_all_cores(work, items, workers)) as results:
         return [
-            result
-            for _, result in zip(progress(items, description, unit), results, strict=True)
+            result for _, result in zip(progress(items, description, unit), results, strict=True)
         ]
 
 

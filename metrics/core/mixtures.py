@@ -29,10 +29,10 @@ def mixture_item(mixture: Track, sample_rate: int | None) -> Item:
         mixture: its files.
         sample_rate: what the audio is converted to, in Hz; None for its own rate.
     """
-    files = {f"reference {name}": path for name, path in mixture.references.items()}
+    files = {f"reference of {name}": path for name, path in mixture.references.items()}
     if mixture.mixture is not None:
         files["mixture"] = mixture.mixture
-    files |= {f"estimate {name}": path for name, path in mixture.estimates.items()}
+    files |= {f"estimate of {name}": path for name, path in mixture.estimates.items()}
     return Item(files, {"sample_rate": sample_rate, "speakers": list(mixture.references)})
 
 
@@ -61,7 +61,7 @@ def score_mixture(
         if signals[name].shape[1] != 1:
             raise InputError(path, f"has {signals[name].shape[1]} channels, but speech is mono")
     references, estimates = (
-        np.stack([signals[f"{kind} {name}"][:, 0] for name in speakers])
+        np.stack([signals[f"{kind} of {name}"][:, 0] for name in speakers])
         for kind in ("reference", "estimate")
     )
     order = best_order(references, estimates)

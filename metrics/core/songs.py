@@ -63,8 +63,8 @@ def song_item(song: Track, sample_rate: int | None) -> Item:
     notes += [f"the estimate of {name} is ignored: it has no reference" for name in unknown]
     parts = summed if ACCOMPANIMENT in used else []
     needed = targets((used | set(parts)) & references.keys())
-    files = {f"reference {name}": references[name] for name in needed}
-    files |= {f"estimate {name}": estimates[name] for name in targets(used)}
+    files = {f"reference of {name}": references[name] for name in needed}
+    files |= {f"estimate of {name}": estimates[name] for name in targets(used)}
     settings = {"sample_rate": sample_rate, "sets": sets, "parts": parts, "notes": notes}
     return Item(files, settings)
 
@@ -97,12 +97,12 @@ def score_song(
     """
     signals, rate, file_notes = read_together(files, sample_rate)
     if parts:
-        summed = [signals[f"reference {name}"] for name in parts]
-        signals[f"reference {ACCOMPANIMENT}"] = np.sum(summed, axis=0, dtype=np.float64)
+        summed = [signals[f"reference of {name}"] for name in parts]
+        signals[f"reference of {ACCOMPANIMENT}"] = np.sum(summed, axis=0, dtype=np.float64)
     by_target: dict[str, dict[str, Any]] = {}
     for names in sets:
         references, estimates = (
-            np.stack([signals[f"{kind} {name}"] for name in names])
+            np.stack([signals[f"{kind} of {name}"] for name in names])
             for kind in ("reference", "estimate")
         )
         ratios = bss_eval(references, estimates, rate, WINDOW_SECONDS, HOP_SECONDS, threads)
@@ -172,8 +172,8 @@ def song_summary(scores: pd.DataFrame) -> str:
             *lines,
             "In dB. SDR, SIR, SAR, ISR: BSS Eval v4, median over frames of 1 s, then over tracks.",
             "uSDR, SI-SDR, SI-SIR, SI-SAR: of whole tracks, mean over tracks.",
-            f"Tracks: {tracks}, of which {tracks - scored} have no BSS Eval for silence; "
-            f"frames without one: {scores['nan_frames'].sum()} of {scores['frames'].sum()}.",
+            f"Tracks without BSS Eval, for silence: {tracks - scored} of {tracks}; "
+            f"frames without: {scores['nan_frames'].sum()} of {scores['frames'].sum()}.",
         ]
     )
 

@@ -90,7 +90,10 @@ def test_the_scale_of_an_estimate_or_a_reference_changes_no_scale_invariant_meas
     references, estimates = stems
     expected = measures(references, estimates)
     scales = np.array([0.01, 3.0, -1.0, 1e3])[:, None, None]
-    for values in (measures(references, scales * estimates), measures(scales * references, estimates)):
+    for values in (
+        measures(references, scales * estimates),
+        measures(scales * references, estimates),
+    ):
         assert_same((expected.usdr, *values[1:]), expected)
         assert not np.isclose(values.usdr, expected.usdr, atol=0.1).any()
 
@@ -113,9 +116,7 @@ def test_silence_has_no_scale_invariant_measure_and_0_db_by_the_challenges_code(
     for ratios in values[1:]:
         np.testing.assert_array_equal(np.isnan(ratios), [True, True, True, False])
     assert values.usdr[0] == 0
-    assert values.usdr[1] == pytest.approx(
-        10 * np.log10(1e-7 / (np.sum(estimates[1] ** 2) + 1e-7))
-    )
+    assert values.usdr[1] == pytest.approx(10 * np.log10(1e-7 / (np.sum(estimates[1] ** 2) + 1e-7)))
     assert values.usdr[2] == pytest.approx(0, abs=1e-6)
     # The silent references take nothing from the projection of the others.
     expected = measures(references[2:], estimates[2:])
