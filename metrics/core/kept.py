@@ -133,7 +133,7 @@ def _code_digest() -> str:
     libraries."""
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
     digest = hashlib.sha256(repr(libraries).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

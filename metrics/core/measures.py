@@ -7,7 +7,7 @@ samples one vector,
 
 the utterance-level SDR by which the Music Demixing challenges rank (MDX 2021: Mitsufuji et al.,
 "Music Demixing Challenge 2021", Frontiers in Signal Processing 1, 2022; SDX 2023: Fabbro et al.,
-"The Sound Demixing Challenge 2023 – Music Demixing Track", TISMIR 7(1), 2024). The constant is that
+"The Sound Demixing Challenge 2023 – Music Demixing Track", arXiv 2308.06979). The constant is that
 of the challenges' evaluation code, for samples between -1 and 1. And with
 
     target       = (<e, s> / <s, s>) s

@@ -11,8 +11,9 @@ from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
 from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, SONG_METRICS, MusicAggregate
 from contract.sources import MIXTURE_PATH, path_column
+from metrics.core import songs
 from metrics.core.bsseval import BssEval
-from metrics.core.measures import measures
+from metrics.core.measures import Measures, measures
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.tables import unscored
 from tests.results import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write_audio
@@ -67,6 +68,11 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
         np.mean([aggregate["SDR"][target] for target in TARGETS])
     )
     json.dumps(aggregate, allow_nan=False)
+
+
+def test_the_table_is_that_of_the_command_that_scores_folders():
+    assert songs.COLUMNS == MUSIC_SCORE_COLUMNS
+    assert Measures._fields == SONG_METRICS
 
 
 def test_the_aggregate_is_over_tracks_and_none_where_no_value_is_finite():
