@@ -119,8 +119,9 @@ def assert_as_museval(folders, track=FIRST):
 
 @pytest.fixture
 def folders(tmp_path):
-    """Two mono tracks, cut from the embedded song, and estimates with leakage."""
+    """Two mono tracks, the channels of the embedded song, and estimates with leakage and noise."""
     result = Folders(tmp_path)
+    rng = np.random.default_rng(0)
     (source,) = (TEST_DATA / "data/music/test").iterdir()
     for channel, track in enumerate([FIRST, SECOND]):
         stems = {
@@ -131,7 +132,8 @@ def folders(tmp_path):
         result.write("references", "mixture", mixture, track=track)
         for number, (name, samples) in enumerate(stems.items(), start=1):
             result.write("references", name, samples, track=track)
-            result.write("estimates", name, samples + 0.1 * number * mixture, track=track)
+            estimate = samples + 0.1 * number * mixture + 0.003 * rng.standard_normal(SAMPLES)
+            result.write("estimates", name, estimate, track=track)
     return result
 
 
@@ -264,8 +266,8 @@ def silent_reference(folders):
 def stereo(folders):
     for kind in ("references", "estimates"):
         for name in STEMS:
-            samples = folders.read(kind, name)
-            folders.write(kind, name, np.hstack([samples, 0.5 * np.roll(samples, 3)]))
+            channels = [folders.read(kind, name, track) for track in (FIRST, SECOND)]
+            folders.write(kind, name, np.hstack(channels))
     return []
 
 
