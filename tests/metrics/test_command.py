@@ -95,6 +95,13 @@ class Folders:
             return by_target(museval.eval_mus_track(song, estimates).scores)
 
 
+def notes(capsys):
+    """The lines on stderr but those of the progress, of which a slow machine has more."""
+    lines = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("scoring: ") for line in lines)
+    return [line for line in lines if not line.startswith("scoring: ")]
+
+
 def by_target(scores):
     """The frames in a file of museval by target and metric."""
     return {
@@ -162,7 +169,7 @@ def test_music_has_the_scores_of_museval_and_the_measures_of_whole_songs(folders
     expected = [*vocals[list(BSS)].median(), *vocals[list(songs.MEASURES)].mean()]
     assert lines[0].split() == ["vocals", *(f"{value:.2f}" for value in expected)]
     assert [line.split()[0] for line in lines[:5]] == [*STEMS, "mean"]
-    assert printed.err == "scoring: 2 of 2 tracks\n"
+    assert printed.err.splitlines()[-1] == "scoring: 2 of 2 tracks"
 
 
 def test_museval_reads_what_is_written(folders):
@@ -294,8 +301,7 @@ def test_an_awkward_input_is_scored_as_by_museval_and_said(folders, capsys, chan
     lines = change(folders)
     folders.score()
     assert_as_museval(folders)
-    said = [f"{FIRST}: {line}" for line in lines]
-    assert capsys.readouterr().err.splitlines() == ["scoring: 2 of 2 tracks", *said]
+    assert notes(capsys) == [f"{FIRST}: {line}" for line in lines]
 
 
 def test_silence_has_no_bss_eval_and_is_counted(folders, capsys):
@@ -400,10 +406,9 @@ def songs_at(samples, rate):
 def test_tracks_that_only_one_folder_has_are_named_and_not_scored(folders, capsys):
     (folders.root / "estimates/test" / FIRST).rename(folders.root / "estimates/test/Third")
     assert set(folders.score()["track"]) == {SECOND}
-    assert capsys.readouterr().err.splitlines() == [
+    assert notes(capsys) == [
         f"not scored, for lack of estimates: {FIRST}",
         "not scored, for lack of references: Third",
-        "scoring: 1 of 1 tracks",
     ]
 
 
@@ -414,19 +419,18 @@ def test_only_what_has_changed_is_scored_again(folders, capsys):
     capsys.readouterr()
     folders.score("--workers", "1")
     assert {path: path.read_bytes() for path in outputs(folders)} == output
-    expected = ["scoring: 2 of 2 tracks", "2 of 2 tracks were scored before"]
-    assert capsys.readouterr().err.splitlines() == expected
+    assert notes(capsys) == ["2 of 2 tracks were scored before"]
 
     folders.write("estimates", "bass", 0.5 * folders.read("estimates", "bass"))
     (folders.root / "estimates/test" / SECOND).rename(folders.root / "Second")
     changed = folders.score()
     assert set(changed["track"]) == {FIRST}
     assert changed["usdr"][2] != first["usdr"][2]
-    assert "scored before" not in capsys.readouterr().err
+    assert notes(capsys) == [f"not scored, for lack of estimates: {SECOND}"]
     assert len(outputs(folders)) == 2  # what was written about the second track is gone
     (folders.root / "Second").rename(folders.root / "estimates/test" / SECOND)
     folders.score()
-    assert "1 of 2 tracks were scored before" in capsys.readouterr().err
+    assert notes(capsys) == ["1 of 2 tracks were scored before"]
 
 
 def outputs(folders):
@@ -438,13 +442,13 @@ def outputs(folders):
 def test_what_was_scored_before_an_error_is_kept(folders, capsys):
     path = folders.path("estimates", "drums")
     content = path.read_bytes()
-    path.write_bytes(content[:50000])
+    path.write_bytes(b"RIFF")
     line, _ = folders.fail()
     assert line.startswith(f"ERROR: {path}: ")
     path.write_bytes(content)
     capsys.readouterr()
     folders.score()
-    assert "1 of 2 tracks were scored before" in capsys.readouterr().err
+    assert notes(capsys) == ["1 of 2 tracks were scored before"]
 
 
 def test_the_estimates_need_no_folder_of_the_subset(folders):
@@ -544,7 +548,7 @@ def test_awkward_speech_is_scored_and_said_or_one_line(speech, capsys):
     soundfile.write(first, samples[:-3], rate, subtype="FLOAT")
     speech.score(*WSJ0MIX)
     line = "the estimate of s1 is 3 samples shorter than its reference, and padded with silence"
-    assert capsys.readouterr().err.splitlines()[-1] == f"{first.stem}: {line}"
+    assert notes(capsys) == [f"{first.stem}: {line}"]
     (speech.root / "out/scores.csv").unlink()
 
     soundfile.write(first, np.stack([samples, samples], axis=1), rate, subtype="FLOAT")
