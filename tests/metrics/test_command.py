@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.signal
 import soundfile
 
 from metrics.core import command, mixtures, songs
+from metrics.core.audio import resample
 from metrics.core.measures import measures
 from metrics.core.sdr import sdr
 from metrics.core.si_snr import si_snr
@@ -260,13 +262,17 @@ def doubles(folders):
     return []
 
 
-def silent_estimate(folders):
-    folders.write("estimates", "drums", 0 * folders.read("estimates", "drums"))
+def silent_second_of_an_estimate(folders):
+    samples = folders.read("estimates", "drums")
+    samples[:RATE] = 0
+    folders.write("estimates", "drums", samples)
     return []
 
 
-def silent_reference(folders):
-    folders.write("references", "drums", 0 * folders.read("references", "drums"))
+def silent_second_of_a_reference(folders):
+    samples = folders.read("references", "drums")
+    samples[:RATE] = 0
+    folders.write("references", "drums", samples)
     return []
 
 
@@ -292,8 +298,8 @@ def stereo(folders):
         shorter,
         flac,
         doubles,
-        silent_estimate,
-        silent_reference,
+        silent_second_of_an_estimate,
+        silent_second_of_a_reference,
         stereo,
     ],
 )
@@ -304,9 +310,12 @@ def test_an_awkward_input_is_scored_as_by_museval_and_said(folders, capsys, chan
     assert notes(capsys) == [f"{FIRST}: {line}" for line in lines]
 
 
-def test_silence_has_no_bss_eval_and_is_counted(folders, capsys):
-    silent_reference(folders)
+@pytest.mark.parametrize("kind", ["references", "estimates"])
+def test_a_silent_stem_leaves_a_track_without_bss_eval_and_is_counted(folders, capsys, kind):
+    folders.write(kind, "drums", 0 * folders.read(kind, "drums"))
     scores = folders.score()
+    with pytest.raises(ValueError, match="silent"):
+        folders.museval()
     first, second = (scores[scores["track"] == track] for track in (FIRST, SECOND))
     assert first[list(BSS)].isna().all(axis=None)
     assert list(first["nan_frames"]) == [1] * 4
@@ -389,18 +398,27 @@ def test_an_awkward_input_that_is_refused_is_one_line(folders, change):
 def test_all_audio_can_be_converted_to_one_rate(folders):
     expected = folders.score().set_index(["track", "target"])
     for name in STEMS:
-        samples = songs_at(folders.read("estimates", name), 48000)
+        samples = folders.read("estimates", name)
+        # By the Fourier transform of the whole signal, which no code of the command does.
+        samples = scipy.signal.resample(samples, round(SAMPLES * 48000 / RATE))
         folders.write("estimates", name, samples, rate=48000)
     scores = folders.score("--sample-rate", str(RATE)).set_index(["track", "target"])
     for metric in ("SDR", "usdr", "si_sdr", "si_sir"):
-        np.testing.assert_allclose(scores[metric], expected[metric], atol=0.02, err_msg=metric)
+        np.testing.assert_allclose(scores[metric], expected[metric], atol=0.05, err_msg=metric)
 
 
-def songs_at(samples, rate):
-    """Samples at another rate, by the Fourier transform of all of them."""
-    import scipy.signal
-
-    return scipy.signal.resample(samples, round(len(samples) * rate / RATE))
+@pytest.mark.parametrize(("rate", "new_rate"), [(48000, 44100), (44100, 48000), (16000, 8000)])
+def test_a_conversion_keeps_what_is_below_half_of_both_rates_and_nothing_else(rate, new_rate):
+    half = min(rate, new_rate) / 2
+    for frequency in (0.01 * half, 0.5 * half, 0.93 * half, 1.1 * half):
+        if frequency < rate / 2:
+            tone = np.sin(2 * np.pi * frequency * np.arange(rate) / rate)[:, None]
+            converted = resample(tone, rate, new_rate)
+            assert len(converted) == new_rate
+            kept = frequency < half
+            expected = kept * np.sin(2 * np.pi * frequency * np.arange(new_rate) / new_rate)
+            inner = slice(new_rate // 10, -new_rate // 10)
+            np.testing.assert_allclose(converted[inner, 0], expected[inner], atol=1e-4)
 
 
 def test_tracks_that_only_one_folder_has_are_named_and_not_scored(folders, capsys):
