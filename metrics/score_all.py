@@ -143,7 +143,9 @@ def _code_digest(score: Callable[..., Any]) -> str:
     of `contract.scores`, and the libraries."""
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
     digest = hashlib.sha256(repr([score.__module__, libraries]).encode())
-    for path in [*sorted(Path(__file__).parent.rglob("*.py")), Path(contract.scores.__file__)]:
+    package = Path(__file__).parent
+    code = [*sorted(package.glob("*.py")), *sorted((package / "core").rglob("*.py"))]
+    for path in [*code, Path(contract.scores.__file__)]:
         digest.update(sha256(path).encode())
     return digest.hexdigest()
 

@@ -172,8 +172,8 @@ def song_summary(scores: pd.DataFrame) -> str:
             *lines,
             "In dB. SDR, SIR, SAR, ISR: BSS Eval v4, median over frames of 1 s, then over tracks.",
             "uSDR, SI-SDR, SI-SIR, SI-SAR: of whole tracks, mean over tracks.",
-            f"Tracks without BSS Eval, for silence: {tracks - scored} of {tracks}; "
-            f"frames without: {scores['nan_frames'].sum()} of {scores['frames'].sum()}.",
+            f"Without a finite SDR (silence, or a perfect estimate): {tracks - scored} of {tracks} "
+            f"tracks, {scores['nan_frames'].sum()} of {scores['frames'].sum()} frames.",
         ]
     )
 
