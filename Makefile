@@ -104,7 +104,7 @@ test-data: setup ## make the data that the tests share
 	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
 
 # Made by the pipeline's own stages.
-$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 conf/speech/prompts.yaml configuration.yaml tests/make_data.py
+$(TEST_DATA)/.made: $(wildcard contract/*.py metrics/*.py metrics/core/*.py stages/*.py stages/datasets/*.py stages/fetching/*.py) conf/speech/prompts.sha256 conf/speech/prompts.yaml configuration.yaml tests/make_data.py
 	python -m tests.make_data $(TEST_DATA)
 	touch $@
 

@@ -84,7 +84,7 @@ def museval(references: np.ndarray, estimates: np.ndarray) -> Call:
 
 def ours(references: np.ndarray, estimates: np.ndarray) -> Call:
     """Returns our function and its arguments."""
-    from metrics.bsseval import bss_eval_samples
+    from metrics.core.bsseval import bss_eval_samples
 
     return bss_eval_samples, (references, estimates, SAMPLE_RATE, SAMPLE_RATE)
 

@@ -28,7 +28,7 @@ from scipy.signal import resample_poly
 from contract.arguments import Parser
 from contract.params import Mixtures, WSJ0Mix
 from contract.sources import MIXTURE, speaker
-from metrics.workers import cores
+from metrics.core.cores import cores
 from stages.datasets.audio import write_pcm16
 from stages.datasets.corpus import find_utterances, write_index
 from stages.datasets.mixing import make_mixtures

@@ -16,7 +16,7 @@ from contract.layout import (
     SVOICE_RESULTS,
 )
 from contract.menu import SPLEETER, SVOICE
-from contract.scores import MUSIC_SCORE_COLUMNS, SPEECH_METRICS, SPEECH_SCORE_COLUMNS
+from contract.scores import MUSIC_SHOWN_COLUMNS, SPEECH_METRICS, SPEECH_SCORE_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Model:
         results: the folder of its records, its estimates and its scores.
         score: the name of the metric by which reports compare its trainings, in dB.
         score_key: the key of that metric in details.json, a path of keys joined by dots.
-        score_columns: the columns of scores.csv, without metrics that have to be requested.
+        score_columns: the columns of scores.csv that reports show, without metrics that have to be
+            requested. There may be others.
         loss: what its training loss is, in words.
         loss_unit: `dB`, or empty.
     """
@@ -77,7 +78,7 @@ MODELS: dict[str, Model] = {
             results=SPLEETER_RESULTS,
             score="SDR",
             score_key="SDR.mean",
-            score_columns=MUSIC_SCORE_COLUMNS,
+            score_columns=MUSIC_SHOWN_COLUMNS,
             loss="Mean absolute error of the magnitude spectrograms, summed over the stems",
             loss_unit="",
         ),

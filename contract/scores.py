@@ -14,7 +14,10 @@ SPEECH_METRICS = {
     "sdr_improvement": "SDR improvement",
 }
 PERCEPTUAL_METRICS = {"pesq": "PESQ", "stoi": "STOI"}  # computed only where they are requested
-MUSIC_SCORE_COLUMNS = ("track", "target", *BSS_METRICS, "frames", "nan_frames")
+SONG_METRICS = ("usdr", "si_sdr", "si_sir", "si_sar")  # of whole songs, without frames
+MUSIC_SCORE_COLUMNS = ("track", "target", *BSS_METRICS, *SONG_METRICS, "frames", "nan_frames")
+# Those that reports show; the scores of earlier runs have no others.
+MUSIC_SHOWN_COLUMNS = ("track", "target", *BSS_METRICS, "frames", "nan_frames")
 SPEECH_SCORE_COLUMNS = ("mixture", "speaker", "estimate", *SPEECH_METRICS)
 # What every score lies between: the mixture as the estimate of each of its sources, and an oracle,
 # the ideal ratio mask. Both are scored on the test set as the estimates are.
@@ -36,7 +39,11 @@ class MusicAggregate(TypedDict):
         SIR: the same.
         SAR: the same.
         ISR: the same.
-        mean_over_tracks: by metric, the mean over the tracks instead of the median.
+        usdr: the mean over the tracks, as in the Music Demixing challenges.
+        si_sdr: the same.
+        si_sir: the same.
+        si_sar: the same.
+        mean_over_tracks: by metric of BSS Eval, the mean over the tracks instead of the median.
         tracks: the number of tracks that have scores.
         unscored_tracks: the number of those that have none.
         frames: by stem, the frames of all tracks.
@@ -47,6 +54,10 @@ class MusicAggregate(TypedDict):
     SIR: ByTarget
     SAR: ByTarget
     ISR: ByTarget
+    usdr: ByTarget
+    si_sdr: ByTarget
+    si_sir: ByTarget
+    si_sar: ByTarget
     mean_over_tracks: dict[str, ByTarget]
     tracks: int
     unscored_tracks: int

@@ -1,4 +1,5 @@
-"""The scores of the music branch: BSS Eval of Spleeter's estimates of the test tracks."""
+"""The scores of the music branch: BSS Eval of Spleeter's estimates of the test tracks, and measures
+of whole tracks."""
 
 from __future__ import annotations
 
@@ -19,12 +20,14 @@ from contract.scores import (
     MIXTURE_BOUND,
     MUSIC_BOUND_COLUMNS,
     ORACLE_BOUND,
+    SONG_METRICS,
     ByTarget,
     MusicAggregate,
 )
 from contract.sources import DURATION, MIXTURE_PATH, STEMS, path_column
 from metrics import audio
-from metrics.bsseval import bss_eval
+from metrics.core.bsseval import bss_eval
+from metrics.core.measures import mean, measures, median
 from metrics.oracle import MUSIC_EXPONENT, ideal_ratio_masks
 from metrics.score_all import Item, KeptScores, score_all
 from metrics.tables import read_music_list, unscored
@@ -48,7 +51,9 @@ def score_music(
 
     Returns:
         One row per track × target × frame: `track, target, time` (s, where the frame starts), `SDR,
-        SIR, SAR, ISR` (dB). `metrics.bsseval` says when they are NaN or infinite.
+        SIR, SAR, ISR` (dB) of the frame, and `usdr, si_sdr, si_sir, si_sar` (dB) of the whole
+        track, the same in all its frames. `metrics.core.bsseval` and `metrics.core.measures` say
+        when they are NaN or infinite.
 
     Raises:
         BadFilesError: some tracks have a file that is missing, unreadable or unlike the mixture.
@@ -138,7 +143,7 @@ def _score_tracks(
 
 def _frames(
     tracks: Sequence[dict[str, Any]],
-    results: Sequence[dict[str, list[list[float]]]],
+    results: Sequence[dict[str, list[Any]]],
     hop_seconds: float,
 ) -> pd.DataFrame:
     """Returns a row for each track × target × frame, as `score_music` describes it."""
@@ -149,6 +154,7 @@ def _frames(
                 "target": target,
                 "time": frame * hop_seconds,
                 **{metric: scores[metric][source][frame] for metric in BSS_METRICS},
+                **{metric: scores[metric][source] for metric in SONG_METRICS},
             }
             for track, scores in zip(tracks, results, strict=True)
             for source, target in enumerate(STEMS)
@@ -158,7 +164,7 @@ def _frames(
 
 
 def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
-    """Returns the scores of each track and target, medians over its frames.
+    """Returns the scores of each track and target: for BSS Eval, medians over its frames.
 
     `museval` leaves the same frames out of its medians, for it writes infinities as NaN.
 
@@ -168,7 +174,8 @@ def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
     Returns:
         One row per track × target, with the columns `contract.scores.MUSIC_SCORE_COLUMNS`: `SDR,
         SIR, SAR, ISR` (dB) are medians over the frames where they are finite, NaN if there are
-        none. `nan_frames` is how many of the `frames` have no finite SDR.
+        none. `usdr, si_sdr, si_sir, si_sar` (dB) are of the whole track. `nan_frames` is how many
+        of the `frames` have no finite SDR.
     """
     return pd.DataFrame(
         [
@@ -176,6 +183,7 @@ def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
                 "track": track,
                 "target": target,
                 **{metric: median(rows[metric]) for metric in BSS_METRICS},
+                **{metric: rows[metric].iloc[0] for metric in SONG_METRICS},
                 "frames": len(rows),
                 "nan_frames": int((~np.isfinite(rows["SDR"])).sum()),
             }
@@ -185,9 +193,10 @@ def music_by_track(frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def aggregate_music(scores: pd.DataFrame) -> MusicAggregate:
-    """Returns the scores of the test set: medians over the tracks, as in the SiSEC campaigns.
+    """Returns the scores of the test set, aggregated over the tracks as each community does.
 
-    Scores that are NaN are left out. `metrics.tables.unscored` says which tracks have no scores.
+    BSS Eval has medians, as in the SiSEC campaigns; the measures of whole tracks have means. Scores
+    that are not finite are left out. `metrics.tables.unscored` says which tracks have none.
 
     Args:
         scores: as from `music_by_track`.
@@ -195,8 +204,9 @@ def aggregate_music(scores: pd.DataFrame) -> MusicAggregate:
     by_target = scores.groupby("target")
     unscored_tracks = len(unscored(scores))
     return {
-        **_over_tracks(by_target, median),
-        "mean_over_tracks": _over_tracks(by_target, mean),
+        **_over_tracks(by_target, BSS_METRICS, median),
+        **_over_tracks(by_target, SONG_METRICS, mean),
+        "mean_over_tracks": _over_tracks(by_target, BSS_METRICS, mean),
         "tracks": int(scores["track"].nunique()) - unscored_tracks,
         "unscored_tracks": unscored_tracks,
         **{
@@ -213,47 +223,23 @@ def aggregate_music_bounds(bounds: pd.DataFrame) -> dict[str, ByTarget]:
         bounds: as from `bound_music`.
     """
     return {
-        str(bound): _over_tracks(rows.groupby("target"), median)["SDR"]
+        str(bound): _over_tracks(rows.groupby("target"), ["SDR"], median)["SDR"]
         for bound, rows in bounds.groupby("bound", sort=False)
     }
 
 
-def median(values: Iterable[float]) -> float:
-    """Returns the median of the finite values, NaN if there are none.
-
-    Args:
-        values: `(values,)`.
-    """
-    finite = _finite(values)
-    return float(np.median(finite)) if finite.size else float("nan")
-
-
-def mean(values: Iterable[float]) -> float:
-    """Returns the mean of the finite values, NaN if there are none.
-
-    Args:
-        values: `(values,)`.
-    """
-    finite = _finite(values)
-    return float(np.mean(finite)) if finite.size else float("nan")
-
-
-def _finite(values: Iterable[float]) -> np.ndarray:
-    array = np.asarray(values, dtype=np.float64)
-    return array[np.isfinite(array)]
-
-
 def _over_tracks(
-    by_target: Any, aggregate: Callable[[Iterable[float]], float]
+    by_target: Any, metrics: Iterable[str], aggregate: Callable[[Iterable[float]], float]
 ) -> dict[str, dict[str, float | None]]:
-    """Aggregates each metric over tracks.
+    """Aggregates some metrics over tracks.
 
     Args:
         by_target: the scores, a pandas group for each target.
+        metrics: their columns.
         aggregate: what makes one value of those of the tracks.
     """
     aggregates = {}
-    for metric in BSS_METRICS:
+    for metric in metrics:
         values = {target: aggregate(by_target.get_group(target)[metric]) for target in STEMS}
         values["mean"] = sum(values.values()) / len(STEMS)
         aggregates[metric] = {name: finite_or_none(value) for name, value in values.items()}
@@ -279,7 +265,7 @@ def _score(
     list_path: str,
     window_seconds: float,
     hop_seconds: float,
-) -> dict[str, list[list[float]]]:
+) -> dict[str, list[Any]]:
     """Scores a track.
 
     Args:
@@ -291,7 +277,7 @@ def _score(
         hop_seconds: from the start of one frame to the start of the next.
 
     Returns:
-        By metric, in dB, a list of targets, each a list of frames.
+        By metric, in dB, what `_ratios` returns.
     """
     mixture, *stems = files
     mixture_format = _format(mixture, duration, list_path)
@@ -309,7 +295,7 @@ def _score_bounds(
     frame_step: int,
     window_seconds: float,
     hop_seconds: float,
-) -> dict[str, dict[str, list[list[float]]]]:
+) -> dict[str, dict[str, list[Any]]]:
     """Scores the bounds of a track.
 
     Args:
@@ -323,7 +309,7 @@ def _score_bounds(
         hop_seconds: from the start of one such frame to the start of the next.
 
     Returns:
-        By bound and metric, in dB, a list of targets, each a list of frames.
+        By bound and metric, in dB, what `_ratios` returns.
     """
     mixture_format = _format(files[0], duration, list_path)
     mixture, *references = _read(files, mixture_format)
@@ -370,7 +356,12 @@ def _ratios(
     window_seconds: float,
     hop_seconds: float,
     threads: int,
-) -> dict[str, list[list[float]]]:
-    """Returns the ratios of BSS Eval by metric, each a list of targets, each a list of frames."""
+) -> dict[str, list[Any]]:
+    """Returns the scores of a track by metric: for BSS Eval a list of targets, each a list of
+    frames, and for the measures of whole tracks a list of targets."""
     scores = bss_eval(references, estimates, sample_rate, window_seconds, hop_seconds, threads)
-    return {metric: getattr(scores, metric).tolist() for metric in BSS_METRICS}
+    whole = measures(references, estimates)
+    return {
+        **{metric: getattr(scores, metric).tolist() for metric in BSS_METRICS},
+        **{metric: getattr(whole, metric).tolist() for metric in SONG_METRICS},
+    }

@@ -24,8 +24,9 @@ import contract.scores
 from contract.errors import BadFilesError, InputError
 from contract.files import sha256, write_shared
 from metrics.audio import require_file
-from metrics.progress import progress
-from metrics.workers import cores, on_all_cores
+from metrics.core.cores import cores
+from metrics.core.progress import progress
+from metrics.workers import on_all_cores
 
 
 class Item(NamedTuple):
@@ -142,7 +143,9 @@ def _code_digest(score: Callable[..., Any]) -> str:
     of `contract.scores`, and the libraries."""
     libraries = [np.__version__, scipy.__version__, soundfile.__libsndfile_version__]
     digest = hashlib.sha256(repr([score.__module__, libraries]).encode())
-    for path in [*sorted(Path(__file__).parent.glob("*.py")), Path(contract.scores.__file__)]:
+    package = Path(__file__).parent
+    code = [*sorted(package.glob("*.py")), *sorted((package / "core").rglob("*.py"))]
+    for path in [*code, Path(contract.scores.__file__)]:
         digest.update(sha256(path).encode())
     return digest.hexdigest()
 

@@ -23,6 +23,7 @@ from contract.scores import (
 )
 from contract.sources import LENGTH, MIXTURE_PATH, SAMPLE_RATE, path_column
 from metrics import audio, perception
+from metrics.core.si_snr import score_in_order, score_speakers
 from metrics.oracle import (
     SPEECH_EXPONENT,
     SPEECH_FRAME_SECONDS,
@@ -30,7 +31,6 @@ from metrics.oracle import (
     ideal_ratio_masks,
 )
 from metrics.score_all import Item, KeptScores, score_all
-from metrics.si_snr import score_in_order, score_speakers
 from metrics.tables import TEXT_COLUMNS, read_speech_list, speakers
 
 BATCH = 8  # mixtures that a worker gets at once
@@ -56,7 +56,7 @@ def score_speech(
         One row per mixture × speaker, with the columns `contract.scores.SPEECH_SCORE_COLUMNS`:
         `mixture` (file name without suffix), `speaker` (the reference), `estimate` (the one that
         the best permutation matches to it), `si_snr, si_snr_improvement, sdr_improvement` (dB); and
-        `pesq` and `stoi` where they are asked for. `metrics.si_snr`, `metrics.sdr` and
+        `pesq` and `stoi` where they are asked for. `metrics.core.si_snr`, `metrics.core.sdr` and
         `metrics.perception` say when these are NaN or infinite.
 
     Raises:

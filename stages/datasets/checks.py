@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 
 from contract.errors import BadFilesError, InputError, first_ten
-from metrics.progress import progress
+from metrics.core.progress import progress
 from metrics.workers import on_all_cores
 from stages.datasets.audio import ANOTHER_COPY, require
 

@@ -29,7 +29,7 @@ from contract.layout import scratch_root
 from contract.locks import lock
 from contract.params import LibriSpeechMix, Speech, WSJ0Mix
 from contract.sources import MIXTURE
-from metrics.progress import progress
+from metrics.core.progress import progress
 from metrics.workers import on_all_cores
 from stages.datasets import librispeech, wsj0
 from stages.datasets.audio import pcm16

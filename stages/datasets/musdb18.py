@@ -24,7 +24,7 @@ from contract.locks import lock
 from contract.names import check_names
 from contract.params import CHECKSUM, Musdb18Excerpts, Musdb18HQ
 from contract.yaml_files import read_yaml
-from metrics.progress import progress
+from metrics.core.progress import progress
 from metrics.workers import KilledWorkerError, on_all_cores
 from stages.datasets import musdb_folder
 from stages.datasets.stems import SUFFIX, decode, write_song

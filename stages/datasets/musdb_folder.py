@@ -11,7 +11,7 @@ from contract.layout import configured_path
 from contract.names import check_names
 from contract.params import MusicFolder
 from contract.sources import STEMS
-from metrics.progress import progress
+from metrics.core.progress import progress
 
 SPLITS = ("train", "test")
 SCORES_SUFFIX = ".json"  # the suffix of the file of a song's scores, named after its folder

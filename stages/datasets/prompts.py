@@ -13,7 +13,7 @@ from contract.errors import InputError
 from contract.files import new_folder
 from contract.layout import CONF
 from contract.params import MiniSpeech
-from metrics.progress import progress
+from metrics.core.progress import progress
 from stages.datasets.recipes import Pool, draw_recipes, utterances_of, write_levels, write_recipes
 from stages.datasets.wsj0mix import SPLITS, Recipe
 from stages.fetching.checksums import check_sha256, read_checksums

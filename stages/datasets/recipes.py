@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from contract.errors import InputError
 from contract.params import Mixtures
-from metrics.progress import progress
+from metrics.core.progress import progress
 from metrics.workers import on_all_cores
 from stages.datasets.corpus import read_utterance
 from stages.datasets.wsj0mix import LEVELS, Recipe, active_level, list_name

@@ -13,7 +13,7 @@ from contract.model_settings import MOST_SPEAKERS
 from contract.names import check_names
 from contract.params import SpeechFolder
 from contract.sources import MIXTURE, speaker
-from metrics.progress import progress
+from metrics.core.progress import progress
 from stages.datasets.wsj0mix import SPLITS, part_names
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from contract.files import new_folder
 from contract.layout import CONF
 from contract.params import SVoiceDebug
-from metrics.progress import progress
+from metrics.core.progress import progress
 from stages.datasets.wsj0mix import SPLITS
 from stages.fetching import small_files
 from stages.fetching.checksums import read_checksums

@@ -35,7 +35,7 @@ from contract.layout import SCRATCH
 from contract.locks import machine_lock
 from contract.menu import SPLEETER, SVOICE
 from contract.params import ContainerRuntime
-from metrics.progress import progress
+from metrics.core.progress import progress
 from stages.runtime import engine, gpus, podman
 from stages.runtime.virtual_environments import (
     cuda_requirements_file,

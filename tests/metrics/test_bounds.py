@@ -10,9 +10,9 @@ from museval.metrics import bss_eval as museval_bss_eval
 from contract.scores import MUSIC_BOUND_COLUMNS, SPEECH_BOUND_COLUMNS
 from contract.sources import MIXTURE_PATH, STEMS, path_column, speaker
 from metrics import oracle
+from metrics.core.si_snr import si_snr
 from metrics.music_scores import bound_music
 from metrics.oracle import MUSIC_EXPONENT, ideal_ratio_masks
-from metrics.si_snr import si_snr
 from metrics.speech_scores import bound_speech
 from tests.results import read_list
 

@@ -9,9 +9,11 @@ import soundfile
 
 from contract.errors import InputError
 from contract.layout import ESTIMATES, MUSIC_TEST, SPLEETER_RESULTS
-from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, MusicAggregate
+from contract.scores import BSS_METRICS, MUSIC_SCORE_COLUMNS, SONG_METRICS, MusicAggregate
 from contract.sources import MIXTURE_PATH, path_column
-from metrics.bsseval import BssEval
+from metrics.core import songs
+from metrics.core.bsseval import BssEval
+from metrics.core.measures import Measures, measures
 from metrics.music_scores import aggregate_music, music_by_track, score_music
 from metrics.tables import unscored
 from tests.results import MUSIC_SECONDS, TARGETS, read_list, rewrite_list, write_audio
@@ -30,7 +32,7 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
     write_audio(bass, samples, RATE)
 
     frames = score_music(music.root, 0.25, 0.25, kept_scores)
-    assert list(frames) == ["track", "target", "time", *BSS_METRICS]
+    assert list(frames) == ["track", "target", "time", *BSS_METRICS, *SONG_METRICS]
     assert list(frames["time"]) == [0.0, 0.25] * 8
     scores = music_by_track(frames)
 
@@ -41,14 +43,12 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
         references = [soundfile.read(path)[0] for path in paths]
         folder = music.root / SPLEETER_RESULTS / ESTIMATES / track
         estimates = [soundfile.read(folder / f"{target}.wav")[0] for target in TARGETS]
-        sdr, isr, sir, sar, _ = museval_bss_eval(
-            np.stack(references)[:, :, None],
-            np.stack(estimates)[:, :, None],
-            window=RATE // 4,
-            hop=RATE // 4,
-        )
+        signals = np.stack(references)[:, :, None], np.stack(estimates)[:, :, None]
+        sdr, isr, sir, sar, _ = museval_bss_eval(*signals, window=RATE // 4, hop=RATE // 4)
+        whole = measures(*signals)
         for index, target in enumerate(TARGETS):
             medians = [np.nanmedian(values[index]) for values in (sdr, sir, sar, isr)]
+            medians += [values[index] for values in whole]
             expected.append([track, target, *medians, 2, int(np.isnan(sdr[index]).sum())])
     expected = pd.DataFrame(expected, columns=MUSIC_SCORE_COLUMNS)
     pd.testing.assert_frame_equal(scores, expected, rtol=0, atol=1e-6)
@@ -56,7 +56,7 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
 
     aggregate = aggregate_music(scores)
     counts = ["tracks", "unscored_tracks", "frames", "nan_frames"]
-    assert list(aggregate) == [*BSS_METRICS, "mean_over_tracks", *counts]
+    assert list(aggregate) == [*BSS_METRICS, *SONG_METRICS, "mean_over_tracks", *counts]
     assert list(aggregate) == list(MusicAggregate.__annotations__)
     assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (2, 0)
     assert aggregate["frames"] == dict.fromkeys(TARGETS, 4)
@@ -70,11 +70,18 @@ def test_rows_and_aggregate_are_those_of_museval(music, kept_scores):
     json.dumps(aggregate, allow_nan=False)
 
 
+def test_the_table_is_that_of_the_command_that_scores_folders():
+    assert songs.COLUMNS == MUSIC_SCORE_COLUMNS
+    assert Measures._fields == SONG_METRICS
+
+
 def test_the_aggregate_is_over_tracks_and_none_where_no_value_is_finite():
+    others = ["SIR", "SAR", "ISR", "si_sir", "si_sar"]
     scores = pd.DataFrame(
         [
-            {"track": track, "target": target, **dict.fromkeys(["SIR", "SAR", "ISR"], 1.0)}
-            | {"SDR": value, "frames": 3, "nan_frames": int(np.isnan(value))}
+            {"track": track, "target": target, **dict.fromkeys(others, 1.0)}
+            | {"SDR": value, "usdr": value, "si_sdr": np.inf if np.isnan(value) else value}
+            | {"frames": 3, "nan_frames": int(np.isnan(value))}
             for target, values in {
                 "vocals": [1.0, 2.0, 9.0],
                 "drums": [np.nan, 4.0, 6.0],
@@ -90,6 +97,8 @@ def test_the_aggregate_is_over_tracks_and_none_where_no_value_is_finite():
     assert aggregate["SIR"] == dict.fromkeys([*TARGETS, "mean"], 1.0)
     expected = {"vocals": 4.0, "drums": 5.0, "bass": None, "other": 2.5, "mean": None}
     assert aggregate["mean_over_tracks"]["SDR"] == expected
+    assert aggregate["usdr"] == aggregate["si_sdr"] == expected
+    assert list(aggregate["mean_over_tracks"]) == list(BSS_METRICS)
     assert (aggregate["tracks"], aggregate["unscored_tracks"]) == (3, 0)
     assert aggregate["nan_frames"] == {"vocals": 0, "drums": 1, "bass": 3, "other": 0}
 
@@ -121,10 +130,12 @@ def test_frames_that_are_not_finite_are_left_out_and_counted():
             "time": range(5),
             "SDR": [np.inf, 1.0, np.nan, 3.0, -np.inf],
             **{metric: [1.0, 2.0, np.nan, 4.0, np.inf] for metric in ("SIR", "SAR", "ISR")},
+            **dict.fromkeys(SONG_METRICS, 7.0),
         }
     )
     (row,) = music_by_track(frames).to_dict("records")
     assert (row["SDR"], row["SIR"], row["frames"], row["nan_frames"]) == (2.0, 2.0, 5, 3)
+    assert [row[metric] for metric in SONG_METRICS] == [7.0] * 4
 
 
 FULL = f"has 26460 samples at {RATE} Hz in 1 channel"

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from scipy.signal import lfilter
 
-from metrics.sdr import sdr
+from metrics.core.sdr import sdr
 
 
 @pytest.fixture

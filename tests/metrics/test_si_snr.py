@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from metrics.si_snr import score_speakers, si_snr
+from metrics.core.si_snr import score_speakers, si_snr
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def voices(workspace):
 
 
 def plain_si_snr(reference, estimate):
-    """The formula of `metrics.si_snr`, in its letters."""
+    """The formula of `metrics.core.si_snr`, in its letters."""
     s = reference - sum(reference) / len(reference)
     e = estimate - sum(estimate) / len(estimate)
     target = (e @ s) / (s @ s) * s

@@ -17,8 +17,8 @@ from contract.scores import (
     SpeechAggregate,
 )
 from contract.sources import MIXTURE_PATH, path_column, speaker
-from metrics.sdr import sdr
-from metrics.si_snr import si_snr
+from metrics.core.sdr import sdr
+from metrics.core.si_snr import si_snr
 from metrics.speech_scores import aggregate_speech, score_speech
 from tests.results import read_list, rewrite_list, write_audio
 

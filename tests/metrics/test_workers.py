@@ -137,6 +137,6 @@ def test_nor_does_it_hold_up_a_caller_who_wants_no_more_results(tmp_path):
 
 def test_only_the_cores_that_this_process_may_use_are_counted():
     core = str(min(os.sched_getaffinity(0)))
-    code = "from metrics.workers import cores; print(cores())"
+    code = "from metrics.core.cores import cores; print(cores())"
     command = ["taskset", "--cpu-list", core, sys.executable, "-c", code]
     assert subprocess.check_output(command, cwd=ROOT, text=True) == "1\n"

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from contract.sources import STEMS
-from metrics.bsseval import bss_eval
+from metrics.core.bsseval import bss_eval
 from tests.conftest import IN_CI
 
 STEPS = 300 if IN_CI else 40

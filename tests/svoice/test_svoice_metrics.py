@@ -13,8 +13,8 @@ from torchmetrics.functional.audio import (
     signal_distortion_ratio,
 )
 
-from metrics.sdr import sdr
-from metrics.si_snr import score_speakers, si_snr
+from metrics.core.sdr import sdr
+from metrics.core.si_snr import score_speakers, si_snr
 
 PRECISION = 1e-5  # dB
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from metrics.sdr import sdr
+from .sdr import sdr
 
 
 class SpeakerScores(NamedTuple):
@@ -76,6 +76,25 @@ def score_speakers(
         ValueError: there are not as many estimates as references, or of another length.
     """
     references, estimates = np.asarray(references), np.asarray(estimates)
+    order = best_order(references, estimates)
+    return SpeakerScores(**score_in_order(references, estimates[order], mixture), order=order)
+
+
+def best_order(references: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """Returns the permutation of the estimates that has the largest sum of SI-SNR.
+
+    Silent references have no influence on it.
+
+    Args:
+        references: `(speakers, samples)`.
+        estimates: `(speakers, samples)`, in any order.
+
+    Returns:
+        The index of the estimate of each reference, `(speakers,)`.
+
+    Raises:
+        ValueError: there are not as many estimates as references, or of another length.
+    """
     if np.shape(references) != np.shape(estimates):
         raise ValueError(f"references {np.shape(references)}, estimates {np.shape(estimates)}")
     pairs = np.stack([si_snr(references, estimate) for estimate in estimates], axis=1)
@@ -83,7 +102,7 @@ def score_speakers(
     # (silent estimates) hold the same stand-in, which therefore favours no permutation.
     gains = np.nan_to_num(pairs, nan=0.0, posinf=1e3, neginf=-1e3)
     _, order = linear_sum_assignment(gains, maximize=True)
-    return SpeakerScores(**score_in_order(references, estimates[order], mixture), order=order)
+    return order
 
 
 def score_in_order(
