@@ -20,12 +20,14 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 
 from . import toeplitz
 from .cores import cores
@@ -34,8 +36,16 @@ from .numpy_versions import irfft, rfft, squares
 TAPS = 512  # taps of a distortion filter, as everyone has them
 MOST_TAPS = 4096  # for which the exact solution is exact; the equations need gigabytes before that
 TRANSFORM = 4096  # samples of a Fourier transform, about, unless filters have half as many taps
+SHORT_TRANSFORM = 2048  # where there is an inverse transform to each window
 PIECE = 1 << 15  # samples that a thread handles at a time, about: what a core's cache holds
-PARTS = 16  # parts of the signal, each of which one thread sums
+PART = 1 << 16  # samples that a thread correlates at a time, about
+LISTENED = 1 << 10  # samples that are looked at together for sound
+# The most memory that the correlations of all windows may need, as a part of that of the signals.
+MEMORY = 0.25
+# The largest error of an energy that is computed from correlations, relative to the energy. It
+# moves no ratio by more than 1e-7 dB.
+LARGEST_ENERGY_ERROR = 1e-8
+ROUNDING = 8 * np.finfo(float).eps  # of a correlation, relative to the root of both energies
 # The largest error of a difference of projections that is accepted, relative to the difference, if
 # the references were white noise. As they are not, half a hundredth of it is left, in decibels.
 LARGEST_ERROR = 1e-4
@@ -124,10 +134,11 @@ def bss_eval_windows(
     That is: filters that are fitted over the whole signal; reference images; estimate i is scored
     against reference i.
 
-    The memory that it needs beside its arguments does not depend on the lengths of the signal and
-    the windows. With P = sources × channels and filters of 512 taps, it is the larger of 1.1 MB P²
-    for the equations, and 1.1 MB P² plus 4 MB P for each thread. For four stereo stems that is 70
-    to 140 MB.
+    The memory that it needs beside its arguments hardly depends on the length of the signal. With
+    P = sources × channels and filters of 512 taps, it is the larger of 1.1 MB P² for the equations,
+    and 1.1 MB P² plus 5 MB P for each thread. For four stereo stems that is 70 to 150 MB. Where
+    windows do not overlap, their correlations come on top, 8 kB P² for each window, unless that
+    were more than a quarter of the signals (in float64).
 
     Where rounding errors would show in the ratios, as for band-limited references, the filters are
     fitted again without any: to the correlations of the samples as whole numbers. The ratios are
@@ -159,31 +170,41 @@ def bss_eval_windows(
     if not 1 <= taps <= MOST_TAPS:
         raise ValueError(f"filters of {taps} taps: they can have 1 to {MOST_TAPS}")
     sources, samples, channels = references.shape
-    starts = np.array([window.start for window in windows])
-    lengths = np.array([window.stop - window.start for window in windows])
+    lengths = [window.stop - window.start for window in windows]
     with ThreadPoolExecutor(threads or cores()) as pool:
+        sums = _correlations(references, estimates, windows, taps, pool)
+        if not np.isfinite(sums.among_references).all():
+            return BssEval(*np.full((4, sources, len(windows)), np.nan))
+        finite = np.isfinite(sums.with_estimates).all(axis=(0, 1))
+        finite_sources = finite.reshape(sources, channels).all(axis=1)
 
         def measured(filters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            """Returns `_energies` of all windows: of those of one length at a time."""
+            """Returns `_energies` of all windows: from their correlations where these have digits
+            enough, otherwise from the signals."""
             energies = np.empty((7, sources, len(windows)))
             audible = np.empty((2, sources, len(windows)), dtype=bool)
-            for length in sorted(set(lengths.tolist())):
-                (chosen,) = np.nonzero(lengths == length)
+            missing = np.ones(len(windows), dtype=bool)
+            if sums.windows is not None:
+                energies, errors = _energies_of_correlations(sums.windows, filters, filtered, pool)
+                audible = sums.windows.audible
+                # Where a ratio is none, there is nothing to be accurate about.
+                scored = finite_sources[:, None] & audible.all(axis=(0, 1))
+                with np.errstate(invalid="ignore"):
+                    accurate = errors <= LARGEST_ENERGY_ERROR * energies
+                missing = (scored & ~accurate).any(axis=(0, 1))
+            for length in sorted({lengths[number] for number in missing.nonzero()[0]}):
+                chosen = (missing & (np.array(lengths) == length)).nonzero()[0]
+                starts = [windows[number].start for number in chosen]
                 energies[:, :, chosen], audible[:, :, chosen] = _energies(
-                    references, estimates, filters, starts[chosen].tolist(), length, filtered, pool
+                    references, estimates, filters, starts, length, filtered, pool
                 )
             return energies, audible
 
-        among_references, with_estimates = _correlations(references, estimates, taps, pool)
-        if not np.isfinite(among_references).all():
-            return BssEval(*np.full((4, sources, len(windows)), np.nan))
-        finite = np.isfinite(with_estimates).all(axis=(0, 1))
-        finite_sources = finite.reshape(sources, channels).all(axis=1)
         try:
-            filters, corrections = _filters(among_references, with_estimates, channels)
+            filters, corrections = _filters(sums.among_references, sums.with_estimates, channels)
             energies, audible = measured(filters)
-            errors = _errors(corrections, among_references, channels)
-            errors *= lengths.sum() / samples  # as the windows have them all together
+            errors = _errors(corrections, sums.among_references, channels)
+            errors *= sum(lengths) / samples  # as the windows have them all together
             accurate = _negligible(errors[:, finite_sources], energies[:, finite_sources])
         except np.linalg.LinAlgError:
             accurate = False
@@ -210,51 +231,193 @@ def _checked(references: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray,
     return references, estimates
 
 
-def _correlations(
-    references: np.ndarray, estimates: np.ndarray, taps: int, pool: Executor
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the correlations of the references with each other, and with the estimates.
+class _Windows(NamedTuple):
+    """Of each window, what follows from the samples in it alone. p and q are channels of sources.
 
-    Both are `(lags, p, q)`: the sum over n of p[n - lag] q[n], for lags 0 to `taps` - 1. p is a
-    channel of any reference, q one of any reference in the first array and of any estimate in the
-    second. The axes p and q run over sources × channels.
+    Attributes:
+        among_references: the correlations of the references, `(windows, lags, p, q)`.
+        with_estimates: those of the references with the estimates, `(windows, lags, p, q)`.
+        energies: |s|², |s - e|² and |e|², `(3, sources, windows)`.
+        audible: whether the reference and the estimate are not silent, `(2, sources, windows)`.
+    """
+
+    among_references: np.ndarray
+    with_estimates: np.ndarray
+    energies: np.ndarray
+    audible: np.ndarray
+
+
+class _Correlations(NamedTuple):
+    """The sums over n of p[n - lag] q[n], for lags 0 to `taps` - 1.
+
+    p is a channel of any reference. The axes p and q run over sources × channels.
+
+    Attributes:
+        among_references: q is a channel of any reference, `(lags, p, q)`.
+        with_estimates: q is a channel of any estimate, `(lags, p, q)`.
+        windows: the same in each window; None if windows overlap, or are too short and too many
+            for it.
+    """
+
+    among_references: np.ndarray
+    with_estimates: np.ndarray
+    windows: _Windows | None
+
+
+class _Part(NamedTuple):
+    """Samples that one thread correlates.
+
+    Attributes:
+        window: the number of the window that they belong to; None between windows.
+        begin: the first sample.
+        end: the one after the last.
+        past: the first sample of the past that they are correlated with.
+    """
+
+    window: int | None
+    begin: int
+    end: int
+    past: int
+
+
+def _correlations(
+    references: np.ndarray,
+    estimates: np.ndarray,
+    windows: Sequence[slice],
+    taps: int,
+    pool: Executor,
+) -> _Correlations:
+    """Returns the correlations of the whole signal and, in the same pass, those of the windows.
+
+    The windows' own lack the products of a window's samples with those before its start, which are
+    computed apart.
+
+    Args:
+        references: `(sources, samples, channels)`.
+        estimates: `(sources, samples, channels)`.
+        windows: of the signal.
+        taps: of the filters.
+        pool: the threads.
     """
     sources, samples, channels = references.shape
     signals = sources * channels
-    step, size, count = _blocks(samples, taps)
-    blocks = max(1, PIECE // step)
-    share = max(blocks, -(-count // PARTS))
-    shape = (size // 2 + 1, signals, 2 * signals)
+    apart = all(one.stop <= other.start for one, other in pairwise(windows))
+    counted = apart and len(windows) * signals * taps <= MEMORY * samples
+    chosen = windows if counted else ()
+    step, size, _ = _blocks(samples, taps, SHORT_TRANSFORM)
     empty = _ReusedMemory().empty
+    own = np.zeros((2, len(chosen), taps, signals, signals))
+    energies = np.zeros((3, len(chosen), signals))
+    audible = np.zeros((2, len(chosen), sources), dtype=bool)
+    rest = np.zeros((taps, signals, 2 * signals))
 
-    @np.errstate(invalid="ignore")  # an estimate may hold anything
-    def cross_spectra(first: int) -> np.ndarray:
-        """Sums the cross-spectra, of `shape`, over the part of the signal from block `first` on."""
-        total = np.zeros(shape, complex)
-        last = min(first + share, count)
-        for block in range(first, last, blocks):
-            begin, end = block * step, min(block + blocks, last) * step
-            # `past` begins taps - 1 samples before `now`, as far back as the filters reach.
-            past = empty("past", signals, 1, taps - 1 + end - begin)
-            now = empty("now", 2, signals, 1, end - begin)
-            _cut(references, [0], samples, begin - taps + 1, out=past)
-            _cut(estimates, [0], samples, begin, out=now[1])
-            now[0] = past[..., taps - 1 :]
-            now = now.reshape(2 * signals, 1, -1, step)
-            past = _spectra(_overlapping(past, step, size), size, "spectra of past", empty)
-            now = _spectra(now, size, "spectra of now", empty)
-            np.conjugate(past, out=past)
-            products = empty("products", *shape, dtype=complex)
-            total += np.matmul(past.swapaxes(1, 2), now, out=products)
-        return total
+    def lags(past: np.ndarray, now: Sequence[np.ndarray], size: int) -> np.ndarray:
+        """Returns correlations, summed over blocks, `(lags, p, 2 q)`.
 
+        Args:
+            past: references that begin taps - 1 samples before their block, `(size, blocks, p)`.
+            now: the blocks of references and those of estimates, `(samples, blocks, q)`.
+            size: of the transforms.
+        """
+        shape = (size // 2 + 1, past.shape[1])
+        past = rfft(past, size, empty("spectra of past", *shape, signals, dtype=complex), axis=0)
+        spectra = empty("spectra of now", *shape, 2 * signals, dtype=complex)
+        for blocks, out in zip(now, np.split(spectra, 2, axis=2), strict=True):
+            rfft(blocks, size, out, axis=0)
+        np.conjugate(spectra, out=spectra)
+        products = empty("products", shape[0], signals, 2 * signals, dtype=complex)
+        np.matmul(past.swapaxes(1, 2), spectra, out=products)
+        return scipy.fft.irfft(products, n=size, axis=0)[taps - 1 :: -1]
+
+    @np.errstate(invalid="ignore", over="ignore")  # an estimate may hold anything
+    def correlate(part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the correlations of a part, and its energies and whether it can be heard, as in
+        `energies` and `audible`."""
+        blocks = -(-(part.end - part.begin) // step)
+        past = empty("past", taps - 1 + blocks * step, signals)
+        estimate = empty("estimate", blocks * step, signals)
+        _copy(references, part.past, part.end, part.begin - taps + 1, out=past)
+        _copy(estimates, part.begin, part.end, part.begin, out=estimate)
+        reference = past[taps - 1 :]
+        now = [
+            array.reshape(blocks, step, signals).swapaxes(0, 1) for array in (reference, estimate)
+        ]
+        difference = np.subtract(reference, estimate, out=empty("difference", *estimate.shape))
+        return (
+            lags(sliding_window_view(past, size, axis=0)[::step].transpose(2, 0, 1), now, size),
+            np.stack([_sums_of_squares(array) for array in (reference, difference, estimate)]),
+            np.stack([_audible(array, channels) for array in (reference, estimate)]),
+        )
+
+    parts = list(_parts(chosen, samples, max(1, PART // step) * step))
     # Always the same parts in the same order, so that the number of threads changes nothing.
-    total = np.zeros(shape, complex)
-    for part in pool.map(cross_spectra, range(0, count, share)):
-        total += part
-    lags = scipy.fft.irfft(np.conjugate(total, out=total), n=size, axis=0)[taps - 1 :: -1]
-    among_references, with_estimates = np.split(lags, 2, axis=2)
-    return among_references, with_estimates
+    for part, (part_lags, part_energies, part_audible) in zip(
+        parts, pool.map(correlate, parts), strict=True
+    ):
+        if part.window is None:
+            rest += part_lags
+        else:
+            own[:, part.window] += np.split(part_lags, 2, axis=2)
+            energies[:, part.window] += part_energies
+            audible[:, part.window] |= part_audible
+
+    @np.errstate(invalid="ignore", over="ignore")
+    def across_starts(group: Sequence[slice]) -> np.ndarray:
+        """Returns the correlations of the first samples of some windows with those before them."""
+        size = scipy.fft.next_fast_len(2 * taps, real=True)
+        past = np.zeros((size, len(group), signals))
+        now = np.zeros((2, taps - 1, len(group), signals))
+        for number, window in enumerate(group):
+            first = window.start - taps + 1
+            _copy(references, 0, window.start, first, out=past[: taps - 1, number])
+            for array, out in zip((references, estimates), now[:, :, number], strict=True):
+                _copy(array, window.start, window.stop, window.start, out=out)
+        return lags(past, now, size)
+
+    group = max(1, PART // (8 * taps))
+    firsts = range(0, len(chosen), group) if taps > 1 else ()
+    for group_lags in pool.map(across_starts, [chosen[n : n + group] for n in firsts]):
+        rest += group_lags
+    total = own.sum(axis=1) + np.split(rest, 2, axis=2)
+    if not counted:
+        return _Correlations(*total, None)
+    by_source = energies.reshape(3, len(chosen), sources, channels).sum(axis=3).swapaxes(1, 2)
+    return _Correlations(*total, _Windows(*own, by_source, audible.swapaxes(1, 2)))
+
+
+def _parts(windows: Sequence[slice], samples: int, most: int) -> Iterator[_Part]:
+    """Yields the parts of a signal: of its windows, and of what is between them.
+
+    Args:
+        windows: of the signal, one after the other.
+        samples: of the signal.
+        most: samples in a part.
+    """
+    stretches: list[tuple[int | None, int, int]] = []
+    end = 0
+    for number, window in enumerate(windows):
+        stretches += [(None, end, window.start), (number, window.start, window.stop)]
+        end = window.stop
+    for number, start, stop in [*stretches, (None, end, samples)]:
+        past = 0 if number is None else start
+        for begin in range(start, stop, most):
+            yield _Part(number, begin, min(begin + most, stop), past)
+
+
+def _sums_of_squares(array: np.ndarray) -> np.ndarray:
+    """`(samples, signals)` → `(signals,)`."""
+    return np.einsum("ns,ns->s", array, array)
+
+
+def _audible(array: np.ndarray, channels: int) -> np.ndarray:
+    """Returns which sources are not silent: `(samples, sources × channels)` → `(sources,)`."""
+    audible = np.zeros(array.shape[1] // channels, dtype=bool)
+    for begin in range(0, len(array), LISTENED):  # mostly, the first samples tell
+        samples = array[begin : begin + LISTENED]
+        audible |= samples.reshape(len(samples), -1, channels).sum(axis=2).any(axis=0)
+        if audible.all():
+            break
+    return audible
 
 
 def _exact_correlations(
@@ -472,6 +635,70 @@ def _negligible(errors: np.ndarray, energies: np.ndarray) -> bool:
     return bool((nothing | (errors <= LARGEST_ERROR**2 * differences)).all())
 
 
+def _energies_of_correlations(
+    windows: _Windows, filters: np.ndarray, filtered: bool, pool: Executor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the energies that `_energies` does, and how large their rounding errors may be.
+
+    The energy of a sum of filtered references is a sum, over pairs of them and over lags, of their
+    correlation times that of their filters. A cut window is 0 outside, so that its correlations
+    tell all.
+
+    Args:
+        windows: the correlations of each window.
+        filters: `(lags, p, 2 × q)`, as from `_filters`.
+        filtered: as for `bss_eval_windows`.
+        pool: the threads.
+
+    Returns:
+        The energies and their errors, both `(7, sources, windows)`.
+    """
+    count, taps, signals, _ = windows.among_references.shape
+    sources = windows.energies.shape[1]
+    size = scipy.fft.next_fast_len(2 * taps - 1, real=True)
+    among_references = windows.among_references.reshape(count, -1)
+    powers = np.einsum("wpp->wp", windows.among_references[:, 0])
+    reference, distortion, estimate = windows.energies
+    own, everything = filters[:, :, :signals], filters[:, :, signals:]
+    spatial = own.copy()
+    spatial[0] -= np.eye(signals)
+
+    @np.errstate(invalid="ignore", over="ignore")
+    def of_signal(q: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Returns energies of channel q: |own - s|², |own|², |all - own|², |all|², `(4, windows)`;
+        the squares of their errors; the products of e with own and with all, `(2, windows)`; and
+        the squares of the latter's errors, but for the energy of e."""
+        sets = np.stack([array[:, :, q] for array in (spatial, own, everything - own, everything)])
+        spectra = scipy.fft.rfft(sets, n=size, axis=1)
+        products = spectra[..., None] * spectra.conj()[..., None, :]
+        weights = scipy.fft.irfft(products, n=size, axis=1)[:, :taps]
+        weights[:, 1:] *= 2  # a negative lag of p and q is the positive one of q and p
+        energies = weights.reshape(4, -1) @ among_references.T
+        squares = np.einsum("wp,ipq,wq->iw", powers, np.square(weights).sum(axis=1), powers)
+        both = np.stack([own[:, :, q], everything[:, :, q]])
+        with_estimate = np.einsum("wkp,ikp->iw", windows.with_estimates[..., q], both)
+        return energies, squares, with_estimate, np.einsum("wp,ikp->iw", powers, both**2)
+
+    by_signal = list(pool.map(of_signal, range(signals)))
+    energies, squared, with_estimate, squared_with = (
+        np.stack(arrays, axis=1).reshape(len(arrays[0]), sources, -1, count).sum(axis=2)
+        for arrays in zip(*by_signal, strict=True)
+    )
+    spatial_energy, own_energy, interference, all_energy = energies
+    with_own, with_all = with_estimate
+    if filtered:
+        distortion = estimate - 2 * with_own + own_energy
+    artifacts = estimate - 2 * with_all + all_energy
+    with np.errstate(invalid="ignore", over="ignore"):
+        squared_apart = 4 * estimate * squared_with + estimate**2 + squared[[1, 3]]
+        exact = np.zeros_like(reference)
+        squared_distortion = squared_apart[0] if filtered else exact
+        squares = np.stack([exact, squared_distortion, *squared, squared_apart[1]])
+        errors = ROUNDING * np.sqrt(squares)
+    measured = (reference, distortion, spatial_energy, own_energy)
+    return np.stack([*measured, interference, all_energy, artifacts]), errors
+
+
 def _energies(
     references: np.ndarray,
     estimates: np.ndarray,
@@ -556,7 +783,7 @@ def _energy(signals: np.ndarray) -> np.ndarray:
     return squares(signals).sum(axis=(1, 3))
 
 
-def _blocks(length: int, taps: int) -> tuple[int, int, int]:
+def _blocks(length: int, taps: int, transform: int = TRANSFORM) -> tuple[int, int, int]:
     """Returns how to take `length` samples in blocks.
 
     Each is preceded by `taps` - 1 other samples in its transform.
@@ -564,7 +791,7 @@ def _blocks(length: int, taps: int) -> tuple[int, int, int]:
     Returns:
         The samples of a block, the samples of its transform, and the number of blocks.
     """
-    count = -(-length // (max(TRANSFORM, 2 * taps) - taps + 1))
+    count = -(-length // (max(transform, 2 * taps) - taps + 1))
     size = scipy.fft.next_fast_len(-(-length // count) + taps - 1, real=True)
     step = size - taps + 1
     return step, size, -(-length // step)
@@ -611,12 +838,30 @@ def _cut(
         by_source[:, :, number, low - begin : high - begin] = inner
 
 
+def _copy(signals: np.ndarray, low: int, high: int, begin: int, out: np.ndarray) -> None:
+    """Copies a part of signals, with zeros outside of some range.
+
+    Args:
+        signals: `(sources, samples, channels)`.
+        low: the first sample of the range.
+        high: the one after its last.
+        begin: the first sample of the part.
+        out: where the part goes, `(samples, sources × channels)`.
+    """
+    low = max(low, begin)
+    high = max(min(high, begin + len(out)), low)
+    out[: low - begin] = 0
+    out[high - begin :] = 0
+    by_source = out.reshape(len(out), len(signals), signals.shape[2])
+    by_source[low - begin : high - begin] = signals[:, low:high].swapaxes(0, 1)
+
+
 def _overlapping(signals: np.ndarray, step: int, size: int) -> np.ndarray:
     """Returns a view of overlapping blocks.
 
     `(signals, windows, taps - 1 + blocks × step)` → `(signals, windows, blocks, size)`.
     """
-    return np.lib.stride_tricks.sliding_window_view(signals, size, axis=2)[:, :, ::step]
+    return sliding_window_view(signals, size, axis=2)[:, :, ::step]
 
 
 def _spectra(blocks: np.ndarray, size: int, name: str, empty: Allocate) -> np.ndarray:

@@ -8,17 +8,18 @@ import scipy.fft
 _NUMPY_2 = hasattr(np, "vecdot")
 
 
-def rfft(signals: np.ndarray, size: int, out: np.ndarray) -> np.ndarray:
+def rfft(signals: np.ndarray, size: int, out: np.ndarray, axis: int = -1) -> np.ndarray:
     """Writes the spectra of real signals to `out`, `(..., size // 2 + 1)`, and returns it.
 
     Args:
         signals: `(..., samples)`.
         size: of the transform, in samples.
         out: where the spectra go, complex.
+        axis: of the samples and the frequencies, if it is not the last.
     """
     if _NUMPY_2:
-        return np.fft.rfft(signals, n=size, out=out)
-    out[...] = scipy.fft.rfft(signals, n=size)
+        return np.fft.rfft(signals, n=size, axis=axis, out=out)
+    out[...] = scipy.fft.rfft(signals, n=size, axis=axis)
     return out
 
 
