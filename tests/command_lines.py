@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests import forked
 from tests.conftest import IN_CI, ROOT
+from tests.imports import python_files
 from tests.project import copy_project
 
 HELP, UNKNOWN = "--help", "--no-such-option"
@@ -18,7 +19,7 @@ def runnable(*packages: str) -> list[str]:
     """Returns the modules of some packages that `python -m` can run, by what is in their files."""
     modules = []
     for package in packages:
-        for path in sorted((ROOT / package).rglob("*.py")):
+        for path in python_files(package):
             if '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8"):
                 parts = path.relative_to(ROOT).with_suffix("").parts
                 modules.append(".".join(parts).removesuffix(".__main__"))

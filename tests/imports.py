@@ -1,10 +1,23 @@
-"""The imports of a Python file."""
+"""The Python files of the project, and what they import."""
 
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import ROOT
+
+
+def python_files(folder: str) -> list[Path]:
+    """Returns the Python files of a folder of the repository, in the order of their names.
+
+    What `pip install ./metrics` leaves there is not among them.
+
+    Args:
+        folder: its path from the root of the repository.
+    """
+    built = ROOT / "metrics" / "build"
+    paths = sorted((ROOT / folder).rglob("*.py"))
+    return [path for path in paths if not path.is_relative_to(built)]
 
 
 def imports(path: Path) -> Iterator[str]:

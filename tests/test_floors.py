@@ -8,7 +8,7 @@ import pytest
 
 from contract import layout
 from tests.conftest import ROOT
-from tests.imports import imports
+from tests.imports import imports, python_files
 
 # Each package, and the packages of the project that it may import besides itself.
 FLOORS = {
@@ -34,7 +34,7 @@ LIBRARIES = {
 
 def imported(package: str) -> dict[str, set[str]]:
     """The top-level packages that each module of a package imports."""
-    paths = sorted((ROOT / package).rglob("*.py"))
+    paths = python_files(package)
     assert paths, package
     return {
         str(path.relative_to(ROOT)): {name.partition(".")[0] for name in imports(path)}
@@ -86,7 +86,7 @@ def test_the_scores_stand_by_themselves():
     relative name, which is right under either name."""
     libraries = {"numpy", "pandas", "scipy", "soundfile", "threadpoolctl", "tqdm"}
     wrong_imports, other_libraries = {}, {}
-    for path in sorted((ROOT / "metrics" / "core").rglob("*.py")):
+    for path in python_files("metrics/core"):
         absolute = {
             name
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
@@ -113,7 +113,7 @@ def test_only_the_scores_have_relative_imports():
     relative = {
         path.parent
         for package in FLOORS
-        for path in (ROOT / package).rglob("*.py")
+        for path in python_files(package)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and node.level
     }
@@ -144,7 +144,7 @@ def test_below_studies_only_the_public_interface_of_dvc_is_imported():
     private = {
         str(path.relative_to(ROOT))
         for package in set(FLOORS) - {"studies"}
-        for path in (ROOT / package).rglob("*.py")
+        for path in python_files(package)
         for name in imports(path)
         if name.split(".")[0] in ("dvc", "dvc_data", "dvc_objects", "dvc_task", "scmrepo")
         and not f"{name}.".startswith("dvc.api.")
@@ -156,7 +156,7 @@ def test_only_studies_import_dvcs_experiments():
     importers = {
         package
         for package in FLOORS
-        for path in (ROOT / package).rglob("*.py")
+        for path in python_files(package)
         if any(name.startswith("dvc.repo.experiments") for name in imports(path))
     }
     assert importers == {"studies"}
@@ -177,7 +177,7 @@ def test_the_names_of_files_are_in_the_contract(package):
     installed by itself has no contract."""
     literals = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
-        for path in sorted((ROOT / package).rglob("*.py"))
+        for path in python_files(package)
         if not path.is_relative_to(ROOT / "metrics" / "core")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant)

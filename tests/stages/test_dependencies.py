@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.imports import imports
+from tests.imports import imports, python_files
 from tests.yaml_files import read_yaml
 
 PACKAGES = ("contract", "metrics", "report", "spleeter_mod", "stages", "studies", "svoice")
@@ -134,7 +134,7 @@ def test_yaml_is_read_by_one_library():
     files = [
         path
         for folder in (*PACKAGES, "conf", "tests", "benchmarks")
-        for path in (ROOT / folder).rglob("*.py")
+        for path in python_files(folder)
     ]
     assert len(files) > 200
     assert [path for path in files if "yaml" in imports(path)] == []
