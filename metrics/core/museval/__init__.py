@@ -182,6 +182,8 @@ def eval_mus_dir(
 ) -> None:
     """Scores the estimates of a data set's tracks, in frames of 1 s.
 
+    If there is no estimate of any of them, it warns.
+
     Args:
         dataset: the tracks, as `musdb.DB`. Those without a folder of estimates are passed over.
         estimates_dir: the folder with `<subset>/<track>/<target>.<ext>`.
@@ -189,8 +191,7 @@ def eval_mus_dir(
         ext: the extension of the estimates.
 
     Raises:
-        InputError: there are no estimates of any track, or one is not audio or has another sample
-            rate than its track.
+        InputError: an estimate is not audio, or has another sample rate than its track.
     """
     tracks = 0
     for track in dataset:
@@ -202,7 +203,7 @@ def eval_mus_dir(
             tracks += 1
     if not tracks:
         problem = f"there are no estimates <subset>/<track>/<target>.{ext} of any track"
-        raise InputError(estimates_dir, problem, "name another folder")
+        warnings.warn(f"{estimates_dir}: {problem}; nothing is scored", stacklevel=2)
 
 
 def eval_dir(
