@@ -12,9 +12,6 @@ def loaded(name: str) -> str:
     Args:
         name: without `lib` and its version: `c` or `m`.
     """
-    (path,) = {
-        line.split()[-1]
-        for line in Path("/proc/self/maps").read_text().splitlines()
-        if re.search(rf"/lib{name}[.-][^/]*so", line)
-    }
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    (path,) = (path for path in mapped if re.match(rf"lib{name}[.-].*so", Path(path).name))
     return path
