@@ -324,10 +324,12 @@ def _correlations(
         spectra = empty("spectra of now", *shape, 2 * signals, dtype=complex)
         for blocks, out in zip(now, np.split(spectra, 2, axis=2), strict=True):
             rfft(blocks, size, out, axis=0)
-        np.conjugate(spectra, out=spectra)
+        np.conjugate(past, out=past)
         products = empty("products", shape[0], signals, 2 * signals, dtype=complex)
         np.matmul(past.swapaxes(1, 2), spectra, out=products)
-        return scipy.fft.irfft(products, n=size, axis=0)[taps - 1 :: -1]
+        moved = irfft(products, size, empty("lags", size, signals, 2 * signals), axis=0)
+        # As the past begins taps - 1 samples earlier, lag 0 stands at 1 - taps, and the last at 0.
+        return np.concatenate([moved[size - taps + 1 :], moved[:1]])
 
     @np.errstate(invalid="ignore", over="ignore")  # an estimate may hold anything
     def correlate(part: _Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -853,7 +855,18 @@ def _copy(signals: np.ndarray, low: int, high: int, begin: int, out: np.ndarray)
     out[: low - begin] = 0
     out[high - begin :] = 0
     by_source = out.reshape(len(out), len(signals), signals.shape[2])
+    by_source, signals = _in_pairs(by_source), _in_pairs(signals)
     by_source[low - begin : high - begin] = signals[:, low:high].swapaxes(0, 1)
+
+
+def _in_pairs(signals: np.ndarray) -> np.ndarray:
+    """Returns a view of floats of two channels as complex numbers, `(..., 2)` → `(..., 1)`.
+
+    They are copied four times as fast. Other signals are returned as they are.
+    """
+    pair = {"f": np.complex64, "d": np.complex128}.get(signals.dtype.char)
+    together = signals.shape[-1] == 2 and signals.strides[-1] == signals.itemsize
+    return signals.view(pair) if pair is not None and together else signals
 
 
 def _overlapping(signals: np.ndarray, step: int, size: int) -> np.ndarray:

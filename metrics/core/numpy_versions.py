@@ -23,17 +23,18 @@ def rfft(signals: np.ndarray, size: int, out: np.ndarray, axis: int = -1) -> np.
     return out
 
 
-def irfft(spectra: np.ndarray, size: int, out: np.ndarray) -> np.ndarray:
+def irfft(spectra: np.ndarray, size: int, out: np.ndarray, axis: int = -1) -> np.ndarray:
     """Writes the real signals of spectra to `out`, `(..., size)`, and returns it.
 
     Args:
         spectra: `(..., size // 2 + 1)`.
         size: of the transform, in samples.
         out: where the signals go.
+        axis: of the frequencies and the samples, if it is not the last.
     """
     if _NUMPY_2:
-        return np.fft.irfft(spectra, n=size, out=out)
-    out[...] = scipy.fft.irfft(spectra, n=size)
+        return np.fft.irfft(spectra, n=size, axis=axis, out=out)
+    out[...] = scipy.fft.irfft(spectra, n=size, axis=axis)
     return out
 
 
