@@ -139,14 +139,12 @@ KERNEL_MOUNTS = ("/proc", "/sys", "/dev", "/etc/resolv.conf", "/etc/hostname", "
 PODMANS_MOUNT = "/run/.containerenv"  # by which programs see that they are in a container
 
 
-def test_a_container_sees_its_workspace_and_has_no_privileges(root, client, monkeypatch, request):
+def test_a_container_sees_its_workspace_and_has_no_privileges(client, monkeypatch, request):
     """The caller is an ordinary user, who may use the Docker engine or has podman."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
+    root = request.getfixturevalue("folder_of_user")
     (root.parent / "neighbour").write_text("secret")
-    for folder in (root, *list(root.parents)[:3]):
-        folder.chmod(0o755)
-    os.chown(root, USER, GROUP)
     monkeypatch.chdir(root)
     runtime = settings(client)
 

@@ -35,17 +35,6 @@ def client(request):
         yield client
 
 
-@pytest.fixture
-def folder_of_user(tmp_path):
-    """A folder that belongs to the ordinary user."""
-    folder = tmp_path / "workspace"
-    folder.mkdir()
-    for path in (folder, *list(folder.parents)[:3]):
-        path.chmod(0o755)
-    os.chown(folder, USER, GROUP)
-    return folder
-
-
 def as_podman_user(home: dict[str, str], function) -> tuple[int, str]:
     """Runs a function as the ordinary user, with a client of podman."""
 
@@ -59,17 +48,15 @@ def as_podman_user(home: dict[str, str], function) -> tuple[int, str]:
 # --- ordinary users -----------------------------------------------------------------------
 
 
-def test_an_ordinary_user_builds_an_image_and_runs_it(
-    podman_home, folder_of_user, tmp_path, monkeypatch
-):
+def test_an_ordinary_user_builds_an_image_and_runs_it(podman_home, folder_of_user, monkeypatch):
     """The wheels are there already, because this user may not use the Python of the tests."""
     shutil.copytree(ROOT / "docker", folder_of_user / "docker")
     requirements = folder_of_user / "docker" / "requirements" / "svoice.txt"
     requirements.write_text(f"six==1.17.0\n# {secrets.token_hex(8)}\n")
     monkeypatch.chdir(folder_of_user)
     python = {"python_version": "3.11", "platform_machine": "x86_64", "glibc": "2.36"}
-    images._fetch_wheel("six==1.17.0", tmp_path, python)
-    (wheel,) = tmp_path.glob("*.whl")
+    images._fetch_wheel("six==1.17.0", folder_of_user.parent, python)
+    (wheel,) = folder_of_user.parent.glob("*.whl")
 
     def gather(model: str, *_: object) -> dict[str, str]:
         folder = images.WHEELS / model
