@@ -39,6 +39,10 @@ def optimizer(name, **changes):
 
 # Prodigy's estimate, which begins at d0, has to grow within the few steps.
 PRODIGY = optimizer("prodigy", learning_rate=10.0)
+# Muon raises the smallest singular values of a gradient, which are rounding, 485 times (3.4445^5):
+# at the menu's rate, the norms of two runs on one device are up to 3 % apart after four steps, at
+# this rate 0.02 %.
+MUON = optimizer("muon", learning_rate=1e-4)
 TRAIN = ("--params", "configuration.yaml", "--scratch", "scratch/run")
 # Makes two devices of the CPU, in one process.
 TWO_DEVICES = """
@@ -146,32 +150,31 @@ def by_two_workers_in_two_goes(run):
 
 
 @pytest.mark.parametrize(
-    ("distributed", "optimizer", "clipping", "tolerance"),
+    ("distributed", "optimizer", "clipping"),
     [
-        (by_two_workers_in_two_goes, PRODIGY, AUTOCLIP, 1e-5),
+        (by_two_workers_in_two_goes, PRODIGY, AUTOCLIP),
         *in_ci(
-            (on_two_devices, PRODIGY, AUTOCLIP, 1e-5),
-            (by_two_workers, optimizer("nadam"), ADAPTIVE, 1e-5),
-            (on_two_devices, optimizer("schedulefree"), ADAPTIVE, 1e-5),
-            # Muon enlarges what is small in a gradient, so rounding as well.
-            (on_two_devices, optimizer("muon"), AUTOCLIP, 1e-4),
+            (on_two_devices, PRODIGY, AUTOCLIP),
+            (by_two_workers, optimizer("nadam"), ADAPTIVE),
+            (on_two_devices, optimizer("schedulefree"), ADAPTIVE),
+            (on_two_devices, MUON, AUTOCLIP),
         ),
     ],
 )
 def test_devices_and_workers_train_as_one(
-    run, workspace, set_params, distributed, optimizer, clipping, tolerance
+    run, workspace, set_params, distributed, optimizer, clipping
 ):
     set_params(workspace, optimizer=optimizer, clipping=clipping)
     alone = finish(run, start(run, "-m", "spleeter_mod.train"))
     rows = distributed(run)
     # Gradient norms keep fewer digits than losses.
     for name, expected in alone.items():
-        np.testing.assert_allclose(rows[name], expected, rtol=100 * tolerance, err_msg=name)
+        np.testing.assert_allclose(rows[name], expected, rtol=1e-3, err_msg=name)
     losses, expected = ([row[2] for row in table["steps"]] for table in (rows, alone))
-    np.testing.assert_allclose(losses, expected, rtol=tolerance)
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
     # The steps between the two validations have changed the weights by more than the tolerance.
     first, last = (row[3] for row in alone["epochs"])
-    assert abs(last - first) > 1e-3 * first
+    assert abs(last - first) > 2e-4 * first
 
 
 def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
