@@ -854,19 +854,22 @@ def _copy(signals: np.ndarray, low: int, high: int, begin: int, out: np.ndarray)
     high = max(min(high, begin + len(out)), low)
     out[: low - begin] = 0
     out[high - begin :] = 0
-    by_source = out.reshape(len(out), len(signals), signals.shape[2])
-    by_source, signals = _in_pairs(by_source), _in_pairs(signals)
-    by_source[low - begin : high - begin] = signals[:, low:high].swapaxes(0, 1)
+    to = out.reshape(len(out), len(signals), signals.shape[2])[low - begin : high - begin]
+    samples = signals[:, low:high].swapaxes(0, 1)
+    # The two channels of a sample as one complex number are copied four times as fast.
+    if _are_pairs(samples) and _are_pairs(to):
+        samples, to = samples.view(_PAIRS[samples.dtype]), to.view(_PAIRS[to.dtype])
+    to[:] = samples
 
 
-def _in_pairs(signals: np.ndarray) -> np.ndarray:
-    """Returns a view of floats of two channels as complex numbers, `(..., 2)` → `(..., 1)`.
+# Complex numbers by the type of their parts, in the order of bytes of this machine.
+_PAIRS = {np.dtype(np.float32): np.complex64, np.dtype(np.float64): np.complex128}
 
-    They are copied four times as fast. Other signals are returned as they are.
-    """
-    pair = {"f": np.complex64, "d": np.complex128}.get(signals.dtype.char)
-    together = signals.shape[-1] == 2 and signals.strides[-1] == signals.itemsize
-    return signals.view(pair) if pair is not None and together else signals
+
+def _are_pairs(samples: np.ndarray) -> bool:
+    """Returns whether the two channels of samples can be viewed as parts of complex numbers."""
+    beside = samples.shape[-1] == 2 and samples.strides[-1] == samples.itemsize
+    return beside and samples.dtype in _PAIRS
 
 
 def _overlapping(signals: np.ndarray, step: int, size: int) -> np.ndarray:

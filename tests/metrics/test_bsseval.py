@@ -60,11 +60,30 @@ def test_every_window_has_the_ratios_of_museval(stems):
     assert_same(scores, expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.int16])
-def test_samples_may_have_any_type(mono, dtype):
-    signals = [(20000 * audio).astype(dtype) for audio in mono]
+@pytest.mark.parametrize("dtype", ["f4", ">f4", ">f8", "f2", "g", "i2", "i4"])
+@pytest.mark.parametrize("signals", ["mono", "stems"])
+def test_samples_may_have_any_type(signals, dtype, request):
+    signals = [(20000 * audio).astype(dtype) for audio in request.getfixturevalue(signals)]
     expected = bss_eval_samples(*(audio.astype(np.float64) for audio in signals), RATE, RATE)
     np.testing.assert_array_equal(bss_eval_samples(*signals, RATE, RATE), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_may_lie_in_memory_in_any_way(stems, dtype):
+    signals = [audio.astype(dtype) for audio in stems]
+    expected = bss_eval_samples(*signals, RATE, RATE)
+    ways = {
+        "channels first": lambda audio: audio.transpose(0, 2, 1).copy().transpose(0, 2, 1),
+        "sources last": lambda audio: audio.transpose(1, 2, 0).copy().transpose(2, 0, 1),
+        "two of four channels": lambda audio: np.repeat(audio, 2, axis=2)[..., ::2],
+        "reversed": lambda audio: audio[:, :, ::-1].copy()[:, :, ::-1],
+        "part of a record": lambda audio: audio.repeat(3, axis=1)[:, ::3],
+    }
+    for name, way in ways.items():
+        for both in (True, False):
+            laid = [way(signals[0]), way(signals[1]) if both else signals[1]]
+            scores = bss_eval_samples(*laid, RATE, RATE)
+            np.testing.assert_array_equal(scores, expected, err_msg=f"{name}, both: {both}")
 
 
 @st.composite
