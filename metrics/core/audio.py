@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,11 @@ from .errors import InputError
 ENDINGS = (".wav", ".flac")
 # Samples of these types are float32 numbers, which take half the memory of a song.
 SINGLE = {"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "FLOAT"}
+# A WAV file that was written into a pipe, so before its length was known, has about the largest
+# number of bytes in its header. It can be read; a FLAC file without a length cannot.
+UNKNOWN_BYTES = 0x7FFF0000
+UNKNOWN_FRAMES = 2**63 - 1
+BLOCK = 1 << 20  # frames that are read at a time
 # Of the filter of a conversion, as of the sinc function that it cuts from: the zero crossings on
 # either side, and the shape of its Kaiser window, for 100 dB between the bands.
 ZERO_CROSSINGS = 48
@@ -34,24 +41,53 @@ def read(path: Path, sample_rate: int | None = None) -> tuple[np.ndarray, int]:
 
     Raises:
         InputError: the file is missing, is not audio, is empty or is cut short.
+        OSError: the file cannot be opened.
     """
     if not path.is_file():
         raise InputError(path, "there is no such file")
     try:
-        header = soundfile.info(path)
-        dtype = "float32" if header.subtype in SINGLE else "float64"
-        samples, rate = soundfile.read(path, dtype=dtype, always_2d=True)
+        with path.open("rb") as opened, soundfile.SoundFile(opened) as file:
+            _require_whole(path, file)
+            frames, rate = file.frames, file.samplerate
+            dtype = "float32" if file.subtype in SINGLE else "float64"
+            # In blocks, as the memory for all that a wrong header promises may not be there.
+            samples = np.concatenate(list(_blocks(file, dtype)))
     except soundfile.LibsndfileError as error:
         reason = error.error_string.strip().rstrip(".")
         raise InputError(path, f"cannot be read as audio ({reason})") from error
-    if len(samples) != header.frames:
-        problem = f"is cut short: it has {len(samples)} samples and its header says {header.frames}"
-        raise InputError(path, problem)
+    if len(samples) != frames:
+        problem = f"is cut short: it has {len(samples)} samples and its header says {frames}"
+        raise InputError(path, problem, "write it again")
     if not len(samples):
         raise InputError(path, "has no samples")
     if sample_rate in (None, rate):
         return samples, rate
     return resample(samples, rate, sample_rate), sample_rate
+
+
+def _require_whole(path: Path, file: soundfile.SoundFile) -> None:
+    """Raises an `InputError` if the end of a file is missing, or cannot be found.
+
+    Of a WAV file that ends early, libsndfile gives the length that is there, and notes both.
+    """
+    if file.frames == UNKNOWN_FRAMES:
+        problem = "does not say how long it is, as if it was written into a pipe"
+        raise InputError(
+            path, problem, "write it again as a file, for instance with the command flac"
+        )
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if cut and int(cut[1]) < UNKNOWN_BYTES:
+        problem = f"is cut short: it has {cut[2]} bytes of samples and its header says {cut[1]}"
+        raise InputError(path, problem, "write it again")
+
+
+def _blocks(file: soundfile.SoundFile, dtype: str) -> Iterator[np.ndarray]:
+    """Yields the samples of a file, each `(samples, channels)`; the last ones may be none."""
+    while True:
+        block = file.read(BLOCK, dtype=dtype, always_2d=True)
+        yield block
+        if len(block) < BLOCK:
+            return
 
 
 def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
@@ -109,7 +145,8 @@ def read_together(
         and what was done to the estimates, in words.
 
     Raises:
-        InputError: a file is no audio, or does not fit to the first one.
+        InputError: a file is no audio, does not fit to the first one, or has samples that are not
+            finite and is no estimate.
     """
     signals: dict[str, np.ndarray] = {}
     notes = []
@@ -125,9 +162,13 @@ def read_together(
         if samples.shape[1] != shape[1]:
             problem = f"has {_channels(samples)}, but {first} has {shape[1]}"
             raise InputError(path, problem, "make all files mono, or all stereo")
+        finite = bool(np.isfinite(samples).all())
         if name.startswith("estimate"):
             samples, change = fit(samples, shape[0])
             notes += [f"the {name} is {change}"] if change else []
+            notes += [] if finite else [f"the {name} has samples that are NaN or infinite"]
+        elif not finite:
+            raise InputError(path, "has samples that are NaN or infinite", "write it again")
         elif len(samples) != shape[0]:
             problem = f"has {len(samples)} samples, but {first} has {shape[0]}"
             raise InputError(path, problem, "references must be equally long")

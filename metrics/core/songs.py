@@ -165,15 +165,14 @@ def song_summary(scores: pd.DataFrame) -> str:
     lines = [f"{'target':<{width}}" + "".join(f"{title:>8}" for title in head)]
     for name, values in rows.items():
         lines.append(f"{name:<{width}}" + "".join(f"{value:>8.2f}" for value in values))
-    scored = scores[np.isfinite(scores["SDR"])]["track"].nunique()
-    tracks = scores["track"].nunique()
+    unscored, frames = (~np.isfinite(scores["SDR"])).sum(), scores["frames"].sum()
     return "\n".join(
         [
             *lines,
             "In dB. SDR, SIR, SAR, ISR: BSS Eval v4, median over frames of 1 s, then over tracks.",
             "uSDR, SI-SDR, SI-SIR, SI-SAR: of whole tracks, mean over tracks.",
-            f"Without a finite SDR (silence, or a perfect estimate): {tracks - scored} of {tracks} "
-            f"tracks, {scores['nan_frames'].sum()} of {scores['frames'].sum()} frames.",
+            f"Left out, without a finite SDR (silence, a perfect estimate, NaN): {unscored} of "
+            f"{len(scores)} targets, {scores['nan_frames'].sum()} of {frames} frames.",
         ]
     )
 

@@ -323,8 +323,8 @@ def test_a_silent_stem_leaves_a_track_without_bss_eval_and_is_counted(folders, c
     assert np.isfinite(first["usdr"]).all()
     assert list(second["nan_frames"]) == [0] * 4
     last = capsys.readouterr().out.splitlines()[-2]
-    assert last.startswith("Without a finite SDR (silence, or a perfect estimate): ")
-    assert last.endswith(": 1 of 2 tracks, 4 of 8 frames.")
+    assert last.startswith("Left out, without a finite SDR (silence, a perfect estimate, NaN): ")
+    assert last.endswith("): 4 of 8 targets, 4 of 8 frames.")
 
 
 # Awkward inputs that are refused. Each function changes the first track, and returns the file that
