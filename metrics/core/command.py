@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +14,11 @@ import pandas as pd
 
 from .errors import InputError
 from .folders import LAYOUTS, PATTERN, Folders, Track, find
-from .kept import Item, Kept, forget_others, score_all, write
+from .kept import Item, Kept, forget_others, score_all
 from .mixtures import mixture_item, mixture_scores, mixture_summary, score_mixture
 from .songs import museval_json, score_song, song_item, song_scores, song_summary
+from .written import SCORES, not_ours, write_scores
 
-SCORES = "scores.csv"
-MUSEVAL = "museval"  # what `museval.EvalStore.add_eval_dir` reads
 KEPT = ".scored"  # the results of each track, for the next run
 SHOWN = 10  # the most notes and errors that are printed
 
@@ -86,23 +84,21 @@ def score_folders(
         OSError: a file cannot be read or written.
     """
     kind = SPEECH if layout == "wsj0mix" else SONGS
-    if kind.json:
-        _require_ours(out / MUSEVAL)
+    if kind.json and (error := not_ours(out)):
+        raise error
     folders = find(references, estimates, layout, pattern)
     _note_missing(folders)
     results = _results(kind, folders.tracks, out, sample_rate, workers)
     forget_others(results)
     contents = [kept.result for kept in results]
     scores = kind.table(folders.tracks, contents)
-    # scores.csv is written last, so that all else is there when it is.
-    (out / SCORES).unlink(missing_ok=True)
+    frames = {}
     if kind.json:
-        texts = {
-            Path(track.subset) / f"{track.name}.json": kind.json(track, content)
+        frames = {
+            f"{track.subset}/{track.name}.json": kind.json(track, content)
             for track, content in zip(folders.tracks, contents, strict=True)
         }
-        _replace_folder(out / MUSEVAL, texts)
-    write(out / SCORES, scores.to_csv(index=False))
+    write_scores(out, scores.to_csv(index=False), frames)
     return scores
 
 
@@ -174,31 +170,6 @@ def _first(lines: list[str]) -> list[str]:
 
 def _note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
-
-
-def _require_ours(folder: Path) -> None:
-    """Raises an `InputError` if a folder that is replaced holds anything but museval's files."""
-    for path in folder.rglob("*"):
-        if not path.is_dir() and path.suffix != ".json":
-            problem = f"holds {path.relative_to(folder)}, but the scores would replace the folder"
-            raise InputError(folder, problem, "name another folder as --out")
-
-
-def _replace_folder(folder: Path, texts: dict[Path, str]) -> None:
-    """Writes a folder of files in place of an earlier one.
-
-    Args:
-        folder: the folder.
-        texts: the contents of the files, by their paths in it.
-    """
-    new = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(new, ignore_errors=True)
-    for path, text in texts.items():
-        (new / path).parent.mkdir(parents=True, exist_ok=True)
-        (new / path).write_text(text, encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    new.rename(folder)
 
 
 class _Parser(argparse.ArgumentParser):

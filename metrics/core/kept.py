@@ -117,7 +117,7 @@ def _load_or_score(
     """Returns the result of an item, which it computes if it is not kept."""
     try:
         path = folder / f"{_key(code_digest, item)}.json"
-        result = _read(path)
+        result = read(path)
         new = result is None
         if new:
             text = json.dumps(score(item.files, threads, **item.settings))
@@ -140,12 +140,12 @@ def _code_digest() -> str:
 
 def _key(code_digest: str, item: Item) -> str:
     """Returns the hash under which the result of an item is kept."""
-    hashes = {name: _sha256(path) for name, path in item.files.items()}
+    hashes = {name: sha256(path) for name, path in item.files.items()}
     text = json.dumps([code_digest, item.settings, hashes])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
     """Returns the SHA-256 of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -154,8 +154,8 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
-    """Returns the result in a file; None if there is no such file or it is cut short."""
+def read(path: Path) -> Any:
+    """Returns what a JSON file holds; None if there is no such file or it is cut short."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # a power cut may leave half of it

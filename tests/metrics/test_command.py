@@ -453,9 +453,14 @@ def test_only_what_has_changed_is_scored_again(folders, capsys):
 
 
 def outputs(folders):
-    """The files that the command has written, without what it keeps."""
-    out = folders.root / "out"
-    return [path for path in out.rglob("*") if path.is_file() and path.parent.name != ".scored"]
+    """The files that the command has written, without what it keeps and notes."""
+    paths = (folders.root / "out").rglob("*")
+    return [path for path in paths if path.is_file() and not is_hidden(path)]
+
+
+def is_hidden(path):
+    """Whether a file is for the command alone."""
+    return path.name.startswith(".") or path.parent.name == ".scored"
 
 
 def test_what_was_scored_before_an_error_is_kept(folders, capsys):
@@ -656,16 +661,50 @@ def test_wrong_folders_are_one_line(folders, change):
     assert folders.fail(*options) == [f"ERROR: {message}"]
 
 
-def test_a_folder_with_other_files_is_not_replaced(folders):
-    other = folders.root / "out/museval/setup.py"
-    other.parent.mkdir(parents=True)
-    other.touch()
+def of_another_method(folders):
+    path = folders.root / "out/museval/othermodel/test/x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    return path
+
+
+def of_another_track(folders):
+    folders.score()
+    path = folders.root / "out/museval/test/mine.json"
+    path.write_text("{}")
+    return path
+
+
+def written_over(folders):
+    folders.score()
+    path = folders.root / f"out/museval/test/{FIRST}.json"
+    path.write_text("{}")
+    return path
+
+
+def link_to_a_folder(folders):
+    folders.score()
+    path = folders.root / "out/museval/train"
+    path.symlink_to(folders.root / "references", target_is_directory=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "add", [of_another_method, of_another_track, written_over, link_to_a_folder]
+)
+def test_a_folder_with_files_of_others_is_not_replaced(folders, capsys, add):
+    path = add(folders)
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         folders.score()
-    problem = "holds setup.py, but the scores would replace the folder"
-    message = f"ERROR: {other.parent}: {problem}; name another folder as --out"
-    assert end.value.code == message
-    assert other.is_file()
+    museval = folders.root / "out/museval"
+    problem = f"holds {path.relative_to(museval)}, which this command did not write"
+    remedy = "move it away, or name another folder as --out"
+    assert end.value.code == f"ERROR: {museval}: {problem}; {remedy}"
+    assert "scoring" not in capsys.readouterr().err
+    assert path.exists()
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
 
 
 @pytest.mark.parametrize(
