@@ -16,6 +16,7 @@ from .errors import InputError
 from .folders import LAYOUTS, PATTERN, Folders, Track, find
 from .kept import Item, Kept, forget_others, score_all
 from .mixtures import mixture_item, mixture_scores, mixture_summary, score_mixture
+from .progress import say
 from .songs import museval_json, score_song, song_item, song_scores, song_summary
 from .written import SCORES, not_ours, write_scores
 
@@ -89,7 +90,6 @@ def score_folders(
     folders = find(references, estimates, layout, pattern)
     _note_missing(folders)
     results = _results(kind, folders.tracks, out, sample_rate, workers)
-    forget_others(results)
     contents = [kept.result for kept in results]
     scores = kind.table(folders.tracks, contents)
     frames = {}
@@ -99,6 +99,7 @@ def score_folders(
             for track, content in zip(folders.tracks, contents, strict=True)
         }
     write_scores(out, scores.to_csv(index=False), frames)
+    forget_others(results)
     return scores
 
 
@@ -169,7 +170,7 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(line, sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -229,15 +230,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind = SPEECH if args.layout == "wsj0mix" else SONGS
     try:
         scores = score_folders(**vars(args) | {"pattern": args.pattern or PATTERN})
-        print(kind.summary(scores))
-        print(f"Written: {args.out / SCORES}")
-        sys.stdout.flush()
+        say(f"{kind.summary(scores)}\nWritten: {args.out / SCORES}", sys.stdout)
     except InputError as error:
         sys.exit(f"ERROR: {error}")
     except OSError as error:
-        if error.filename is None:
-            raise
+        where = parser.prog if error.filename is None else os.fsdecode(error.filename)
         reason = (error.strerror or str(error)).lower()
-        sys.exit(f"ERROR: {os.fsdecode(error.filename)}: {reason}")
+        sys.exit(f"ERROR: {where}: {reason}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

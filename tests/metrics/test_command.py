@@ -1,6 +1,7 @@
 """The command that scores folders, on real audio, compared with museval and with the formulas."""
 
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -512,7 +513,12 @@ def test_files_after_a_pattern_have_the_same_scores(folders, pattern, options):
 @pytest.fixture
 def speech(tmp_path):
     """Folders in WSJ0-mix's layout, with estimates of which the second mixture's are swapped."""
-    folders = Folders(tmp_path)
+    return make_speech(tmp_path)
+
+
+def make_speech(root):
+    """Makes such folders."""
+    folders = Folders(root)
     (source,) = (TEST_DATA / "data/speech/mixtures").glob("*/min/tt")
     folders.root.joinpath("references").symlink_to(source)
     for index, path in enumerate(sorted((source / "mix").iterdir())):
@@ -705,6 +711,101 @@ def test_a_folder_with_files_of_others_is_not_replaced(folders, capsys, add):
     assert "scoring" not in capsys.readouterr().err
     assert path.exists()
     assert {path: path.read_bytes() for path in outputs(folders)} == before
+
+
+@pytest.mark.parametrize("make", ["link", "file"])
+def test_museval_that_is_no_folder_is_refused_before_anything_is_scored(folders, capsys, make):
+    folders.score()
+    museval, elsewhere = folders.root / "out/museval", folders.root / "elsewhere"
+    museval.rename(elsewhere)
+    if make == "link":
+        museval.symlink_to(elsewhere, target_is_directory=True)
+    else:
+        museval.touch()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    problem = f"is a {make}, but the scores need a folder there"
+    remedy = "move it away, or name another folder as --out"
+    assert end.value.code == f"ERROR: {museval}: {problem}; {remedy}"
+    assert "scoring" not in capsys.readouterr().err
+    assert (folders.root / "out/scores.csv").is_file()
+    assert len(list(elsewhere.glob("test/*.json"))) == 2
+
+
+def test_the_earlier_scores_stay_as_they_are_if_the_new_ones_cannot_be_written(folders):
+    folders.score()
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    # A name that a folder may have, but not with .json after it.
+    name = "n" * 252
+    for kind in ("references", "estimates"):
+        (folders.root / kind / "test" / SECOND).rename(folders.root / kind / "test" / name)
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    path = folders.root / f"out/museval/test/{name}.json"
+    assert end.value.code == f"ERROR: {path}: file name too long"
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
+    left = {path.name for path in (folders.root / "out").iterdir()}
+    assert left == {".scored", "museval", "scores.csv"}
+
+
+def test_a_table_that_cannot_be_replaced_leaves_the_frames_as_they_are(folders):
+    folders.score()
+    table = folders.root / "out/scores.csv"
+    table.unlink()
+    table.mkdir()
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    assert end.value.code == f"ERROR: {table}: is a directory"
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
+
+
+def test_scores_of_speech_take_the_place_of_those_of_music(folders):
+    folders.score()
+    for kind in ("references", "estimates"):
+        (folders.root / kind).rename(folders.root / f"{kind} of music")
+    make_speech(folders.root).score(*WSJ0MIX)
+    assert {path.name for path in (folders.root / "out").iterdir()} == {".scored", "scores.csv"}
+
+
+def test_scores_of_speech_leave_files_of_others_as_they_are(speech):
+    other = speech.root / "out/museval/test/x.json"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    speech.score(*WSJ0MIX)
+    assert other.is_file()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_scores_are_written_also_if_nobody_reads_what_is_printed(folders, stream):
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run_command(folders, **{stream: writing})
+    os.close(writing)
+    assert result.returncode == 0
+    assert (result.stderr or "").splitlines() in ([], ["scoring: 2 of 2 tracks"])
+    assert (result.stdout or "Written: ").splitlines()[-1].startswith("Written: ")
+    assert len(outputs(folders)) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_what_cannot_be_printed_is_one_line(folders):
+    with open("/dev/full", "w") as full:
+        result = run_command(folders, stdout=full)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[1:] == ["ERROR: <stdout>: no space left on device"]
+    assert len(outputs(folders)) == 3
+
+
+def run_command(folders, **streams):
+    """Runs the command in a process of its own, whose streams are captured if not given."""
+    return subprocess.run(
+        [sys.executable, "-m", "metrics.core", *folders.arguments()],
+        cwd=ROOT,
+        text=True,
+        **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams),
+    )
 
 
 @pytest.mark.parametrize(
