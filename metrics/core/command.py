@@ -114,6 +114,8 @@ def _results(
     items, errors, results = [], [], []
     for track in tracks:
         try:
+            if track.problem:
+                raise track.problem
             items.append(kind.item(track, sample_rate))
         except InputError as error:
             errors.append(error)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,8 @@ STEMS = (VOCALS, "drums", "bass", "other")  # in the order of MUSDB
 MIX = "mix"  # the folder of the mixtures of WSJ0-mix
 
 AUDIO = "WAV or FLAC files"
+# The endings of audio files that are not read, and that must not be taken for missing ones.
+NOT_READ = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma", ".wv")
 
 
 class Track(NamedTuple):
@@ -41,6 +44,7 @@ class Track(NamedTuple):
         references: the files of the references by target or speaker.
         estimates: those of the estimates, which need not be the same ones.
         mixture: the file of the mixture, if there is one and it is needed.
+        problem: what is wrong with the names of its files, if anything is.
     """
 
     name: str
@@ -48,6 +52,7 @@ class Track(NamedTuple):
     references: dict[str, Path]
     estimates: dict[str, Path]
     mixture: Path | None = None
+    problem: InputError | None = None
 
 
 class Folders(NamedTuple):
@@ -74,8 +79,8 @@ def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN)
         pattern: of the files' paths in their folder, for the layout `flat`.
 
     Raises:
-        InputError: a folder is missing or has other files than the layout says, two files are of
-            one target, or nothing is in both folders.
+        InputError: a folder is missing or has other files than the layout says, or nothing is in
+            both folders. What is wrong with the files of one track is its `problem`.
     """
     for folder in (references, estimates):
         if not folder.is_dir():
@@ -108,21 +113,54 @@ def targets(names: Iterable[str]) -> list[str]:
     return sorted(names, key=place)
 
 
-# The files of each song by its subset (empty if there is none) and its name, by target.
-Songs = dict[tuple[str, str], dict[str, Path]]
+@dataclass
+class _Files:
+    """The audio files of a song or a mixture in one of the folders.
+
+    Attributes:
+        by_target: those that can be read, by target or speaker.
+        not_read: those in other formats, likewise.
+        problem: what is wrong with them, if anything is.
+    """
+
+    by_target: dict[str, Path] = field(default_factory=dict)
+    not_read: dict[str, Path] = field(default_factory=dict)
+    problem: InputError | None = None
+
+    def add(self, target: str, path: Path) -> None:
+        """Adds a file."""
+        if path.suffix.lower() in NOT_READ:
+            self.not_read[target] = path
+        elif target in self.by_target:
+            problem = f"stands for the same as {self.by_target[target].name}"
+            self.problem = InputError(path, problem, "remove one of the two")
+        else:
+            self.by_target[target] = path
+
+    def without(self, names: Iterable[str]) -> InputError | None:
+        """Returns which of the targets is there in another format only; None if there is none.
+        Where nothing can be read, any target is one of them."""
+        for name in names if self.by_target else self.not_read:
+            if name in self.not_read and name not in self.by_target:
+                remedy = "convert it to one of them"
+                return InputError(self.not_read[name], "is neither WAV nor FLAC", remedy)
+        return None
+
+
+# The files of each song or mixture by its subset (empty if there is none) and its name.
+Songs = dict[tuple[str, str], _Files]
 
 
 def _common(references: Songs, estimates: Songs) -> Folders:
     """Returns the songs that both have. One of them may have the subsets' folders and the other
     not."""
     tracks, used = [], set()
-    for subset, name in references:
+    for (subset, name), files in references.items():
         keys = [(subset, name), ("", name), *((part, name) for part in SUBSETS if not subset)]
         key = next((key for key in keys if key in estimates), None)
         if key and key not in used:
             used.add(key)
-            parts = (references[subset, name], estimates[key])
-            tracks.append(Track(name, subset or key[0] or "test", *parts))
+            tracks.append(_track(name, subset or key[0] or "test", files, estimates[key]))
     scored = {track.name for track in tracks}
     return Folders(
         sorted(tracks, key=lambda track: (track.name, track.subset)),
@@ -131,19 +169,51 @@ def _common(references: Songs, estimates: Songs) -> Folders:
     )
 
 
+def _track(name: str, subset: str, references: _Files, estimates: _Files) -> Track:
+    """Returns a track, with what is wrong with its files."""
+    problem = (
+        references.problem
+        or estimates.problem
+        or references.without(_needed(estimates))
+        or estimates.without(_needed(references))
+        or _not_utf8(name, references)
+        or _not_utf8(name, estimates)
+    )
+    return Track(name, subset, references.by_target, estimates.by_target, problem=problem)
+
+
+def _needed(others: _Files) -> list[str]:
+    """Returns the targets whose files matter to the scores, given the files in the other folder."""
+    names = {*STEMS, ACCOMPANIMENT, *others.by_target, *others.not_read}
+    return sorted(names.difference(MIXTURES))
+
+
+def _not_utf8(track: str, files: _Files) -> InputError | None:
+    """Returns which name is not UTF-8, in which all scores are written; None if there is none."""
+    for target, path in files.by_target.items():
+        if not _is_utf8(track + target):
+            where = next(part for part in (path, *path.parents) if not _is_utf8(part.name))
+            return InputError(where, "has a name that is not UTF-8", "rename it")
+    return None
+
+
+def _is_utf8(name: str) -> bool:
+    # Bytes that are not UTF-8 are surrogates in names of files.
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def _musdb(folder: Path) -> Songs:
     """Returns the songs of a folder in MUSDB's layout."""
     subsets = [name for name in SUBSETS if (folder / name).is_dir()]
     # A song may be called `test`; then there is audio in its folder.
-    subsets = [name for name in subsets if not any(_audio(folder / name))]
-    songs = {}
+    subsets = [
+        name for name in subsets if not any(path.is_file() for path in _audio(folder / name))
+    ]
+    songs: Songs = {}
     for subset in subsets or [""]:
         for song in sorted(path for path in (folder / subset).iterdir() if path.is_dir()):
-            files: dict[str, Path] = {}
             for path in _audio(song):
-                _add(files, path.stem, path)
-            if files:
-                songs[subset, song.name] = files
+                songs.setdefault((subset, song.name), _Files()).add(path.stem, path)
     if not songs:
         problem = f"has no folder with {AUDIO} for each track"
         if any(folder.rglob("*.stem.mp4")):
@@ -161,13 +231,13 @@ def _flat(folder: Path, pattern: str) -> Songs:
     ending = next((end for end in ENDINGS if pattern.lower().endswith(end)), "")
     expression = re.escape(pattern[: len(pattern) - len(ending)])
     # Names of targets are the shorter ones: where both readings fit, `my_song_vocals` are vocals.
-    for field, name in (("track", "[^/]+"), ("target", "[^/]+?")):
-        expression = expression.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{name})")
+    for part, name in (("track", "[^/]+"), ("target", "[^/]+?")):
+        expression = expression.replace(re.escape(f"{{{part}}}"), f"(?P<{part}>{name})")
     songs: Songs = {}
     for path in _audio(folder, "/".join("*" * (pattern.count("/") + 1))):
         match = re.fullmatch(expression, path.relative_to(folder).with_suffix("").as_posix())
         if match:
-            _add(songs.setdefault(("", match["track"]), {}), match["target"], path)
+            songs.setdefault(("", match["track"]), _Files()).add(match["target"], path)
     if not songs:
         remedy = "--pattern says how they are called"
         raise InputError(folder, f"has no {AUDIO} like {pattern}", remedy)
@@ -181,23 +251,25 @@ def _speech_tracks(references: Path, estimates: Path) -> Folders:
     if names != others:
         problem = f"has {', '.join(others)}, but the references have {', '.join(names)}"
         raise InputError(estimates, problem)
-    mixtures = _by_stem(references / MIX) if (references / MIX).is_dir() else None
-    folders = [[_by_stem(folder / name) for name in names] for folder in (references, estimates)]
-    of_references, of_estimates = (set().union(*parts) for parts in folders)
-    tracks = []
-    for name in sorted(of_references & of_estimates):
-        files = []
-        for folder, parts in zip((references, estimates), folders, strict=True):
-            missing = [names[index] for index, part in enumerate(parts) if name not in part]
-            if missing:
-                raise InputError(folder / missing[0] / f"{name}.wav", "there is no such file")
-            files.append({names[index]: part[name] for index, part in enumerate(parts)})
-        if mixtures is not None and name not in mixtures:
-            raise InputError(references / MIX / f"{name}.wav", "there is no such file")
-        tracks.append(Track(name, "", *files, mixtures[name] if mixtures is not None else None))
-    return Folders(
-        tracks, sorted(of_references - of_estimates), sorted(of_estimates - of_references)
-    )
+    mix = [MIX] if (references / MIX).is_dir() else []
+    folders = _common(_mixtures(references, [*names, *mix]), _mixtures(estimates, names))
+    tracks = [track._replace(mixture=track.references.pop(MIX, None)) for track in folders.tracks]
+    return folders._replace(tracks=tracks)
+
+
+def _mixtures(folder: Path, parts: list[str]) -> Songs:
+    """Returns the mixtures of a folder in WSJ0-mix's layout, each of which must have all parts:
+    speakers, or the mixture itself."""
+    mixtures: Songs = {}
+    for part in parts:
+        for path in _audio(folder / part):
+            mixtures.setdefault(("", path.stem), _Files()).add(part, path)
+    for (_, name), files in mixtures.items():
+        files.problem = files.problem or files.without(parts)
+        for part in parts:
+            if part not in files.by_target and not files.problem:
+                files.problem = InputError(folder / part / f"{name}.wav", "there is no such file")
+    return mixtures
 
 
 def _speakers(folder: Path) -> list[str]:
@@ -207,29 +279,17 @@ def _speakers(folder: Path) -> list[str]:
     if not present:
         raise InputError(folder, "has no folder s1", "--layout says how else the files may lie")
     for name in present:
-        if not _by_stem(folder / name):
+        if not any(_audio(folder / name)):
             raise InputError(folder / name, f"has no {AUDIO}")
     return present
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Returns the audio files in a folder by their names without ending."""
-    files: dict[str, Path] = {}
-    for path in _audio(folder):
-        _add(files, path.stem, path)
-    return files
-
-
 def _audio(folder: Path, glob: str = "*") -> Iterator[Path]:
-    """Yields the audio files in a folder, without hidden ones, in the order of their names."""
+    """Yields what is named as an audio file in a folder, unless hidden, in the order of the names.
+
+    What is named as a file that is read, and is none, is an error when it is read.
+    """
     for path in sorted(folder.glob(glob)):
-        if path.suffix.lower() in ENDINGS and path.name[0] != "." and path.is_file():
+        ending = path.suffix.lower()
+        if path.name[0] != "." and (ending in ENDINGS or (ending in NOT_READ and path.is_file())):
             yield path
-
-
-def _add(files: dict[str, Path], name: str, path: Path) -> None:
-    """Adds a file under a name, or raises an `InputError` if there is another."""
-    if name in files:
-        problem = f"stands for the same as {files[name].name}"
-        raise InputError(path, problem, "remove one of the two")
-    files[name] = path

@@ -118,14 +118,26 @@ def _load_or_score(
     try:
         path = folder / f"{_key(code_digest, item)}.json"
         result = read(path)
-        new = result is None
-        if new:
-            text = json.dumps(score(item.files, threads, **item.settings))
-            write(path, text)
-            result = json.loads(text)  # in the same form as one of an earlier run
+        if result is not None:
+            return Kept(path, False, result)
+        text = json.dumps(_score(score, threads, item))
     except InputError as error:
         return error
-    return Kept(path, new, result)
+    write(path, text)
+    return Kept(path, True, json.loads(text))  # in the same form as one of an earlier run
+
+
+def _score(score: Callable[..., Any], threads: int, item: Item) -> Any:
+    """Returns the result of an item. An `OSError` is one of reading its files: an `InputError`."""
+    try:
+        return score(item.files, threads, **item.settings)
+    except OSError as error:
+        path = error.filename or next(iter(item.files.values()))
+        raise _unreadable(os.fsdecode(path), error) from error
+
+
+def _unreadable(path: object, error: OSError) -> InputError:
+    return InputError(path, f"cannot be read ({(error.strerror or str(error)).lower()})")
 
 
 def _code_digest() -> str:
@@ -146,11 +158,18 @@ def _key(code_digest: str, item: Item) -> str:
 
 
 def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal digits."""
+    """Returns the SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return digest.hexdigest()
 
 

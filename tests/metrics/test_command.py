@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -377,6 +378,48 @@ def two_files_of_a_target(folders):
     return path, "stands for the same as drums.flac; remove one of the two"
 
 
+def folder_for_a_file(folders):
+    path = folders.path("estimates", "drums")
+    path.unlink()
+    path.mkdir()
+    return path, "cannot be read (is a directory)"
+
+
+def link_to_nothing(folders):
+    path = folders.path("references", "drums")
+    path.unlink()
+    path.symlink_to("nothing.wav")
+    return path, "cannot be read (no such file or directory)"
+
+
+def failing_disk(folders):
+    path = folders.path("estimates", "drums")
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # can be opened, and not be read from its beginning
+    return path, "cannot be read (input/output error)"
+
+
+def mp3_estimate(folders):
+    path = folders.path("estimates", "drums").with_suffix(".MP3")
+    folders.path("estimates", "drums").rename(path)
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
+def mp3_reference_that_is_part_of_the_accompaniment(folders):
+    vocals_and_accompaniment_alone(folders)
+    path = folders.path("references", "drums").with_suffix(".m4a")
+    folders.path("references", "drums").rename(path)
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
+def nothing_but_another_format(folders):
+    for name in STEMS:
+        folders.path("estimates", name).unlink()
+    path = folders.path("estimates", "cover").with_suffix(".ogg")
+    path.touch()
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -387,14 +430,44 @@ def two_files_of_a_target(folders):
         no_audio,
         no_samples,
         two_files_of_a_target,
+        folder_for_a_file,
+        link_to_nothing,
+        pytest.param(
+            failing_disk,
+            marks=pytest.mark.skipif(
+                not Path("/proc/self/mem").exists(), reason="needs Linux's /proc"
+            ),
+        ),
+        mp3_estimate,
+        mp3_reference_that_is_part_of_the_accompaniment,
+        nothing_but_another_format,
     ],
 )
 def test_an_awkward_input_that_is_refused_is_one_line(folders, change):
     path, problem = change(folders)
-    line, *others = folders.fail()
+    line, kept = folders.fail()
     assert line == f"ERROR: {path}: {problem}"
-    kept = ["ERROR: nothing is written; 1 of 2 tracks are kept for the next run"]
-    assert others == ([] if change is two_files_of_a_target else kept)
+    assert kept == "ERROR: nothing is written; 1 of 2 tracks are kept for the next run"
+
+
+def test_a_name_that_is_not_utf8_is_one_line(folders):
+    for kind in ("references", "estimates"):
+        path = folders.root / kind / "test" / os.fsdecode(b"Mot\xf6r")
+        try:
+            (folders.root / kind / "test" / FIRST).rename(path)
+        except OSError:
+            pytest.skip("the file system has no other names than UTF-8")
+    named = folders.root / "references/test" / os.fsdecode(b"Mot\xf6r")
+    line, kept = folders.fail()
+    assert line == f"ERROR: {named}: has a name that is not UTF-8; rename it"
+    assert kept == "ERROR: nothing is written; 1 of 2 tracks are kept for the next run"
+
+
+def test_an_audio_file_in_another_format_is_no_error_where_it_is_not_needed(folders, capsys):
+    for kind, name in (("estimates", "drums"), ("estimates", "mixture"), ("references", "cover")):
+        folders.path(kind, name).with_suffix(".mp3").touch()
+    folders.score()
+    assert notes(capsys) == []
 
 
 def test_all_audio_can_be_converted_to_one_rate(folders):
@@ -588,10 +661,28 @@ def test_awkward_speech_is_scored_and_said_or_one_line(speech, capsys):
     assert kept == "ERROR: nothing is written; 1 of 2 mixtures are kept for the next run"
 
     second.unlink()
-    assert speech.fail(*WSJ0MIX) == [f"ERROR: {second}: there is no such file"]
+    missing = f"ERROR: {second}: there is no such file"
+    assert speech.fail(*WSJ0MIX) == [missing, line, "ERROR: nothing is written"]
+    soundfile.write(first, samples, rate, subtype="FLOAT")
+    assert speech.fail(*WSJ0MIX) == [missing, kept]
     (speech.root / "estimates/s2").rename(speech.root / "elsewhere")
     line = f"ERROR: {speech.root / 'estimates'}: has s1, but the references have s1, s2"
     assert speech.fail(*WSJ0MIX) == [line]
+
+
+def test_a_mixture_without_its_file_is_one_line(speech):
+    source = (speech.root / "references").resolve()
+    (speech.root / "references").unlink()
+    shutil.copytree(source, speech.root / "references")
+    first, second = sorted((speech.root / "references/mix").iterdir())
+    first.unlink()
+    mp3 = (speech.root / "references/s2" / second.name).with_suffix(".mp3")
+    mp3.with_suffix(".wav").rename(mp3)
+    assert speech.fail(*WSJ0MIX) == [
+        f"ERROR: {first}: there is no such file",
+        f"ERROR: {mp3}: is neither WAV nor FLAC; convert it to one of them",
+        "ERROR: nothing is written",
+    ]
 
 
 # Each returns options, and the message about what is wrong.
