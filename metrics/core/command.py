@@ -33,6 +33,10 @@ Layouts:
   wsj0mix   s1/NAME.wav, s2/NAME.wav, ...: SI-SNR and SDR under the best permutation, and
             their improvements if the references have a folder mix/
 
+Estimates that lie otherwise than the references are found by --estimates-pattern, in each
+layout: for instance '{track}_est{target}.wav' with --layout wsj0mix. no_vocals, as Demucs
+calls it, is taken for the accompaniment if that has no file.
+
 Writes scores.csv, for music also museval/test/TRACK.json, and prints a table. What is
 scored is kept in the folder, so that an interrupted command goes on when it is repeated,
 and only what has changed is scored again. FLAC files may stand for WAV files.
@@ -62,6 +66,7 @@ def score_folders(
     layout: str = "musdb",
     pattern: str = PATTERN,
     workers: int | None = None,
+    estimates_pattern: str | None = None,
 ) -> pd.DataFrame:
     """Scores a folder of estimates against a folder of references, and writes the scores.
 
@@ -75,6 +80,8 @@ def score_folders(
         layout: one of `folders.LAYOUTS`.
         pattern: of the files' paths in their folder, for the layout `flat`.
         workers: the number of processes; None for one per core.
+        estimates_pattern: of the paths of the estimates, for any layout; None if they lie as the
+            references do.
 
     Returns:
         The rows of scores.csv: of each track and target `songs.COLUMNS`, or of each mixture and
@@ -87,7 +94,7 @@ def score_folders(
     kind = SPEECH if layout == "wsj0mix" else SONGS
     if kind.json and (error := not_ours(out)):
         raise error
-    folders = find(references, estimates, layout, pattern)
+    folders = find(references, estimates, layout, pattern, estimates_pattern)
     _note_missing(folders)
     results = _results(kind, folders.tracks, out, sample_rate, workers)
     contents = [kept.result for kept in results]
@@ -204,6 +211,8 @@ def _parser() -> _Parser:
     score.add_argument("--layout", choices=LAYOUTS, default="musdb", help=text)
     text = f"with --layout flat: what the files are called (default: {PATTERN})"
     score.add_argument("--pattern", metavar="PATTERN", help=text)
+    text = "what the estimates are called (default: they lie as the references do)"
+    score.add_argument("--estimates-pattern", metavar="PATTERN", help=text)
     text = "the number of processes (default: one per core)"
     score.add_argument("--workers", type=_positive, metavar="N", help=text)
     return parser

@@ -6,7 +6,8 @@ Three layouts are known:
 - `flat`: files after a pattern such as `{track}_{target}.wav`;
 - `wsj0mix`: `s1/NAME.wav`, `s2/NAME.wav`, … as WSJ0-mix, with its mixtures in `mix/`.
 
-A `.flac` file may stand for any `.wav` file.
+Estimates may follow a pattern of their own in each of them. A `.flac` file may stand for any `.wav`
+file, and `no_vocals`, as Demucs calls it, for the accompaniment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -26,6 +28,7 @@ PATTERN = "{track}_{target}.wav"
 SUBSETS = ("train", "test")  # the folders of MUSDB
 MIXTURES = ("mixture", "linear_mixture")  # what stands beside the targets, and is none
 ACCOMPANIMENT = "accompaniment"  # all but the vocals
+NO_VOCALS = "no_vocals"  # the same, as Demucs calls it
 VOCALS = "vocals"
 STEMS = (VOCALS, "drums", "bass", "other")  # in the order of MUSDB
 MIX = "mix"  # the folder of the mixtures of WSJ0-mix
@@ -69,7 +72,13 @@ class Folders(NamedTuple):
     without_references: list[str]
 
 
-def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN) -> Folders:
+def find(
+    references: Path,
+    estimates: Path,
+    layout: str,
+    pattern: str = PATTERN,
+    estimates_pattern: str | None = None,
+) -> Folders:
     """Returns what is scored together.
 
     Args:
@@ -77,6 +86,8 @@ def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN)
         estimates: the folder of the estimates.
         layout: one of `LAYOUTS`.
         pattern: of the files' paths in their folder, for the layout `flat`.
+        estimates_pattern: of the paths of the estimates, for any layout; None if they lie as the
+            references do.
 
     Raises:
         InputError: a folder is missing or has other files than the layout says, or nothing is in
@@ -85,19 +96,24 @@ def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN)
     for folder in (references, estimates):
         if not folder.is_dir():
             raise InputError(folder, "there is no such folder")
+    option, shared = ("--pattern", pattern) if layout == "flat" else ("--layout", None)
+    own = shared if estimates_pattern is None else estimates_pattern
+    of_references = _songs(references, layout, shared, option)
+    of_estimates = _songs(estimates, layout, own, "--estimates-pattern")
     if layout == "wsj0mix":
-        tracks = _speech_tracks(references, estimates)
-    else:
-        by_name = [
-            _musdb(folder) if layout == "musdb" else _flat(folder, pattern)
-            for folder in (references, estimates)
-        ]
-        tracks = _common(*by_name)
-    if not tracks.tracks:
-        problem = f"has nothing that {references} has, such as {tracks.without_estimates[0]}"
-        remedy = f"it has {tracks.without_references[0]}; both folders need the same names"
+        _require_speakers(of_references, references)
+        _add_mixtures(of_references, references)
+        if own is None:
+            _require_same_speakers(references, estimates)
+            _require_speakers(of_estimates, estimates)
+    folders = _common(of_references, of_estimates)
+    if not folders.tracks:
+        problem = f"has nothing that {references} has, such as {folders.without_estimates[0]}"
+        remedy = f"it has {folders.without_references[0]}; both folders need the same names"
         raise InputError(estimates, problem, remedy)
-    return tracks
+    if layout == "wsj0mix":
+        return folders._replace(tracks=[_mixture(track) for track in folders.tracks])
+    return folders
 
 
 def targets(names: Iterable[str]) -> list[str]:
@@ -137,6 +153,13 @@ class _Files:
         else:
             self.by_target[target] = path
 
+    def rename_no_vocals(self) -> None:
+        """Takes `no_vocals` for the accompaniment, unless this has a file."""
+        if ACCOMPANIMENT not in self.by_target:
+            for files in (self.by_target, self.not_read):
+                if NO_VOCALS in files:
+                    files[ACCOMPANIMENT] = files.pop(NO_VOCALS)
+
     def without(self, names: Iterable[str]) -> InputError | None:
         """Returns which of the targets is there in another format only; None if there is none.
         Where nothing can be read, any target is one of them."""
@@ -145,6 +168,17 @@ class _Files:
                 remedy = "convert it to one of them"
                 return InputError(self.not_read[name], "is neither WAV nor FLAC", remedy)
         return None
+
+    def require(self, paths: dict[str, Path]) -> None:
+        """Notes as the problem which of the targets is missing.
+
+        Args:
+            paths: where they should be.
+        """
+        self.problem = self.problem or self.without(paths)
+        for name, path in paths.items():
+            if name not in self.by_target and not self.problem:
+                self.problem = InputError(path, "there is no such file")
 
 
 # The files of each song or mixture by its subset (empty if there is none) and its name.
@@ -171,6 +205,8 @@ def _common(references: Songs, estimates: Songs) -> Folders:
 
 def _track(name: str, subset: str, references: _Files, estimates: _Files) -> Track:
     """Returns a track, with what is wrong with its files."""
+    for files in (references, estimates):
+        files.rename_no_vocals()
     problem = (
         references.problem
         or estimates.problem
@@ -202,6 +238,34 @@ def _is_utf8(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
+def _songs(folder: Path, layout: str, pattern: str | None, option: str) -> Songs:
+    """Returns the songs or mixtures of a folder.
+
+    Args:
+        folder: the folder.
+        layout: one of `LAYOUTS`.
+        pattern: of the files' paths; None if they lie as the layout has them.
+        option: what says how else the files may lie.
+    """
+    if pattern is not None:
+        if any(pattern.count(part) != 1 for part in ("{track}", "{target}")):
+            raise InputError(option, f"{pattern} must have {{track}} and {{target}} once each")
+        read, what = partial(_by_pattern, pattern=pattern), f"{AUDIO} like {pattern}"
+    elif layout == "musdb":
+        read, what = _musdb, f"folder with {AUDIO} for each track"
+    else:
+        read, what = _wsj0mix, f"folder s1 with {AUDIO}"
+    if songs := read(folder):
+        return songs
+    remedy = f"{option} says how else the files may lie"
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and read(path)]
+    if len(inside) == 1:
+        remedy = f"{inside[0]} has: name that one"
+    elif any(folder.rglob("*.stem.mp4")):
+        remedy = "convert its .stem.mp4 files first, for instance with musdbconvert"
+    raise InputError(folder, f"has no {what}", remedy)
+
+
 def _musdb(folder: Path) -> Songs:
     """Returns the songs of a folder in MUSDB's layout."""
     subsets = [name for name in SUBSETS if (folder / name).is_dir()]
@@ -214,20 +278,11 @@ def _musdb(folder: Path) -> Songs:
         for song in sorted(path for path in (folder / subset).iterdir() if path.is_dir()):
             for path in _audio(song):
                 songs.setdefault((subset, song.name), _Files()).add(path.stem, path)
-    if not songs:
-        problem = f"has no folder with {AUDIO} for each track"
-        if any(folder.rglob("*.stem.mp4")):
-            remedy = "convert its .stem.mp4 files first, for instance with musdbconvert"
-        else:
-            remedy = "--layout says how else the files may lie"
-        raise InputError(folder, problem, remedy)
     return songs
 
 
-def _flat(folder: Path, pattern: str) -> Songs:
-    """Returns the songs of a folder whose files follow a pattern."""
-    if any(pattern.count(field) != 1 for field in ("{track}", "{target}")):
-        raise InputError("--pattern", f"{pattern} must have {{track}} and {{target}} once each")
+def _by_pattern(folder: Path, pattern: str) -> Songs:
+    """Returns the songs or mixtures of a folder whose files follow a pattern."""
     ending = next((end for end in ENDINGS if pattern.lower().endswith(end)), "")
     expression = re.escape(pattern[: len(pattern) - len(ending)])
     # Names of targets are the shorter ones: where both readings fit, `my_song_vocals` are vocals.
@@ -238,50 +293,63 @@ def _flat(folder: Path, pattern: str) -> Songs:
         match = re.fullmatch(expression, path.relative_to(folder).with_suffix("").as_posix())
         if match:
             songs.setdefault(("", match["track"]), _Files()).add(match["target"], path)
-    if not songs:
-        remedy = "--pattern says how they are called"
-        raise InputError(folder, f"has no {AUDIO} like {pattern}", remedy)
     return songs
 
 
-def _speech_tracks(references: Path, estimates: Path) -> Folders:
-    """Returns the mixtures of two folders in WSJ0-mix's layout."""
-    names = _speakers(references)
-    others = _speakers(estimates)
-    if names != others:
-        problem = f"has {', '.join(others)}, but the references have {', '.join(names)}"
-        raise InputError(estimates, problem)
-    mix = [MIX] if (references / MIX).is_dir() else []
-    folders = _common(_mixtures(references, [*names, *mix]), _mixtures(estimates, names))
-    tracks = [track._replace(mixture=track.references.pop(MIX, None)) for track in folders.tracks]
-    return folders._replace(tracks=tracks)
-
-
-def _mixtures(folder: Path, parts: list[str]) -> Songs:
-    """Returns the mixtures of a folder in WSJ0-mix's layout, each of which must have all parts:
-    speakers, or the mixture itself."""
+def _wsj0mix(folder: Path) -> Songs:
+    """Returns the speakers of the mixtures of a folder in WSJ0-mix's layout."""
     mixtures: Songs = {}
-    for part in parts:
-        for path in _audio(folder / part):
-            mixtures.setdefault(("", path.stem), _Files()).add(part, path)
-    for (_, name), files in mixtures.items():
-        files.problem = files.problem or files.without(parts)
-        for part in parts:
-            if part not in files.by_target and not files.problem:
-                files.problem = InputError(folder / part / f"{name}.wav", "there is no such file")
+    for speaker in _speakers(folder):
+        for path in _audio(folder / speaker):
+            mixtures.setdefault(("", path.stem), _Files()).add(speaker, path)
     return mixtures
 
 
 def _speakers(folder: Path) -> list[str]:
     """Returns the names of the folders of the speakers, `["s1", "s2"]`."""
     names = (f"s{number}" for number in count(1))
-    present = list(takewhile(lambda name: (folder / name).is_dir(), names))
-    if not present:
-        raise InputError(folder, "has no folder s1", "--layout says how else the files may lie")
-    for name in present:
-        if not any(_audio(folder / name)):
-            raise InputError(folder / name, f"has no {AUDIO}")
-    return present
+    return list(takewhile(lambda name: (folder / name).is_dir(), names))
+
+
+def _require_speakers(mixtures: Songs, folder: Path) -> None:
+    """Notes as the problem of a mixture of a folder which of its speakers' files is missing."""
+    for (_, name), files in mixtures.items():
+        files.require({speaker: folder / speaker / f"{name}.wav" for speaker in _speakers(folder)})
+
+
+def _add_mixtures(references: Songs, folder: Path) -> None:
+    """Adds the files of the mixtures to those of their speakers, if the folder has mixtures."""
+    if not (folder / MIX).is_dir():
+        return
+    for path in _audio(folder / MIX):
+        if ("", path.stem) in references:
+            references["", path.stem].add(MIX, path)
+    for (_, name), files in references.items():
+        files.require({MIX: folder / MIX / f"{name}.wav"})
+
+
+def _require_same_speakers(references: Path, estimates: Path) -> None:
+    """Raises an `InputError` if two folders have not the same speakers."""
+    names, others = _speakers(references), _speakers(estimates)
+    if names != others:
+        problem = f"has {', '.join(others)}, but the references have {', '.join(names)}"
+        raise InputError(estimates, problem)
+
+
+def _mixture(track: Track) -> Track:
+    """Returns a track as a mixture of speakers, each of whom must have an estimate."""
+    references = {name: path for name, path in track.references.items() if name != MIX}
+    others = (MIX, *MIXTURES)
+    estimates = {name: path for name, path in track.estimates.items() if name not in others}
+    problem = track.problem
+    if not problem and len(estimates) != len(references):
+        folder = next(iter(track.estimates.values())).parent
+        speakers, present = len(references), ", ".join(estimates) or "none"
+        what = f"{track.name} has {speakers} speakers, but as estimates {present}"
+        remedy = "--estimates-pattern must find one for each speaker"
+        problem = InputError(folder, what, remedy)
+    mixture = track.references.get(MIX)
+    return Track(track.name, track.subset, references, estimates, mixture, problem)
 
 
 def _audio(folder: Path, glob: str = "*") -> Iterator[Path]:

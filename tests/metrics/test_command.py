@@ -583,6 +583,34 @@ def test_files_after_a_pattern_have_the_same_scores(folders, pattern, options):
     pd.testing.assert_frame_equal(scores, expected, rtol=0, atol=1e-3)
 
 
+def test_estimates_may_follow_a_pattern_of_their_own(folders):
+    expected = folders.score()
+    (folders.root / "estimates/test").rename(folders.root / "estimates/htdemucs")
+    scores = folders.score("--estimates-pattern", "htdemucs/{track}/{target}.wav")
+    pd.testing.assert_frame_equal(scores, expected)
+    for kind, pattern in (("references", "{}_{}.wav"), ("estimates", "{} - {} estimate.wav")):
+        for source in sorted((folders.root / kind).glob("*/*/*.wav")):
+            source.rename(folders.root / kind / pattern.format(source.parent.name, source.stem))
+    own = "{track} - {target} estimate.wav"
+    scores = folders.score("--layout", "flat", "--estimates-pattern", own)
+    pd.testing.assert_frame_equal(scores, expected)
+
+
+def test_no_vocals_are_the_accompaniment_unless_that_is_there(folders, capsys):
+    lines = vocals_and_accompaniment_alone(folders)
+    expected = folders.score()
+    path = folders.path("estimates", "accompaniment")
+    no_vocals = path.rename(path.with_name("no_vocals.wav"))
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(folders.score(), expected)
+    shutil.copy(no_vocals, path)
+    pd.testing.assert_frame_equal(folders.score(), expected)
+    ignored = f"{FIRST}: the estimate of no_vocals is ignored: it has no reference"
+    lines = [f"{FIRST}: {line}" for line in lines]
+    first, second = "2 of 2 tracks were scored before", "1 of 2 tracks were scored before"
+    assert notes(capsys) == [first, *lines, second, *lines, ignored]
+
+
 @pytest.fixture
 def speech(tmp_path):
     """Folders in WSJ0-mix's layout, with estimates of which the second mixture's are swapped."""
@@ -670,6 +698,33 @@ def test_awkward_speech_is_scored_and_said_or_one_line(speech, capsys):
     assert speech.fail(*WSJ0MIX) == [line]
 
 
+def test_estimates_of_speech_may_follow_a_pattern(speech):
+    expected = speech.score(*WSJ0MIX)
+    folder = speech.root / "estimates"
+    for path in sorted(folder.glob("s*/*")):
+        path.rename(folder / f"{path.stem}_est{path.parent.name[1:]}.wav")
+    for name in ("s1", "s2"):
+        (folder / name).rmdir()
+    shutil.copy(speech.root / "references/mix" / path.name, folder / f"{path.stem}_estmix.wav")
+    (speech.root / "out/scores.csv").unlink()
+    problem = "has no folder s1 with WAV or FLAC files"
+    remedy = "--estimates-pattern says how else the files may lie"
+    assert speech.fail(*WSJ0MIX) == [f"ERROR: {folder}: {problem}; {remedy}"]
+
+    options = [*WSJ0MIX, "--estimates-pattern", "{track}_est{target}.wav"]
+    scores = speech.score(*options)
+    expected["estimate"] = [int(name[1:]) for name in expected["estimate"]]
+    pd.testing.assert_frame_equal(scores, expected)
+
+    (speech.root / "out/scores.csv").unlink()
+    (folder / f"{path.stem}_est2.wav").unlink()
+    problem = f"{path.stem} has 2 speakers, but as estimates 1"
+    remedy = "--estimates-pattern must find one for each speaker"
+    kept = "nothing is written; 1 of 2 mixtures are kept for the next run"
+    line = f"ERROR: {folder}: {problem}; {remedy}"
+    assert speech.fail(*options) == [line, f"ERROR: {kept}"]
+
+
 def test_a_mixture_without_its_file_is_one_line(speech):
     source = (speech.root / "references").resolve()
     (speech.root / "references").unlink()
@@ -697,7 +752,7 @@ def empty_folder(folders):
     missing_folder(folders)
     (folders.root / "estimates").mkdir()
     problem = "has no folder with WAV or FLAC files for each track"
-    remedy = "--layout says how else the files may lie"
+    remedy = "--estimates-pattern says how else the files may lie"
     return [], f"{folders.root / 'estimates'}: {problem}; {remedy}"
 
 
@@ -721,7 +776,7 @@ def no_common_track(folders):
 
 def no_such_pattern(folders):
     problem = "has no WAV or FLAC files like {track}_{target}.wav"
-    remedy = "--pattern says how they are called"
+    remedy = "--pattern says how else the files may lie"
     return ["--layout", "flat"], f"{folders.root / 'references'}: {problem}; {remedy}"
 
 
@@ -732,7 +787,30 @@ def pattern_without_target(folders):
 
 def other_layout(folders):
     remedy = "--layout says how else the files may lie"
-    return [*WSJ0MIX], f"{folders.root / 'references'}: has no folder s1; {remedy}"
+    problem = "has no folder s1 with WAV or FLAC files"
+    return [*WSJ0MIX], f"{folders.root / 'references'}: {problem}; {remedy}"
+
+
+def folder_of_a_model(folders):
+    moved = folders.root / "moved"
+    (folders.root / "estimates").rename(moved)
+    inner = folders.root / "estimates/htdemucs"
+    inner.parent.mkdir()
+    moved.rename(inner)
+    problem = "has no folder with WAV or FLAC files for each track"
+    return [], f"{inner.parent}: {problem}; {inner} has: name that one"
+
+
+def folders_of_two_models(folders):
+    _, message = folder_of_a_model(folders)
+    shutil.copytree(folders.root / "estimates/htdemucs", folders.root / "estimates/mdx")
+    problem = message.split("; ")[0]
+    return [], f"{problem}; --estimates-pattern says how else the files may lie"
+
+
+def estimates_pattern_without_track(folders):
+    problem = "{target}.wav must have {track} and {target} once each"
+    return ["--estimates-pattern", "{target}.wav"], f"--estimates-pattern: {problem}"
 
 
 def out_is_a_file(folders):
@@ -750,6 +828,9 @@ def out_is_a_file(folders):
         no_such_pattern,
         pattern_without_target,
         other_layout,
+        folder_of_a_model,
+        folders_of_two_models,
+        estimates_pattern_without_track,
         out_is_a_file,
     ],
 )
