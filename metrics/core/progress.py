@@ -25,7 +25,7 @@ def progress(items: Sequence[Item], description: str, unit: str) -> Iterator[Ite
         description: the work, as `scoring music`.
         unit: the singular noun for an item, as `track`.
     """
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr is not None and sys.stderr.isatty()
     last = time.monotonic()
     bar = tqdm(items, desc=description, unit=unit, disable=not terminal)
     for count, item in enumerate(bar, start=1):

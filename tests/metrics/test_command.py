@@ -961,6 +961,14 @@ def test_the_scores_are_written_also_if_nobody_reads_what_is_printed(folders, st
     assert len(outputs(folders)) == 3
 
 
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_the_scores_are_written_also_without_a_stream(folders, descriptor):
+    shell = ["sh", "-c", f'exec "$@" {descriptor}>&-', "sh", sys.executable, "-m", "metrics.core"]
+    result = subprocess.run([*shell, *folders.arguments()], cwd=ROOT, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    assert len(outputs(folders)) == 3
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_what_cannot_be_printed_is_one_line(folders):
     with open("/dev/full", "w") as full:
