@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,12 +14,12 @@ import pandas as pd
 
 from .errors import InputError
 from .folders import LAYOUTS, PATTERN, Folders, Track, find
-from .kept import Item, Kept, forget_others, score_all, write
+from .kept import Item, Kept, forget_others, score_all
 from .mixtures import mixture_item, mixture_scores, mixture_summary, score_mixture
+from .progress import say
 from .songs import museval_json, score_song, song_item, song_scores, song_summary
+from .written import SCORES, not_ours, write_scores
 
-SCORES = "scores.csv"
-MUSEVAL = "museval"  # what `museval.EvalStore.add_eval_dir` reads
 KEPT = ".scored"  # the results of each track, for the next run
 SHOWN = 10  # the most notes and errors that are printed
 
@@ -33,6 +32,10 @@ Layouts:
   flat      the same scores for files after a pattern, such as TRACK_vocals.wav
   wsj0mix   s1/NAME.wav, s2/NAME.wav, ...: SI-SNR and SDR under the best permutation, and
             their improvements if the references have a folder mix/
+
+Estimates that lie otherwise than the references are found by --estimates-pattern, in each
+layout: for instance '{track}_est{target}.wav' with --layout wsj0mix. no_vocals, as Demucs
+calls it, is taken for the accompaniment if that has no file.
 
 Writes scores.csv, for music also museval/test/TRACK.json, and prints a table. What is
 scored is kept in the folder, so that an interrupted command goes on when it is repeated,
@@ -63,6 +66,7 @@ def score_folders(
     layout: str = "musdb",
     pattern: str = PATTERN,
     workers: int | None = None,
+    estimates_pattern: str | None = None,
 ) -> pd.DataFrame:
     """Scores a folder of estimates against a folder of references, and writes the scores.
 
@@ -76,6 +80,8 @@ def score_folders(
         layout: one of `folders.LAYOUTS`.
         pattern: of the files' paths in their folder, for the layout `flat`.
         workers: the number of processes; None for one per core.
+        estimates_pattern: of the paths of the estimates, for any layout; None if they lie as the
+            references do.
 
     Returns:
         The rows of scores.csv: of each track and target `songs.COLUMNS`, or of each mixture and
@@ -86,23 +92,21 @@ def score_folders(
         OSError: a file cannot be read or written.
     """
     kind = SPEECH if layout == "wsj0mix" else SONGS
-    if kind.json:
-        _require_ours(out / MUSEVAL)
-    folders = find(references, estimates, layout, pattern)
+    if kind.json and (error := not_ours(out)):
+        raise error
+    folders = find(references, estimates, layout, pattern, estimates_pattern)
     _note_missing(folders)
     results = _results(kind, folders.tracks, out, sample_rate, workers)
-    forget_others(results)
     contents = [kept.result for kept in results]
     scores = kind.table(folders.tracks, contents)
-    # scores.csv is written last, so that all else is there when it is.
-    (out / SCORES).unlink(missing_ok=True)
+    frames = {}
     if kind.json:
-        texts = {
-            Path(track.subset) / f"{track.name}.json": kind.json(track, content)
+        frames = {
+            f"{track.subset}/{track.name}.json": kind.json(track, content)
             for track, content in zip(folders.tracks, contents, strict=True)
         }
-        _replace_folder(out / MUSEVAL, texts)
-    write(out / SCORES, scores.to_csv(index=False))
+    write_scores(out, scores.to_csv(index=False), frames)
+    forget_others(results)
     return scores
 
 
@@ -117,6 +121,8 @@ def _results(
     items, errors, results = [], [], []
     for track in tracks:
         try:
+            if track.problem:
+                raise track.problem
             items.append(kind.item(track, sample_rate))
         except InputError as error:
             errors.append(error)
@@ -173,32 +179,7 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _require_ours(folder: Path) -> None:
-    """Raises an `InputError` if a folder that is replaced holds anything but museval's files."""
-    for path in folder.rglob("*"):
-        if not path.is_dir() and path.suffix != ".json":
-            problem = f"holds {path.relative_to(folder)}, but the scores would replace the folder"
-            raise InputError(folder, problem, "name another folder as --out")
-
-
-def _replace_folder(folder: Path, texts: dict[Path, str]) -> None:
-    """Writes a folder of files in place of an earlier one.
-
-    Args:
-        folder: the folder.
-        texts: the contents of the files, by their paths in it.
-    """
-    new = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(new, ignore_errors=True)
-    for path, text in texts.items():
-        (new / path).parent.mkdir(parents=True, exist_ok=True)
-        (new / path).write_text(text, encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    new.rename(folder)
+    say(line, sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -230,6 +211,8 @@ def _parser() -> _Parser:
     score.add_argument("--layout", choices=LAYOUTS, default="musdb", help=text)
     text = f"with --layout flat: what the files are called (default: {PATTERN})"
     score.add_argument("--pattern", metavar="PATTERN", help=text)
+    text = "what the estimates are called (default: they lie as the references do)"
+    score.add_argument("--estimates-pattern", metavar="PATTERN", help=text)
     text = "the number of processes (default: one per core)"
     score.add_argument("--workers", type=_positive, metavar="N", help=text)
     return parser
@@ -258,15 +241,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     kind = SPEECH if args.layout == "wsj0mix" else SONGS
     try:
         scores = score_folders(**vars(args) | {"pattern": args.pattern or PATTERN})
-        print(kind.summary(scores))
-        print(f"Written: {args.out / SCORES}")
-        sys.stdout.flush()
+        say(f"{kind.summary(scores)}\nWritten: {args.out / SCORES}", sys.stdout)
     except InputError as error:
         sys.exit(f"ERROR: {error}")
     except OSError as error:
-        if error.filename is None:
-            raise
+        where = parser.prog if error.filename is None else os.fsdecode(error.filename)
         reason = (error.strerror or str(error)).lower()
-        sys.exit(f"ERROR: {os.fsdecode(error.filename)}: {reason}")
+        sys.exit(f"ERROR: {where}: {reason}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

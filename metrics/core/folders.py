@@ -6,13 +6,16 @@ Three layouts are known:
 - `flat`: files after a pattern such as `{track}_{target}.wav`;
 - `wsj0mix`: `s1/NAME.wav`, `s2/NAME.wav`, … as WSJ0-mix, with its mixtures in `mix/`.
 
-A `.flac` file may stand for any `.wav` file.
+Estimates may follow a pattern of their own in each of them. A `.flac` file may stand for any `.wav`
+file, and `no_vocals`, as Demucs calls it, for the accompaniment.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -25,11 +28,14 @@ PATTERN = "{track}_{target}.wav"
 SUBSETS = ("train", "test")  # the folders of MUSDB
 MIXTURES = ("mixture", "linear_mixture")  # what stands beside the targets, and is none
 ACCOMPANIMENT = "accompaniment"  # all but the vocals
+NO_VOCALS = "no_vocals"  # the same, as Demucs calls it
 VOCALS = "vocals"
 STEMS = (VOCALS, "drums", "bass", "other")  # in the order of MUSDB
 MIX = "mix"  # the folder of the mixtures of WSJ0-mix
 
 AUDIO = "WAV or FLAC files"
+# The endings of audio files that are not read, and that must not be taken for missing ones.
+NOT_READ = (".aac", ".aif", ".aiff", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wma", ".wv")
 
 
 class Track(NamedTuple):
@@ -41,6 +47,7 @@ class Track(NamedTuple):
         references: the files of the references by target or speaker.
         estimates: those of the estimates, which need not be the same ones.
         mixture: the file of the mixture, if there is one and it is needed.
+        problem: what is wrong with the names of its files, if anything is.
     """
 
     name: str
@@ -48,6 +55,7 @@ class Track(NamedTuple):
     references: dict[str, Path]
     estimates: dict[str, Path]
     mixture: Path | None = None
+    problem: InputError | None = None
 
 
 class Folders(NamedTuple):
@@ -64,7 +72,13 @@ class Folders(NamedTuple):
     without_references: list[str]
 
 
-def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN) -> Folders:
+def find(
+    references: Path,
+    estimates: Path,
+    layout: str,
+    pattern: str = PATTERN,
+    estimates_pattern: str | None = None,
+) -> Folders:
     """Returns what is scored together.
 
     Args:
@@ -72,27 +86,34 @@ def find(references: Path, estimates: Path, layout: str, pattern: str = PATTERN)
         estimates: the folder of the estimates.
         layout: one of `LAYOUTS`.
         pattern: of the files' paths in their folder, for the layout `flat`.
+        estimates_pattern: of the paths of the estimates, for any layout; None if they lie as the
+            references do.
 
     Raises:
-        InputError: a folder is missing or has other files than the layout says, two files are of
-            one target, or nothing is in both folders.
+        InputError: a folder is missing or has other files than the layout says, or nothing is in
+            both folders. What is wrong with the files of one track is its `problem`.
     """
     for folder in (references, estimates):
         if not folder.is_dir():
             raise InputError(folder, "there is no such folder")
+    option, shared = ("--pattern", pattern) if layout == "flat" else ("--layout", None)
+    own = shared if estimates_pattern is None else estimates_pattern
+    of_references = _songs(references, layout, shared, option)
+    of_estimates = _songs(estimates, layout, own, "--estimates-pattern")
     if layout == "wsj0mix":
-        tracks = _speech_tracks(references, estimates)
-    else:
-        by_name = [
-            _musdb(folder) if layout == "musdb" else _flat(folder, pattern)
-            for folder in (references, estimates)
-        ]
-        tracks = _common(*by_name)
-    if not tracks.tracks:
-        problem = f"has nothing that {references} has, such as {tracks.without_estimates[0]}"
-        remedy = f"it has {tracks.without_references[0]}; both folders need the same names"
+        _require_speakers(of_references, references)
+        _add_mixtures(of_references, references)
+        if own is None:
+            _require_same_speakers(references, estimates)
+            _require_speakers(of_estimates, estimates)
+    folders = _common(of_references, of_estimates)
+    if not folders.tracks:
+        problem = f"has nothing that {references} has, such as {folders.without_estimates[0]}"
+        remedy = f"it has {folders.without_references[0]}; both folders need the same names"
         raise InputError(estimates, problem, remedy)
-    return tracks
+    if layout == "wsj0mix":
+        return folders._replace(tracks=[_mixture(track) for track in folders.tracks])
+    return folders
 
 
 def targets(names: Iterable[str]) -> list[str]:
@@ -108,21 +129,72 @@ def targets(names: Iterable[str]) -> list[str]:
     return sorted(names, key=place)
 
 
-# The files of each song by its subset (empty if there is none) and its name, by target.
-Songs = dict[tuple[str, str], dict[str, Path]]
+@dataclass
+class _Files:
+    """The audio files of a song or a mixture in one of the folders.
+
+    Attributes:
+        by_target: those that can be read, by target or speaker.
+        not_read: those in other formats, likewise.
+        problem: what is wrong with them, if anything is.
+    """
+
+    by_target: dict[str, Path] = field(default_factory=dict)
+    not_read: dict[str, Path] = field(default_factory=dict)
+    problem: InputError | None = None
+
+    def add(self, target: str, path: Path) -> None:
+        """Adds a file."""
+        if path.suffix.lower() in NOT_READ:
+            self.not_read[target] = path
+        elif target in self.by_target:
+            problem = f"stands for the same as {self.by_target[target].name}"
+            self.problem = InputError(path, problem, "remove one of the two")
+        else:
+            self.by_target[target] = path
+
+    def rename_no_vocals(self) -> None:
+        """Takes `no_vocals` for the accompaniment, unless this has a file."""
+        if ACCOMPANIMENT not in self.by_target:
+            for files in (self.by_target, self.not_read):
+                if NO_VOCALS in files:
+                    files[ACCOMPANIMENT] = files.pop(NO_VOCALS)
+
+    def without(self, names: Iterable[str]) -> InputError | None:
+        """Returns which of the targets is there in another format only; None if there is none.
+        Where nothing can be read, any target is one of them."""
+        for name in names if self.by_target else self.not_read:
+            if name in self.not_read and name not in self.by_target:
+                remedy = "convert it to one of them"
+                return InputError(self.not_read[name], "is neither WAV nor FLAC", remedy)
+        return None
+
+    def require(self, paths: dict[str, Path]) -> None:
+        """Notes as the problem which of the targets is missing.
+
+        Args:
+            paths: where they should be.
+        """
+        self.problem = self.problem or self.without(paths)
+        for name, path in paths.items():
+            if name not in self.by_target and not self.problem:
+                self.problem = InputError(path, "there is no such file")
+
+
+# The files of each song or mixture by its subset (empty if there is none) and its name.
+Songs = dict[tuple[str, str], _Files]
 
 
 def _common(references: Songs, estimates: Songs) -> Folders:
     """Returns the songs that both have. One of them may have the subsets' folders and the other
     not."""
     tracks, used = [], set()
-    for subset, name in references:
+    for (subset, name), files in references.items():
         keys = [(subset, name), ("", name), *((part, name) for part in SUBSETS if not subset)]
         key = next((key for key in keys if key in estimates), None)
         if key and key not in used:
             used.add(key)
-            parts = (references[subset, name], estimates[key])
-            tracks.append(Track(name, subset or key[0] or "test", *parts))
+            tracks.append(_track(name, subset or key[0] or "test", files, estimates[key]))
     scored = {track.name for track in tracks}
     return Folders(
         sorted(tracks, key=lambda track: (track.name, track.subset)),
@@ -131,105 +203,161 @@ def _common(references: Songs, estimates: Songs) -> Folders:
     )
 
 
+def _track(name: str, subset: str, references: _Files, estimates: _Files) -> Track:
+    """Returns a track, with what is wrong with its files."""
+    for files in (references, estimates):
+        files.rename_no_vocals()
+    problem = (
+        references.problem
+        or estimates.problem
+        or references.without(_needed(estimates))
+        or estimates.without(_needed(references))
+        or _not_utf8(name, references)
+        or _not_utf8(name, estimates)
+    )
+    return Track(name, subset, references.by_target, estimates.by_target, problem=problem)
+
+
+def _needed(others: _Files) -> list[str]:
+    """Returns the targets whose files matter to the scores, given the files in the other folder."""
+    names = {*STEMS, ACCOMPANIMENT, *others.by_target, *others.not_read}
+    return sorted(names.difference(MIXTURES))
+
+
+def _not_utf8(track: str, files: _Files) -> InputError | None:
+    """Returns which name is not UTF-8, in which all scores are written; None if there is none."""
+    for target, path in files.by_target.items():
+        if not _is_utf8(track + target):
+            where = next(part for part in (path, *path.parents) if not _is_utf8(part.name))
+            return InputError(where, "has a name that is not UTF-8", "rename it")
+    return None
+
+
+def _is_utf8(name: str) -> bool:
+    # Bytes that are not UTF-8 are surrogates in names of files.
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _songs(folder: Path, layout: str, pattern: str | None, option: str) -> Songs:
+    """Returns the songs or mixtures of a folder.
+
+    Args:
+        folder: the folder.
+        layout: one of `LAYOUTS`.
+        pattern: of the files' paths; None if they lie as the layout has them.
+        option: what says how else the files may lie.
+    """
+    if pattern is not None:
+        if any(pattern.count(part) != 1 for part in ("{track}", "{target}")):
+            raise InputError(option, f"{pattern} must have {{track}} and {{target}} once each")
+        read, what = partial(_by_pattern, pattern=pattern), f"{AUDIO} like {pattern}"
+    elif layout == "musdb":
+        read, what = _musdb, f"folder with {AUDIO} for each track"
+    else:
+        read, what = _wsj0mix, f"folder s1 with {AUDIO}"
+    if songs := read(folder):
+        return songs
+    remedy = f"{option} says how else the files may lie"
+    inside = [path for path in sorted(folder.iterdir()) if path.is_dir() and read(path)]
+    if len(inside) == 1:
+        remedy = f"{inside[0]} has: name that one"
+    elif any(folder.rglob("*.stem.mp4")):
+        remedy = "convert its .stem.mp4 files first, for instance with musdbconvert"
+    raise InputError(folder, f"has no {what}", remedy)
+
+
 def _musdb(folder: Path) -> Songs:
     """Returns the songs of a folder in MUSDB's layout."""
     subsets = [name for name in SUBSETS if (folder / name).is_dir()]
     # A song may be called `test`; then there is audio in its folder.
-    subsets = [name for name in subsets if not any(_audio(folder / name))]
-    songs = {}
+    subsets = [
+        name for name in subsets if not any(path.is_file() for path in _audio(folder / name))
+    ]
+    songs: Songs = {}
     for subset in subsets or [""]:
         for song in sorted(path for path in (folder / subset).iterdir() if path.is_dir()):
-            files: dict[str, Path] = {}
             for path in _audio(song):
-                _add(files, path.stem, path)
-            if files:
-                songs[subset, song.name] = files
-    if not songs:
-        problem = f"has no folder with {AUDIO} for each track"
-        if any(folder.rglob("*.stem.mp4")):
-            remedy = "convert its .stem.mp4 files first, for instance with musdbconvert"
-        else:
-            remedy = "--layout says how else the files may lie"
-        raise InputError(folder, problem, remedy)
+                songs.setdefault((subset, song.name), _Files()).add(path.stem, path)
     return songs
 
 
-def _flat(folder: Path, pattern: str) -> Songs:
-    """Returns the songs of a folder whose files follow a pattern."""
-    if any(pattern.count(field) != 1 for field in ("{track}", "{target}")):
-        raise InputError("--pattern", f"{pattern} must have {{track}} and {{target}} once each")
+def _by_pattern(folder: Path, pattern: str) -> Songs:
+    """Returns the songs or mixtures of a folder whose files follow a pattern."""
     ending = next((end for end in ENDINGS if pattern.lower().endswith(end)), "")
     expression = re.escape(pattern[: len(pattern) - len(ending)])
     # Names of targets are the shorter ones: where both readings fit, `my_song_vocals` are vocals.
-    for field, name in (("track", "[^/]+"), ("target", "[^/]+?")):
-        expression = expression.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{name})")
+    for part, name in (("track", "[^/]+"), ("target", "[^/]+?")):
+        expression = expression.replace(re.escape(f"{{{part}}}"), f"(?P<{part}>{name})")
     songs: Songs = {}
     for path in _audio(folder, "/".join("*" * (pattern.count("/") + 1))):
         match = re.fullmatch(expression, path.relative_to(folder).with_suffix("").as_posix())
         if match:
-            _add(songs.setdefault(("", match["track"]), {}), match["target"], path)
-    if not songs:
-        remedy = "--pattern says how they are called"
-        raise InputError(folder, f"has no {AUDIO} like {pattern}", remedy)
+            songs.setdefault(("", match["track"]), _Files()).add(match["target"], path)
     return songs
 
 
-def _speech_tracks(references: Path, estimates: Path) -> Folders:
-    """Returns the mixtures of two folders in WSJ0-mix's layout."""
-    names = _speakers(references)
-    others = _speakers(estimates)
-    if names != others:
-        problem = f"has {', '.join(others)}, but the references have {', '.join(names)}"
-        raise InputError(estimates, problem)
-    mixtures = _by_stem(references / MIX) if (references / MIX).is_dir() else None
-    folders = [[_by_stem(folder / name) for name in names] for folder in (references, estimates)]
-    of_references, of_estimates = (set().union(*parts) for parts in folders)
-    tracks = []
-    for name in sorted(of_references & of_estimates):
-        files = []
-        for folder, parts in zip((references, estimates), folders, strict=True):
-            missing = [names[index] for index, part in enumerate(parts) if name not in part]
-            if missing:
-                raise InputError(folder / missing[0] / f"{name}.wav", "there is no such file")
-            files.append({names[index]: part[name] for index, part in enumerate(parts)})
-        if mixtures is not None and name not in mixtures:
-            raise InputError(references / MIX / f"{name}.wav", "there is no such file")
-        tracks.append(Track(name, "", *files, mixtures[name] if mixtures is not None else None))
-    return Folders(
-        tracks, sorted(of_references - of_estimates), sorted(of_estimates - of_references)
-    )
+def _wsj0mix(folder: Path) -> Songs:
+    """Returns the speakers of the mixtures of a folder in WSJ0-mix's layout."""
+    mixtures: Songs = {}
+    for speaker in _speakers(folder):
+        for path in _audio(folder / speaker):
+            mixtures.setdefault(("", path.stem), _Files()).add(speaker, path)
+    return mixtures
 
 
 def _speakers(folder: Path) -> list[str]:
     """Returns the names of the folders of the speakers, `["s1", "s2"]`."""
     names = (f"s{number}" for number in count(1))
-    present = list(takewhile(lambda name: (folder / name).is_dir(), names))
-    if not present:
-        raise InputError(folder, "has no folder s1", "--layout says how else the files may lie")
-    for name in present:
-        if not _by_stem(folder / name):
-            raise InputError(folder / name, f"has no {AUDIO}")
-    return present
+    return list(takewhile(lambda name: (folder / name).is_dir(), names))
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
-    """Returns the audio files in a folder by their names without ending."""
-    files: dict[str, Path] = {}
-    for path in _audio(folder):
-        _add(files, path.stem, path)
-    return files
+def _require_speakers(mixtures: Songs, folder: Path) -> None:
+    """Notes as the problem of a mixture of a folder which of its speakers' files is missing."""
+    for (_, name), files in mixtures.items():
+        files.require({speaker: folder / speaker / f"{name}.wav" for speaker in _speakers(folder)})
+
+
+def _add_mixtures(references: Songs, folder: Path) -> None:
+    """Adds the files of the mixtures to those of their speakers, if the folder has mixtures."""
+    if not (folder / MIX).is_dir():
+        return
+    for path in _audio(folder / MIX):
+        if ("", path.stem) in references:
+            references["", path.stem].add(MIX, path)
+    for (_, name), files in references.items():
+        files.require({MIX: folder / MIX / f"{name}.wav"})
+
+
+def _require_same_speakers(references: Path, estimates: Path) -> None:
+    """Raises an `InputError` if two folders have not the same speakers."""
+    names, others = _speakers(references), _speakers(estimates)
+    if names != others:
+        problem = f"has {', '.join(others)}, but the references have {', '.join(names)}"
+        raise InputError(estimates, problem)
+
+
+def _mixture(track: Track) -> Track:
+    """Returns a track as a mixture of speakers, each of whom must have an estimate."""
+    references = {name: path for name, path in track.references.items() if name != MIX}
+    others = (MIX, *MIXTURES)
+    estimates = {name: path for name, path in track.estimates.items() if name not in others}
+    problem = track.problem
+    if not problem and len(estimates) != len(references):
+        folder = next(iter(track.estimates.values())).parent
+        speakers, present = len(references), ", ".join(estimates) or "none"
+        what = f"{track.name} has {speakers} speakers, but as estimates {present}"
+        remedy = "--estimates-pattern must find one for each speaker"
+        problem = InputError(folder, what, remedy)
+    mixture = track.references.get(MIX)
+    return Track(track.name, track.subset, references, estimates, mixture, problem)
 
 
 def _audio(folder: Path, glob: str = "*") -> Iterator[Path]:
-    """Yields the audio files in a folder, without hidden ones, in the order of their names."""
+    """Yields what is named as an audio file in a folder, unless hidden, in the order of the names.
+
+    What is named as a file that is read, and is none, is an error when it is read.
+    """
     for path in sorted(folder.glob(glob)):
-        if path.suffix.lower() in ENDINGS and path.name[0] != "." and path.is_file():
+        ending = path.suffix.lower()
+        if path.name[0] != "." and (ending in ENDINGS or (ending in NOT_READ and path.is_file())):
             yield path
-
-
-def _add(files: dict[str, Path], name: str, path: Path) -> None:
-    """Adds a file under a name, or raises an `InputError` if there is another."""
-    if name in files:
-        problem = f"stands for the same as {files[name].name}"
-        raise InputError(path, problem, "remove one of the two")
-    files[name] = path

@@ -117,15 +117,27 @@ def _load_or_score(
     """Returns the result of an item, which it computes if it is not kept."""
     try:
         path = folder / f"{_key(code_digest, item)}.json"
-        result = _read(path)
-        new = result is None
-        if new:
-            text = json.dumps(score(item.files, threads, **item.settings))
-            write(path, text)
-            result = json.loads(text)  # in the same form as one of an earlier run
+        result = read(path)
+        if result is not None:
+            return Kept(path, False, result)
+        text = json.dumps(_score(score, threads, item))
     except InputError as error:
         return error
-    return Kept(path, new, result)
+    write(path, text)
+    return Kept(path, True, json.loads(text))  # in the same form as one of an earlier run
+
+
+def _score(score: Callable[..., Any], threads: int, item: Item) -> Any:
+    """Returns the result of an item. An `OSError` is one of reading its files: an `InputError`."""
+    try:
+        return score(item.files, threads, **item.settings)
+    except OSError as error:
+        path = error.filename or next(iter(item.files.values()))
+        raise _unreadable(os.fsdecode(path), error) from error
+
+
+def _unreadable(path: object, error: OSError) -> InputError:
+    return InputError(path, f"cannot be read ({(error.strerror or str(error)).lower()})")
 
 
 def _code_digest() -> str:
@@ -140,22 +152,29 @@ def _code_digest() -> str:
 
 def _key(code_digest: str, item: Item) -> str:
     """Returns the hash under which the result of an item is kept."""
-    hashes = {name: _sha256(path) for name, path in item.files.items()}
+    hashes = {name: sha256(path) for name, path in item.files.items()}
     text = json.dumps([code_digest, item.settings, hashes])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def _sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file, in hexadecimal digits."""
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise _unreadable(path, error) from error
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
-    """Returns the result in a file; None if there is no such file or it is cut short."""
+def read(path: Path) -> Any:
+    """Returns what a JSON file holds; None if there is no such file or it is cut short."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # a power cut may leave half of it

@@ -33,11 +33,16 @@ def mixture_item(mixture: Track, sample_rate: int | None) -> Item:
     if mixture.mixture is not None:
         files["mixture"] = mixture.mixture
     files |= {f"estimate of {name}": path for name, path in mixture.estimates.items()}
-    return Item(files, {"sample_rate": sample_rate, "speakers": list(mixture.references)})
+    names = {"speakers": list(mixture.references), "estimates": list(mixture.estimates)}
+    return Item(files, {"sample_rate": sample_rate, **names})
 
 
 def score_mixture(
-    files: dict[str, Path], threads: int, sample_rate: int | None, speakers: Sequence[str]
+    files: dict[str, Path],
+    threads: int,
+    sample_rate: int | None,
+    speakers: Sequence[str],
+    estimates: Sequence[str],
 ) -> dict[str, Any]:
     """Scores the speakers of a mixture, under the permutation of the estimates with the largest sum
     of SI-SNR.
@@ -46,7 +51,8 @@ def score_mixture(
         files: as from `mixture_item`.
         threads: not needed.
         sample_rate: what the audio is converted to, in Hz; None for its own rate.
-        speakers: their names.
+        speakers: the names of the references.
+        estimates: those of the estimates, as many.
 
     Returns:
         Under `notes` what is to be said about the mixture, under `estimate` the name of the
@@ -60,12 +66,12 @@ def score_mixture(
     for name, path in files.items():
         if signals[name].shape[1] != 1:
             raise InputError(path, f"has {signals[name].shape[1]} channels, but speech is mono")
-    references, estimates = (
-        np.stack([signals[f"{kind} of {name}"][:, 0] for name in speakers])
-        for kind in ("reference", "estimate")
+    references, separated = (
+        np.stack([signals[f"{kind} of {name}"][:, 0] for name in names])
+        for kind, names in (("reference", speakers), ("estimate", estimates))
     )
-    order = best_order(references, estimates)
-    scores = _metrics(references, estimates[order])
+    order = best_order(references, separated)
+    scores = _metrics(references, separated[order])
     if "mixture" in signals:
         mixture = signals["mixture"][:, 0]
         unprocessed = _metrics(references, np.broadcast_to(mixture, references.shape))
@@ -77,7 +83,7 @@ def score_mixture(
         }
     return {
         "notes": notes,
-        "estimate": [speakers[index] for index in order],
+        "estimate": [estimates[index] for index in order],
         **{metric: values.tolist() for metric, values in scores.items()},
     }
 

@@ -1,6 +1,8 @@
 """The command that scores folders, on real audio, compared with museval and with the formulas."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -376,6 +378,48 @@ def two_files_of_a_target(folders):
     return path, "stands for the same as drums.flac; remove one of the two"
 
 
+def folder_for_a_file(folders):
+    path = folders.path("estimates", "drums")
+    path.unlink()
+    path.mkdir()
+    return path, "cannot be read (is a directory)"
+
+
+def link_to_nothing(folders):
+    path = folders.path("references", "drums")
+    path.unlink()
+    path.symlink_to("nothing.wav")
+    return path, "cannot be read (no such file or directory)"
+
+
+def failing_disk(folders):
+    path = folders.path("estimates", "drums")
+    path.unlink()
+    path.symlink_to("/proc/self/mem")  # can be opened, and not be read from its beginning
+    return path, "cannot be read (input/output error)"
+
+
+def mp3_estimate(folders):
+    path = folders.path("estimates", "drums").with_suffix(".MP3")
+    folders.path("estimates", "drums").rename(path)
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
+def mp3_reference_that_is_part_of_the_accompaniment(folders):
+    vocals_and_accompaniment_alone(folders)
+    path = folders.path("references", "drums").with_suffix(".m4a")
+    folders.path("references", "drums").rename(path)
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
+def nothing_but_another_format(folders):
+    for name in STEMS:
+        folders.path("estimates", name).unlink()
+    path = folders.path("estimates", "cover").with_suffix(".ogg")
+    path.touch()
+    return path, "is neither WAV nor FLAC; convert it to one of them"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -386,14 +430,44 @@ def two_files_of_a_target(folders):
         no_audio,
         no_samples,
         two_files_of_a_target,
+        folder_for_a_file,
+        link_to_nothing,
+        pytest.param(
+            failing_disk,
+            marks=pytest.mark.skipif(
+                not Path("/proc/self/mem").exists(), reason="needs Linux's /proc"
+            ),
+        ),
+        mp3_estimate,
+        mp3_reference_that_is_part_of_the_accompaniment,
+        nothing_but_another_format,
     ],
 )
 def test_an_awkward_input_that_is_refused_is_one_line(folders, change):
     path, problem = change(folders)
-    line, *others = folders.fail()
+    line, kept = folders.fail()
     assert line == f"ERROR: {path}: {problem}"
-    kept = ["ERROR: nothing is written; 1 of 2 tracks are kept for the next run"]
-    assert others == ([] if change is two_files_of_a_target else kept)
+    assert kept == "ERROR: nothing is written; 1 of 2 tracks are kept for the next run"
+
+
+def test_a_name_that_is_not_utf8_is_one_line(folders):
+    for kind in ("references", "estimates"):
+        path = folders.root / kind / "test" / os.fsdecode(b"Mot\xf6r")
+        try:
+            (folders.root / kind / "test" / FIRST).rename(path)
+        except OSError:
+            pytest.skip("the file system has no other names than UTF-8")
+    named = folders.root / "references/test" / os.fsdecode(b"Mot\xf6r")
+    line, kept = folders.fail()
+    assert line == f"ERROR: {named}: has a name that is not UTF-8; rename it"
+    assert kept == "ERROR: nothing is written; 1 of 2 tracks are kept for the next run"
+
+
+def test_an_audio_file_in_another_format_is_no_error_where_it_is_not_needed(folders, capsys):
+    for kind, name in (("estimates", "drums"), ("estimates", "mixture"), ("references", "cover")):
+        folders.path(kind, name).with_suffix(".mp3").touch()
+    folders.score()
+    assert notes(capsys) == []
 
 
 def test_all_audio_can_be_converted_to_one_rate(folders):
@@ -453,9 +527,14 @@ def test_only_what_has_changed_is_scored_again(folders, capsys):
 
 
 def outputs(folders):
-    """The files that the command has written, without what it keeps."""
-    out = folders.root / "out"
-    return [path for path in out.rglob("*") if path.is_file() and path.parent.name != ".scored"]
+    """The files that the command has written, without what it keeps and notes."""
+    paths = (folders.root / "out").rglob("*")
+    return [path for path in paths if path.is_file() and not is_hidden(path)]
+
+
+def is_hidden(path):
+    """Whether a file is for the command alone."""
+    return path.name.startswith(".") or path.parent.name == ".scored"
 
 
 def test_what_was_scored_before_an_error_is_kept(folders, capsys):
@@ -504,10 +583,43 @@ def test_files_after_a_pattern_have_the_same_scores(folders, pattern, options):
     pd.testing.assert_frame_equal(scores, expected, rtol=0, atol=1e-3)
 
 
+def test_estimates_may_follow_a_pattern_of_their_own(folders):
+    expected = folders.score()
+    (folders.root / "estimates/test").rename(folders.root / "estimates/htdemucs")
+    scores = folders.score("--estimates-pattern", "htdemucs/{track}/{target}.wav")
+    pd.testing.assert_frame_equal(scores, expected)
+    for kind, pattern in (("references", "{}_{}.wav"), ("estimates", "{} - {} estimate.wav")):
+        for source in sorted((folders.root / kind).glob("*/*/*.wav")):
+            source.rename(folders.root / kind / pattern.format(source.parent.name, source.stem))
+    own = "{track} - {target} estimate.wav"
+    scores = folders.score("--layout", "flat", "--estimates-pattern", own)
+    pd.testing.assert_frame_equal(scores, expected)
+
+
+def test_no_vocals_are_the_accompaniment_unless_that_is_there(folders, capsys):
+    lines = vocals_and_accompaniment_alone(folders)
+    expected = folders.score()
+    path = folders.path("estimates", "accompaniment")
+    no_vocals = path.rename(path.with_name("no_vocals.wav"))
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(folders.score(), expected)
+    shutil.copy(no_vocals, path)
+    pd.testing.assert_frame_equal(folders.score(), expected)
+    ignored = f"{FIRST}: the estimate of no_vocals is ignored: it has no reference"
+    lines = [f"{FIRST}: {line}" for line in lines]
+    first, second = "2 of 2 tracks were scored before", "1 of 2 tracks were scored before"
+    assert notes(capsys) == [first, *lines, second, *lines, ignored]
+
+
 @pytest.fixture
 def speech(tmp_path):
     """Folders in WSJ0-mix's layout, with estimates of which the second mixture's are swapped."""
-    folders = Folders(tmp_path)
+    return make_speech(tmp_path)
+
+
+def make_speech(root):
+    """Makes such folders."""
+    folders = Folders(root)
     (source,) = (TEST_DATA / "data/speech/mixtures").glob("*/min/tt")
     folders.root.joinpath("references").symlink_to(source)
     for index, path in enumerate(sorted((source / "mix").iterdir())):
@@ -577,10 +689,55 @@ def test_awkward_speech_is_scored_and_said_or_one_line(speech, capsys):
     assert kept == "ERROR: nothing is written; 1 of 2 mixtures are kept for the next run"
 
     second.unlink()
-    assert speech.fail(*WSJ0MIX) == [f"ERROR: {second}: there is no such file"]
+    missing = f"ERROR: {second}: there is no such file"
+    assert speech.fail(*WSJ0MIX) == [missing, line, "ERROR: nothing is written"]
+    soundfile.write(first, samples, rate, subtype="FLOAT")
+    assert speech.fail(*WSJ0MIX) == [missing, kept]
     (speech.root / "estimates/s2").rename(speech.root / "elsewhere")
     line = f"ERROR: {speech.root / 'estimates'}: has s1, but the references have s1, s2"
     assert speech.fail(*WSJ0MIX) == [line]
+
+
+def test_estimates_of_speech_may_follow_a_pattern(speech):
+    expected = speech.score(*WSJ0MIX)
+    folder = speech.root / "estimates"
+    for path in sorted(folder.glob("s*/*")):
+        path.rename(folder / f"{path.stem}_est{path.parent.name[1:]}.wav")
+    for name in ("s1", "s2"):
+        (folder / name).rmdir()
+    shutil.copy(speech.root / "references/mix" / path.name, folder / f"{path.stem}_estmix.wav")
+    (speech.root / "out/scores.csv").unlink()
+    problem = "has no folder s1 with WAV or FLAC files"
+    remedy = "--estimates-pattern says how else the files may lie"
+    assert speech.fail(*WSJ0MIX) == [f"ERROR: {folder}: {problem}; {remedy}"]
+
+    options = [*WSJ0MIX, "--estimates-pattern", "{track}_est{target}.wav"]
+    scores = speech.score(*options)
+    expected["estimate"] = [int(name[1:]) for name in expected["estimate"]]
+    pd.testing.assert_frame_equal(scores, expected)
+
+    (speech.root / "out/scores.csv").unlink()
+    (folder / f"{path.stem}_est2.wav").unlink()
+    problem = f"{path.stem} has 2 speakers, but as estimates 1"
+    remedy = "--estimates-pattern must find one for each speaker"
+    kept = "nothing is written; 1 of 2 mixtures are kept for the next run"
+    line = f"ERROR: {folder}: {problem}; {remedy}"
+    assert speech.fail(*options) == [line, f"ERROR: {kept}"]
+
+
+def test_a_mixture_without_its_file_is_one_line(speech):
+    source = (speech.root / "references").resolve()
+    (speech.root / "references").unlink()
+    shutil.copytree(source, speech.root / "references")
+    first, second = sorted((speech.root / "references/mix").iterdir())
+    first.unlink()
+    mp3 = (speech.root / "references/s2" / second.name).with_suffix(".mp3")
+    mp3.with_suffix(".wav").rename(mp3)
+    assert speech.fail(*WSJ0MIX) == [
+        f"ERROR: {first}: there is no such file",
+        f"ERROR: {mp3}: is neither WAV nor FLAC; convert it to one of them",
+        "ERROR: nothing is written",
+    ]
 
 
 # Each returns options, and the message about what is wrong.
@@ -595,7 +752,7 @@ def empty_folder(folders):
     missing_folder(folders)
     (folders.root / "estimates").mkdir()
     problem = "has no folder with WAV or FLAC files for each track"
-    remedy = "--layout says how else the files may lie"
+    remedy = "--estimates-pattern says how else the files may lie"
     return [], f"{folders.root / 'estimates'}: {problem}; {remedy}"
 
 
@@ -619,7 +776,7 @@ def no_common_track(folders):
 
 def no_such_pattern(folders):
     problem = "has no WAV or FLAC files like {track}_{target}.wav"
-    remedy = "--pattern says how they are called"
+    remedy = "--pattern says how else the files may lie"
     return ["--layout", "flat"], f"{folders.root / 'references'}: {problem}; {remedy}"
 
 
@@ -630,7 +787,30 @@ def pattern_without_target(folders):
 
 def other_layout(folders):
     remedy = "--layout says how else the files may lie"
-    return [*WSJ0MIX], f"{folders.root / 'references'}: has no folder s1; {remedy}"
+    problem = "has no folder s1 with WAV or FLAC files"
+    return [*WSJ0MIX], f"{folders.root / 'references'}: {problem}; {remedy}"
+
+
+def folder_of_a_model(folders):
+    moved = folders.root / "moved"
+    (folders.root / "estimates").rename(moved)
+    inner = folders.root / "estimates/htdemucs"
+    inner.parent.mkdir()
+    moved.rename(inner)
+    problem = "has no folder with WAV or FLAC files for each track"
+    return [], f"{inner.parent}: {problem}; {inner} has: name that one"
+
+
+def folders_of_two_models(folders):
+    _, message = folder_of_a_model(folders)
+    shutil.copytree(folders.root / "estimates/htdemucs", folders.root / "estimates/mdx")
+    problem = message.split("; ")[0]
+    return [], f"{problem}; --estimates-pattern says how else the files may lie"
+
+
+def estimates_pattern_without_track(folders):
+    problem = "{target}.wav must have {track} and {target} once each"
+    return ["--estimates-pattern", "{target}.wav"], f"--estimates-pattern: {problem}"
 
 
 def out_is_a_file(folders):
@@ -648,6 +828,9 @@ def out_is_a_file(folders):
         no_such_pattern,
         pattern_without_target,
         other_layout,
+        folder_of_a_model,
+        folders_of_two_models,
+        estimates_pattern_without_track,
         out_is_a_file,
     ],
 )
@@ -656,16 +839,153 @@ def test_wrong_folders_are_one_line(folders, change):
     assert folders.fail(*options) == [f"ERROR: {message}"]
 
 
-def test_a_folder_with_other_files_is_not_replaced(folders):
-    other = folders.root / "out/museval/setup.py"
-    other.parent.mkdir(parents=True)
-    other.touch()
+def of_another_method(folders):
+    path = folders.root / "out/museval/othermodel/test/x.json"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    return path
+
+
+def of_another_track(folders):
+    folders.score()
+    path = folders.root / "out/museval/test/mine.json"
+    path.write_text("{}")
+    return path
+
+
+def written_over(folders):
+    folders.score()
+    path = folders.root / f"out/museval/test/{FIRST}.json"
+    path.write_text("{}")
+    return path
+
+
+def link_to_a_folder(folders):
+    folders.score()
+    path = folders.root / "out/museval/train"
+    path.symlink_to(folders.root / "references", target_is_directory=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    "add", [of_another_method, of_another_track, written_over, link_to_a_folder]
+)
+def test_a_folder_with_files_of_others_is_not_replaced(folders, capsys, add):
+    path = add(folders)
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    capsys.readouterr()
     with pytest.raises(SystemExit) as end:
         folders.score()
-    problem = "holds setup.py, but the scores would replace the folder"
-    message = f"ERROR: {other.parent}: {problem}; name another folder as --out"
-    assert end.value.code == message
+    museval = folders.root / "out/museval"
+    problem = f"holds {path.relative_to(museval)}, which this command did not write"
+    remedy = "move it away, or name another folder as --out"
+    assert end.value.code == f"ERROR: {museval}: {problem}; {remedy}"
+    assert "scoring" not in capsys.readouterr().err
+    assert path.exists()
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
+
+
+@pytest.mark.parametrize("make", ["link", "file"])
+def test_museval_that_is_no_folder_is_refused_before_anything_is_scored(folders, capsys, make):
+    folders.score()
+    museval, elsewhere = folders.root / "out/museval", folders.root / "elsewhere"
+    museval.rename(elsewhere)
+    if make == "link":
+        museval.symlink_to(elsewhere, target_is_directory=True)
+    else:
+        museval.touch()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    problem = f"is a {make}, but the scores need a folder there"
+    remedy = "move it away, or name another folder as --out"
+    assert end.value.code == f"ERROR: {museval}: {problem}; {remedy}"
+    assert "scoring" not in capsys.readouterr().err
+    assert (folders.root / "out/scores.csv").is_file()
+    assert len(list(elsewhere.glob("test/*.json"))) == 2
+
+
+def test_the_earlier_scores_stay_as_they_are_if_the_new_ones_cannot_be_written(folders):
+    folders.score()
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    # A name that a folder may have, but not with .json after it.
+    name = "n" * 252
+    for kind in ("references", "estimates"):
+        (folders.root / kind / "test" / SECOND).rename(folders.root / kind / "test" / name)
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    path = folders.root / f"out/museval/test/{name}.json"
+    assert end.value.code == f"ERROR: {path}: file name too long"
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
+    left = {path.name for path in (folders.root / "out").iterdir()}
+    assert left == {".scored", "museval", "scores.csv"}
+
+
+def test_a_table_that_cannot_be_replaced_leaves_the_frames_as_they_are(folders):
+    folders.score()
+    table = folders.root / "out/scores.csv"
+    table.unlink()
+    table.mkdir()
+    before = {path: path.read_bytes() for path in outputs(folders)}
+    with pytest.raises(SystemExit) as end:
+        folders.score()
+    assert end.value.code == f"ERROR: {table}: is a directory"
+    assert {path: path.read_bytes() for path in outputs(folders)} == before
+
+
+def test_scores_of_speech_take_the_place_of_those_of_music(folders):
+    folders.score()
+    for kind in ("references", "estimates"):
+        (folders.root / kind).rename(folders.root / f"{kind} of music")
+    make_speech(folders.root).score(*WSJ0MIX)
+    assert {path.name for path in (folders.root / "out").iterdir()} == {".scored", "scores.csv"}
+
+
+def test_scores_of_speech_leave_files_of_others_as_they_are(speech):
+    other = speech.root / "out/museval/test/x.json"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    speech.score(*WSJ0MIX)
     assert other.is_file()
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_the_scores_are_written_also_if_nobody_reads_what_is_printed(folders, stream):
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = run_command(folders, **{stream: writing})
+    os.close(writing)
+    assert result.returncode == 0
+    assert (result.stderr or "").splitlines() in ([], ["scoring: 2 of 2 tracks"])
+    assert (result.stdout or "Written: ").splitlines()[-1].startswith("Written: ")
+    assert len(outputs(folders)) == 3
+
+
+@pytest.mark.parametrize("descriptor", [1, 2])
+def test_the_scores_are_written_also_without_a_stream(folders, descriptor):
+    shell = ["sh", "-c", f'exec "$@" {descriptor}>&-', "sh", sys.executable, "-m", "metrics.core"]
+    result = subprocess.run([*shell, *folders.arguments()], cwd=ROOT, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    assert len(outputs(folders)) == 3
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_what_cannot_be_printed_is_one_line(folders):
+    with open("/dev/full", "w") as full:
+        result = run_command(folders, stdout=full)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[1:] == ["ERROR: <stdout>: no space left on device"]
+    assert len(outputs(folders)) == 3
+
+
+def run_command(folders, **streams):
+    """Runs the command in a process of its own, whose streams are captured if not given."""
+    return subprocess.run(
+        [sys.executable, "-m", "metrics.core", *folders.arguments()],
+        cwd=ROOT,
+        text=True,
+        **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams),
+    )
 
 
 @pytest.mark.parametrize(
