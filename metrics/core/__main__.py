@@ -1,4 +1,7 @@
-"""`python -m separation_scores` is the command `separation-scores`."""
+"""Scores of separated audio.
+
+`python -m separation_scores` is the command `separation-scores`.
+"""
 
 from .command import main
 

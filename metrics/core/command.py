@@ -191,7 +191,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> _Parser:
     parser = _Parser(prog="separation-scores", description="Scores of separated audio.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     score = commands.add_parser(
         "score",
         help="score a folder of estimates against a folder of references",
@@ -236,6 +236,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     parser = _parser()
     args = parser.parse_args(arguments)
+    # Not by argparse, which would say it before it says that an option is unknown.
+    if vars(args).pop("command") is None:
+        parser.error("name a command: score")
     if args.pattern is not None and args.layout != "flat":
         parser.error("--pattern needs --layout flat")
     kind = SPEECH if args.layout == "wsj0mix" else SONGS

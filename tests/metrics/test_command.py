@@ -1009,6 +1009,14 @@ def test_wrong_arguments_are_one_line(folders, capsys, options, message):
     assert line.startswith("ERROR: separation-scores")
 
 
+def test_without_a_command_it_says_which_there_are(capsys):
+    with pytest.raises(SystemExit) as end:
+        command.main([])
+    assert end.value.code == 2
+    line = "ERROR: separation-scores: name a command: score; --help lists the options\n"
+    assert capsys.readouterr() == ("", line)
+
+
 def test_ctrl_c_ends_the_command_with_130(folders, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
