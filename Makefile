@@ -98,7 +98,7 @@ test: test-data ## set up, run every suite of tests, say what was skipped
 
 # Prints a suite's output as it comes, each line after the suite's name.
 $(SUITES:%=test-%): test-%:
-	@set -- $(TESTS_$*); $$1/bin/python -m pytest -o cache_dir=.pytest_cache/$* "$${@:2}" 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$* | /'
+	@mkdir -p $(LOGS); set -- $(TESTS_$*); $$1/bin/python -m pytest -o cache_dir=.pytest_cache/$* "$${@:2}" 2>&1 | tee $(LOGS)/$*.log | sed -u 's/^/$* | /'
 
 test-data: setup ## make the data that the tests share
 	@$(LOCKED); $(MAKE) --no-print-directory $(TEST_DATA)/.made
