@@ -150,19 +150,19 @@ def by_two_workers_in_two_goes(run):
 
 
 @pytest.mark.parametrize(
-    ("distributed", "optimizer", "clipping"),
+    ("distributed", "optimizer", "clipping", "change"),
     [
-        (by_two_workers_in_two_goes, PRODIGY, AUTOCLIP),
+        (by_two_workers_in_two_goes, PRODIGY, AUTOCLIP, 1e-3),
         *in_ci(
-            (on_two_devices, PRODIGY, AUTOCLIP),
-            (by_two_workers, optimizer("nadam"), ADAPTIVE),
-            (on_two_devices, optimizer("schedulefree"), ADAPTIVE),
-            (on_two_devices, MUON, AUTOCLIP),
+            (on_two_devices, PRODIGY, AUTOCLIP, 1e-3),
+            (by_two_workers, optimizer("nadam"), ADAPTIVE, 1e-3),
+            (on_two_devices, optimizer("schedulefree"), ADAPTIVE, 1e-3),
+            (on_two_devices, MUON, AUTOCLIP, 2e-4),
         ),
     ],
 )
 def test_devices_and_workers_train_as_one(
-    run, workspace, set_params, distributed, optimizer, clipping
+    run, workspace, set_params, distributed, optimizer, clipping, change
 ):
     set_params(workspace, optimizer=optimizer, clipping=clipping)
     alone = finish(run, start(run, "-m", "spleeter_mod.train"))
@@ -174,7 +174,7 @@ def test_devices_and_workers_train_as_one(
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     # The steps between the two validations have changed the weights by more than the tolerance.
     first, last = (row[3] for row in alone["epochs"])
-    assert abs(last - first) > 2e-4 * first
+    assert abs(last - first) > change * first
 
 
 def test_workers_must_share_a_batch_evenly(run, set_params, workspace):
