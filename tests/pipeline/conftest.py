@@ -7,19 +7,23 @@ module has a copy of the result, with DVC's cache.
 import atexit
 import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from contract.files import new_folder
 from contract.locks import lock
 from report.images import BROWSERS
+from studies import queue_workers
 from tests import forked
 from tests.conftest import ROOT, TINY, shell_environment
 from tests.project import copy_project, project_hash
@@ -37,6 +41,9 @@ OVERRIDES = [
     "speech.mixtures.valid=2",
     "speech.mixtures.test=2",
 ]
+
+# What `dvc queue status` says when it reads a file that a worker is writing at that moment.
+BEING_WRITTEN = re.compile(r"unexpected error - (Expecting|Extra data|Unterminated|Invalid)")
 
 
 @functools.cache
@@ -110,6 +117,45 @@ class Repository:
         options = [part for override in (*base, *overrides) for part in ("-S", override)]
         name_options = ["-n", name] if name else []
         return self("dvc", "exp", "run", *name_options, *options, check=check)
+
+    def queue_status(self) -> str:
+        """Returns what `dvc queue status` prints.
+
+        It is asked again while a worker is writing a file that it reads.
+        """
+        for _ in range(20):  # a worker writes such a file in a moment
+            done = self("dvc", "queue", "status", check=False)
+            if done.returncode == 0:
+                break
+            assert BEING_WRITTEN.search(done.stdout), done.stdout
+        else:
+            pytest.fail(done.stdout)
+        return done.stdout
+
+    def wait_for_queue(self, seconds: float) -> str:
+        """Waits until all experiments in DVC's queue have ended.
+
+        A worker of DVC ends when it reads a message that another is still writing. If all have
+        ended so, one is started again.
+
+        Args:
+            seconds: after which the test fails.
+
+        Returns:
+            What `dvc queue status` prints then.
+        """
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            status = self.queue_status()
+            if "Queued" not in status and "Running" not in status:
+                return status
+            if "Running" not in status:
+                with Repo(str(self.root)) as repo:
+                    alive = queue_workers.living_workers(repo.experiments.celery_queue)
+                if not alive:
+                    self("dvc", "queue", "start")
+            time.sleep(1)
+        pytest.fail(status)
 
     def commit(self, message: str) -> None:
         """Commits all changes."""

@@ -102,8 +102,8 @@ def test_queued_experiments_run_in_containers_side_by_side(repository, client):
         repository("dvc", "queue", "start", "-j", "2")
         events.wait_until(lambda: len(set(events.running.values())) == 2)
         locks.close()
-        statuses = wait_for_end(repository, names)
-    assert statuses == dict.fromkeys(names, "Success")
+        statuses = read_statuses(repository.wait_for_queue(SECONDS))
+    assert {name: statuses[name] for name in names} == dict.fromkeys(names, "Success")
     assert not engines.containers(client, repository.root)
     shown = json.loads(repository("dvc", "exp", "show", "--json").stdout)
     scores = {
@@ -125,22 +125,9 @@ def queue_experiments(repository: Repository, overrides: list[str]) -> set[str]:
     return set(re.findall(r"Queued experiment '([^']+)'", output))
 
 
-def wait_for_end(repository: Repository, names: set[str]) -> dict[str, str]:
-    """Waits until queued experiments have ended, and returns how each did, by its name."""
-    deadline = time.monotonic() + SECONDS
-    while time.monotonic() < deadline:
-        statuses = queue_statuses(repository)
-        statuses = {name: statuses[name] for name in names}
-        if not {"Queued", "Running"} & set(statuses.values()):
-            return statuses
-        time.sleep(1)
-    pytest.fail(repository("dvc", "queue", "status").stdout)
-
-
-def queue_statuses(repository: Repository) -> dict[str, str]:
-    """The status of each experiment in DVC's queue, by its name."""
-    lines = repository("dvc", "queue", "status").stdout.splitlines()
-    rows = [line.split() for line in lines if line.split()[-1:] != ["Status"]]
+def read_statuses(status: str) -> dict[str, str]:
+    """The status of each experiment in DVC's queue, by its name, from `dvc queue status`."""
+    rows = [line.split() for line in status.splitlines() if line.split()[-1:] != ["Status"]]
     return {row[1]: row[-1] for row in rows if row[-1:] and row[-1] in STATUSES}
 
 

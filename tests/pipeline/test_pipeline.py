@@ -6,7 +6,6 @@ The tests run in this order: each continues from the one before.
 import json
 import math
 import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +22,7 @@ AFTER_THE_DATA = {
 }
 OF_SVOICE = {"settings", "train_svoice", "evaluate_svoice", "summarise_svoice", "report"}
 MODELS = ["spleeter", "svoice"]
+SECONDS = 1800  # for two experiments on a busy machine
 
 
 def stages_run(output: str) -> set[str]:
@@ -217,13 +217,7 @@ def test_queued_experiments_run_side_by_side_in_temporary_workspaces(repository)
     grid = both if IN_CI else ["-S", "optimizer.svoice.lr=2e-3,3e-3"]
     repository("dvc", "exp", "run", "--queue", *options, *grid)
     repository("dvc", "queue", "start", "-j", "2")
-    for _ in range(600):
-        status = repository("dvc", "queue", "status").stdout
-        if "Queued" not in status and "Running" not in status:
-            break
-        time.sleep(1)
-    else:
-        pytest.fail(status)
+    status = repository.wait_for_queue(SECONDS)
     assert status.count("Success") == 2, status
 
 
